@@ -1,0 +1,46 @@
+-- Puts "Open in Colab · Notebook · Source of the module" at the top of each chapter's web page.
+-- A chapter is a notebook inside a part: PART/NN_name.ipynb, whose module is era_nbdev/PART/name.py.
+-- Quarto gives filters no `website` metadata, so the address is read from nbdev.yml, where nbdev writes it.
+
+local function setting(text, key)
+  return text:match("\n%s*" .. key:gsub("%-", "%%-") .. ':%s*"?([^"%s]+)"?')
+end
+
+local function repository(root)
+  local file = assert(io.open(root .. "/nbdev.yml"), "chapter-links.lua: nbdev.yml is missing; nbdev-docs writes it")
+  local text = "\n" .. file:read("a")
+  file:close()
+  local url = assert(setting(text, "repo-url"), "chapter-links.lua: nbdev.yml has no repo-url"):gsub("/$", "")
+  return url, setting(text, "repo-branch") or "main"
+end
+
+-- The chapter's part and file name, or nothing for index, notation, results and other pages that have no module.
+local function chapter()
+  local root, input = quarto.project.directory, quarto.doc.input_file
+  if not root or not input then return end
+  root, input = root:gsub("\\", "/"):gsub("/$", ""), input:gsub("\\", "/")
+  if input:sub(1, #root + 1) == root .. "/" then input = input:sub(#root + 2) end
+  local part, name = input:match("^([%w_/]+)/([%w_]+)%.ipynb$")
+  if part then return root, part, name end
+end
+
+function Pandoc(doc)
+  if not quarto.doc.is_format("html:js") then return end
+  local root, part, name = chapter()
+  if not root then return end
+  local url, branch = repository(root)
+  local notebook = "/blob/" .. branch .. "/nbs/" .. part .. "/" .. name .. ".ipynb"
+  local module = "/blob/" .. branch .. "/era_nbdev/" .. part .. "/" .. name:gsub("^%d+_", "") .. ".py"
+  local links = {
+    pandoc.Link("Open in Colab", url:gsub("^https://github%.com", "https://colab.research.google.com/github") .. notebook),
+    pandoc.Link("Notebook", url .. notebook),
+    pandoc.Link("Source of the module", url .. module),
+  }
+  local line = pandoc.List()
+  for i, link in ipairs(links) do
+    if i > 1 then line:extend({ pandoc.Space(), pandoc.Str("·"), pandoc.Space() }) end
+    line:insert(link)
+  end
+  doc.blocks:insert(1, pandoc.Div({ pandoc.Para(line) }, pandoc.Attr("", { "chapter-links" })))
+  return doc
+end
