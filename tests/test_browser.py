@@ -56,7 +56,7 @@ def draw(page, strokes):
         page.mouse.up()
 
 def settled(page): # what the status line says once the model has answered about the finished drawing
-    page.wait_for_timeout(500)
+    playwright.expect(page.locator('#answer')).to_have_attribute('aria-busy', 'false', timeout=10_000)
     status(page, re.compile('^The model says'))
     return page.locator('#status').inner_text()
 
@@ -80,9 +80,9 @@ def test_mouse(open_page, tmp_path, strokes, label):
 def test_bars_move_while_drawing(open_page):
     page = open_page(); box = page.locator('#canvas').bounding_box()
     page.mouse.move(box['x']+60, box['y']+60); page.mouse.down(); page.mouse.move(box['x']+200, box['y']+60, steps=5)
-    settled(page); before = read(page)
-    page.mouse.move(box['x']+120, box['y']+260, steps=8); page.wait_for_timeout(600)
-    assert read(page) != before
+    settled(page); before = read(page), seen(page)
+    page.mouse.move(box['x']+120, box['y']+260, steps=8); settled(page)
+    assert (seen(page) != before[1]).any() and read(page) != before[0], before[0]
     page.mouse.up()
 
 def test_clear(open_page):

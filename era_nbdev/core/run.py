@@ -15,10 +15,10 @@ from . import ledger
 from .ledger import write_atomic
 
 # %% auto #0
-__all__ = ['SCALES', 'EXPERIMENTS', 'TRACKERS', 'RunError', 'CheckpointError', 'MissingExtra', 'Diverged', 'Interrupted', 'need',
-           'nearest', 'Experiment', 'experiment', 'chapters', 'lookup', 'find_experiment', 'settings', 'pick_device',
-           'seed_everything', 'rng_state', 'set_rng_state', 'Run', 'create', 'WandbTracker', 'MlflowTracker', 'launch',
-           'canonical', 'open_run', 'to_resume']
+__all__ = ['SCALES', 'EXPERIMENTS', 'KINDS', 'SERVES', 'TRACKERS', 'RunError', 'CheckpointError', 'MissingExtra', 'Diverged',
+           'Interrupted', 'need', 'nearest', 'Experiment', 'experiment', 'chapters', 'lookup', 'serves',
+           'find_experiment', 'settings', 'pick_device', 'seed_everything', 'rng_state', 'set_rng_state', 'Run',
+           'create', 'WandbTracker', 'MlflowTracker', 'launch', 'peak_memory', 'canonical', 'open_run', 'to_resume']
 
 # %% ../../nbs/core/04_run.ipynb #5808c9f4
 class RunError(ValueError): "A setting or a folder that cannot work; the message says what to do."
@@ -79,16 +79,25 @@ def experiment(
         return cls
     return deco
 
-# %% ../../nbs/core/04_run.ipynb #02d3500e
+# %% ../../nbs/core/04_run.ipynb #2e9c943b
 def chapters() -> list: # of dictionaries: module, title, session, minutes, experiments, benches, serves
     "All chapters of the book in order."
     return json.loads((Path(__file__).parent.parent/'chapters.json').read_text(encoding='utf-8'))
 
-def lookup(kind: str, name: str): # module name
+KINDS = dict(experiments='experiment', benches='bench', serves='app')
+
+def lookup(kind: str, name: str): # one of `KINDS` and a name; returns the module
     "Import the chapter that holds the experiment, bench or app `name`; raises `RunError` for an unknown one."
     where = {n: c['module'] for c in chapters() for n in c[kind]}
-    if name not in where: raise RunError(nearest(kind.removesuffix('s').removesuffix('e') if kind != 'experiments' else 'experiment', name, where))
+    if name not in where: raise RunError(nearest(KINDS[kind], name, where))
     return importlib.import_module(f'era_nbdev.{where[name]}')
+
+SERVES: dict = {}
+
+def serves(name: str): # what `era serve` takes
+    "Decorator that registers a function `(run, host, port, out)` as an app."
+    def deco(f): SERVES[name] = f; return f
+    return deco
 
 def find_experiment(name: str) -> type: # its class
     "The class of experiment `name`, from this session or from its chapter."
@@ -142,7 +151,7 @@ def set_rng_state(s: dict): # from `rng_state`
     torch.set_rng_state(s['torch'])
     if s['cuda'] and torch.cuda.is_available(): torch.cuda.set_rng_state_all(s['cuda'])
 
-# %% ../../nbs/core/04_run.ipynb #d0796509
+# %% ../../nbs/core/04_run.ipynb #bb0d0b3a
 class Run:
     "One run and its folder: `config.json`, `metrics.jsonl`, `checkpoint.safetensors`, `state.pt`, figures, `summary.json`."
     def __init__(self, dir):
@@ -150,7 +159,7 @@ class Run:
         try: self.config = json.loads((self.dir/'config.json').read_text())
         except FileNotFoundError: raise RunError(f'{self.dir} is not the folder of a run (it has no config.json)') from None
         except json.JSONDecodeError as e: raise RunError(f'{self.dir}/config.json is damaged: {e}') from None
-        self.stop, self.looping, self.trackers, self.device = 0, False, [], self.config['device']
+        self.stop, self.looping, self.resumed, self.trackers, self.device = 0, False, False, [], self.config['device']
 
     @property
     def finished(self): return (self.dir/'summary.json').exists()
@@ -303,7 +312,7 @@ class MlflowTracker:
 
 TRACKERS = dict(wandb=WandbTracker, mlflow=MlflowTracker)
 
-# %% ../../nbs/core/04_run.ipynb #b5143aba
+# %% ../../nbs/core/04_run.ipynb #3a315e7a
 def launch(
     exp: Experiment, # with its settings
     scale: str = 'smoke', # noted in the configuration
@@ -317,26 +326,30 @@ def launch(
     "Run an experiment from its settings to its summary."
     if track not in ('none', *TRACKERS): raise RunError(nearest('tracker', track, ('none', *TRACKERS)))
     if record: ledger.folder()
-    resumed = run is not None
-    if resumed: scale, seed = run.config['scale'], run.config['seed']
-    else: run = create(exp, scale, seed, device, out)
+    if run is None: run = create(exp, scale, seed, device, out)
+    else: run.resumed, seed = True, run.config['seed']
     with run.guard():
         if track != 'none': run.trackers.append(TRACKERS[track](run))
         seed_everything(seed)
         wall, cpu = time.perf_counter(), time.process_time()
-        result = exp.fit(run) | dict(seconds=(round(time.perf_counter()-wall, 2), 's'), cpu_seconds=(round(time.process_time()-cpu, 2), 's'))
+        result = exp.fit(run)
+    extra = result.pop('extra', {})
+    result |= dict(seconds=(round(time.perf_counter()-wall, 2), 's'), cpu_seconds=(round(time.process_time()-cpu, 2), 's'), memory=(peak_memory(), 'MB'))
     flat = {k: v[0] if isinstance(v, tuple) else v for k, v in result.items()}
-    write_atomic(run.dir/'summary.json', json.dumps(flat, indent=1)+'\n')
-    if record: _record(exp, run, result, resumed)
+    write_atomic(run.dir/'summary.json', json.dumps(flat | extra, indent=1)+'\n')
+    if record: _record(exp, run, result, extra)
     return run
 
-# %% ../../nbs/core/04_run.ipynb #02a7334b
-def _record(exp, run, result, resumed):
-    changed = {f.name: getattr(exp, f.name) for f in dataclasses.fields(exp)}
+# %% ../../nbs/core/04_run.ipynb #10e30bad
+def peak_memory() -> int: # megabytes
+    "The largest memory that this process has had."
+    import resource
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//(2**20 if sys.platform == 'darwin' else 2**10)
+
+def _record(exp, run, result, extra):
     module = type(exp).__module__
-    chapter = module.removeprefix('era_nbdev.') if module.startswith('era_nbdev.') else exp.name
-    ledger.record(chapter, 'run', exp.name, result, device=run.device, command=canonical(exp, run),
-                  scale=run.config['scale'], seed=run.config['seed'], settings=changed, resumed=resumed)
+    ledger.record(module.removeprefix('era_nbdev.') if module.startswith('era_nbdev.') else exp.name, 'run', exp.name, result, device=run.device,
+                  command=canonical(exp, run), scale=run.config['scale'], seed=run.config['seed'], settings=dataclasses.asdict(exp), resumed=run.resumed, **extra)
 
 def canonical(exp: Experiment, run: Run) -> str: # e.g. 'era run mnist --scale lesson --data fashion_mnist'
     "The shortest command that starts this run again."

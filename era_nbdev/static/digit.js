@@ -4,7 +4,7 @@ const $ = id => document.getElementById(id);
 const canvas = $('canvas'), ctx = canvas.getContext('2d'), SIDE = canvas.width, STEP = 4, WAIT = 120;
 const pen = {x: SIDE/2, y: SIDE/2, down: false, keys: false};
 const pressed = new Set();
-let size = 28, width = 24, empty = true, timer = 0, latest = 0, running = null, surface = null, stroke = null, moving = 0;
+let size = 28, width = 24, timer = 0, latest = 0, dropped = 0, packing = 0, running = null, surface = null, stroke = null, moving = 0;
 
 // The ink is kept on a canvas of its own, so that the keyboard's pen mark never gets into the picture.
 function ink() {
@@ -24,29 +24,37 @@ function line(from, to) {
   const c = ink();
   c.lineCap = c.lineJoin = 'round'; c.strokeStyle = '#000'; c.lineWidth = width;
   c.beginPath(); c.moveTo(from.x, from.y); c.lineTo(to.x, to.y + (from.x === to.x && from.y === to.y ? .01 : 0)); c.stroke();
-  empty = false; show(); later();
+  show(); later();
 }
 
 function say(text, error = false) { $('status').textContent = text; $('status').classList.toggle('error', error); }
 
 function clear() {
-  clearTimeout(timer); latest++; empty = true; pen.down = false;
+  clearTimeout(timer); timer = 0; dropped = ++latest; busy(); pen.down = false;
   ink(); blank(); show(); bars(null); preview(null); say('Nothing is drawn yet.');
 }
 
-// Asking: at most one request under way and one waiting; an answer that is no longer the latest is dropped.
-function later() { clearTimeout(timer); timer = setTimeout(() => surface.toBlob(ask, 'image/png'), WAIT); }
+// Asking: while one draws, a picture every WAIT ms; one request under way and one waiting; answers from before a clear are dropped.
+function busy() { $('answer').setAttribute('aria-busy', Boolean(timer || packing || running)); }
+function later() {
+  timer ||= setTimeout(pack, WAIT); busy();
+}
+function pack() {
+  const at = dropped;
+  timer = 0; packing++;
+  surface.toBlob(picture => { packing--; if (at === dropped) ask(picture); else busy(); }, 'image/png');
+}
 
 async function ask(picture) {
   const mine = ++latest;
   while (running) { await running; if (mine !== latest) return; }
-  let done; running = new Promise(r => { done = r; });
+  let done; running = new Promise(r => { done = r; }); busy();
   try {
     const r = await fetch('predict?image=1', {method: 'POST', headers: {'Content-Type': picture.type || 'application/octet-stream'}, body: picture});
     const answer = await r.json();
-    if (mine === latest) r.ok ? tell(answer) : fail(answer.error);
-  } catch { if (mine === latest) fail('The server does not answer.'); }
-  finally { running = null; done(); }
+    if (mine > dropped) r.ok ? tell(answer) : fail(answer.error);
+  } catch { if (mine > dropped) fail('The server does not answer.'); }
+  finally { running = null; done(); busy(); }
 }
 
 function fail(message) { bars(null); preview(null); say(`No answer: ${message}`, true); }
@@ -69,7 +77,7 @@ function bars(p) {
 }
 
 function preview(rows) {
-  const c = $('preview').getContext('2d');
+  const c = $('preview').getContext('2d', {willReadFrequently: true});
   $('preview').width = $('preview').height = size;
   if (!rows) return;
   const data = c.createImageData(size, size);
