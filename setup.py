@@ -14,4 +14,4 @@ setup(version=re.search(r"__version__ = ['\"](.+)['\"]", (root/'era_nbdev/__init
       description=p['description'], keywords=p['keywords'], author=p['author'], license=p['license'], classifiers=lines(p['classifiers']),
       long_description=(root/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
       packages=find_packages(include=['era_nbdev', 'era_nbdev.*']), package_data={'era_nbdev': ['*.json', 'static/*']},
-      install_requires=lines(cfg['requirements']['base']), extras_require=extras, entry_points={'console_scripts': [p['console_script']]})
+      install_requires=lines(cfg['requirements']['base']), extras_require=extras, entry_points={'console_scripts': [p['console_script']], 'nbdev': [p['nbdev_index']]})

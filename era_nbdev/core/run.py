@@ -18,7 +18,8 @@ from .ledger import write_atomic
 __all__ = ['SCALES', 'EXPERIMENTS', 'KINDS', 'SERVES', 'TRACKERS', 'RunError', 'CheckpointError', 'MissingExtra', 'Diverged',
            'Interrupted', 'need', 'nearest', 'Experiment', 'experiment', 'chapters', 'lookup', 'serves',
            'find_experiment', 'settings', 'pick_device', 'seed_everything', 'rng_state', 'set_rng_state', 'Run',
-           'create', 'WandbTracker', 'MlflowTracker', 'launch', 'peak_memory', 'canonical', 'open_run', 'to_resume']
+           'create', 'WandbTracker', 'MlflowTracker', 'launch', 'outlook', 'peak_memory', 'canonical', 'open_run',
+           'to_resume']
 
 # %% ../../nbs/core/04_run.ipynb #5808c9f4
 class RunError(ValueError): "A setting or a folder that cannot work; the message says what to do."
@@ -312,7 +313,7 @@ class MlflowTracker:
 
 TRACKERS = dict(wandb=WandbTracker, mlflow=MlflowTracker)
 
-# %% ../../nbs/core/04_run.ipynb #3a315e7a
+# %% ../../nbs/core/04_run.ipynb #c9cb7f34
 def launch(
     exp: Experiment, # with its settings
     scale: str = 'smoke', # noted in the configuration
@@ -332,13 +333,20 @@ def launch(
         if track != 'none': run.trackers.append(TRACKERS[track](run))
         seed_everything(seed)
         wall, cpu = time.perf_counter(), time.process_time()
-        result = exp.fit(run)
+        try: result = exp.fit(run)
+        except (Interrupted, Diverged) as e: e.args = (f'{e}; {outlook(run)}',); raise
     extra = result.pop('extra', {})
     result |= dict(seconds=(round(time.perf_counter()-wall, 2), 's'), cpu_seconds=(round(time.process_time()-cpu, 2), 's'), memory=(peak_memory(), 'MB'))
     flat = {k: v[0] if isinstance(v, tuple) else v for k, v in result.items()}
     write_atomic(run.dir/'summary.json', json.dumps(flat | extra, indent=1)+'\n')
     if record: _record(exp, run, result, extra)
     return run
+
+# %% ../../nbs/core/04_run.ipynb #b2a6bb67
+def outlook(run: Run) -> str: # one clause
+    "What a run that ended early has left, and how to go on."
+    if not (run.dir/'state.pt').exists(): return 'it had not written a checkpoint yet'
+    return f"the last good checkpoint, of step {run.load_state()['step']}, is in {run.dir}: 'era run {run.config['experiment']} --resume {run.dir}' goes on from there"
 
 # %% ../../nbs/core/04_run.ipynb #10e30bad
 def peak_memory() -> int: # megabytes
@@ -362,7 +370,7 @@ def canonical(exp: Experiment, run: Run) -> str: # e.g. 'era run mnist --scale l
         words.append(f'--{"" if v else "no-"}{flag}' if isinstance(v, bool) else f'--{flag} {" ".join(map(str, v)) if isinstance(v, (list, tuple)) else v}')
     return ' '.join(words)
 
-# %% ../../nbs/core/04_run.ipynb #cae2f6c0
+# %% ../../nbs/core/04_run.ipynb #dfddfe46
 def open_run(
     where, # folder of a run, or the name of an experiment: its latest finished run
     out: str = 'era_runs', # folder of all runs
@@ -371,9 +379,9 @@ def open_run(
     "Open a run. Raises `RunError` if there is none."
     p = Path(where)
     if p.is_dir() or os.sep in str(where): return Run(p)
-    done = [d for d in sorted((Path(out)/str(where)).glob('*')) if (d/'config.json').exists() and (d/'summary.json').exists() == finished]
+    done = [d for d in (Path(out)/str(where)).glob('*') if (d/'config.json').exists() and (d/'summary.json').exists() == finished]
     if not done: raise RunError(f'no {"finished" if finished else "unfinished"} run of {where!r} in {out}' + (f": start one with 'era run {where}'" if finished else ''))
-    return Run(done[-1])
+    return Run(max(done, key=lambda d: (d/'config.json').stat().st_mtime_ns))
 
 @patch
 def predict(self: Run, x):
