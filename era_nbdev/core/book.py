@@ -72,7 +72,7 @@ def catalogue() -> list: # of dictionaries
 def catalogue_text() -> str: return json.dumps(catalogue(), indent=1, ensure_ascii=False)+'\n'
 def write_catalogue(): write_atomic(project()/'era_nbdev/chapters.json', catalogue_text())
 
-# %% ../../nbs/core/08_book.ipynb #c4e3153f
+# %% ../../nbs/core/08_book.ipynb #0e501569
 def readme_text() -> str:
     "The README made from `nbs/index.ipynb` with nbconvert."
     import nbformat
@@ -80,10 +80,10 @@ def readme_text() -> str:
     nb = nbformat.read(project()/'nbs/index.ipynb', 4)
     nb.cells = [c for c in nb.cells if c.cell_type != 'raw' and '#| hide' not in c.source]
     for c in nb.cells:
-        c.source = '\n'.join(l for l in c.source.splitlines() if not l.startswith('#|'))
+        c.metadata = {}
         if c.cell_type == 'code':
             c.outputs = [o for o in c.outputs if 'image/svg+xml' not in o.get('data', {}) and 'image/png' not in o.get('data', {})]
-    text, _ = MarkdownExporter().from_notebook_node(nb)
+    text, _ = MarkdownExporter(exclude_input=True).from_notebook_node(nb)
     text = re.sub(r'\]\((?!https?:|#)([\w/.]+)\.(?:ipynb|qmd)\)', lambda m: f'](nbs/{m[1]}.{"qmd" if m[1] == "notation" else "ipynb"})', text)
     return re.sub(r'\n{3,}', '\n\n', text).strip()+'\n'
 
@@ -108,13 +108,16 @@ def tidy(nb: Path):
         if c['cell_type'] == 'code': c['outputs'] = [o for o in c['outputs'] if o.get('name') != 'stderr']
     write_atomic(nb, json.dumps(d, indent=1, ensure_ascii=False, sort_keys=True)+'\n')
 
-# %% ../../nbs/core/08_book.ipynb #317bbe00
-def imports(source: str) -> list: # of module names without the package
-    "The modules of this package that `source` imports."
+# %% ../../nbs/core/08_book.ipynb #7f35ba40
+def imports(source: str, module: str = 'part.chapter') -> list: # of module names without the package
+    "The modules of this package that the `source` of `module` imports."
     found = []
     for n in ast.walk(ast.parse(source)):
-        if isinstance(n, ast.ImportFrom) and (n.module or '').startswith('era_nbdev'):
-            tail = n.module.removeprefix('era_nbdev').lstrip('.')
+        if isinstance(n, ast.ImportFrom):
+            base = ['era_nbdev', *module.split('.')][:-n.level] if n.level else []
+            full = '.'.join([*base, *([n.module] if n.module else [])])
+            if full.split('.')[0] != 'era_nbdev': continue
+            tail = full.removeprefix('era_nbdev').lstrip('.')
             found += [tail] if '.' in tail else [f'{tail}.{a.name}'.lstrip('.') for a in n.names]
         elif isinstance(n, ast.Import): found += [a.name.removeprefix('era_nbdev.') for a in n.names if a.name.startswith('era_nbdev.')]
     return found
@@ -122,7 +125,7 @@ def imports(source: str) -> list: # of module names without the package
 def imports_forward(sources: dict) -> list: # module -> source, in the order of the book
     "Imports of a later chapter, or of any chapter from core."
     place = {m: i for i, m in enumerate(sources)}
-    return [f'{m} imports {o}, which comes later' for m, s in sources.items() for o in imports(s) if o in place and place[o] >= place[m]]
+    return [f'{m} imports {o}, which comes later' for m, s in sources.items() for o in imports(s, m) if o in place and place[o] >= place[m]]
 
 # %% ../../nbs/core/08_book.ipynb #5538e3db
 def cells_of(page: Path) -> list: # of (kind, source)

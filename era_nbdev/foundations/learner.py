@@ -130,7 +130,7 @@ class Learner:
 
 PRECISIONS = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
 
-# %% ../../nbs/foundations/04_learner.ipynb #36bf8bf7
+# %% ../../nbs/foundations/04_learner.ipynb #219db09f
 @patch
 def fit(self: Learner,
     epochs: int, # passes through `train`, 1 or more
@@ -155,12 +155,13 @@ def fit(self: Learner,
     return self
 
 @patch
-def __call__(self: Learner, event):
+def __call__(self: Learner, event): # one of `EVENTS`
+    "Call the callbacks that have a method of that name."
     for f in self.on[event]: f(self)
 
-# %% ../../nbs/foundations/04_learner.ipynb #50b43fd9
+# %% ../../nbs/foundations/04_learner.ipynb #543beb47
 @patch
-def one_epoch(self: Learner):
+def one_epoch(self: Learner): # `batch` says how many batches of it are done
     "Train on every batch that is left of this epoch, then validate."
     if not self.batch: self.epoch_rng = rng_state()
     batches = self.batches()
@@ -175,7 +176,8 @@ def one_epoch(self: Learner):
     self('after_epoch')
 
 @patch
-def batches(self: Learner): # iterator over what is left of the epoch
+def batches(self: Learner): # iterator of (xb, yb)
+    "What is left of this epoch."
     for o in (self.train, getattr(self.train, 'sampler', None)):
         if hasattr(o, 'set_epoch'): o.set_epoch(self.epoch)
     if not self.batch: return iter(self.train)
@@ -206,7 +208,7 @@ def update(self: Learner, micro: list): # of (xb, yb)
     if len(self.pending) >= self.log_every: self.flush()
     self('after_step')
 
-# %% ../../nbs/foundations/04_learner.ipynb #3dcb18d8
+# %% ../../nbs/foundations/04_learner.ipynb #002a2f7a
 def set_rate(group: dict, lr: float, momentum: float = None): # a parameter group, its learning rate, its momentum or first beta
     "Set the learning rate and, if given, the momentum of an optimizer's parameter group."
     group['lr'] = lr
@@ -215,12 +217,13 @@ def set_rate(group: dict, lr: float, momentum: float = None): # a parameter grou
         elif 'momentum' in group: group['momentum'] = momentum
 
 @patch
-def autocast(self: Learner): # context in which the forward pass runs
+def autocast(self: Learner): # context manager
+    "The context in which the forward pass runs."
     t = PRECISIONS[self.precision]
     return torch.autocast(str(self.device).split(':')[0], t) if t else contextlib.nullcontext()
 
 @patch
-def flush(self: Learner):
+def flush(self: Learner): # `pending` holds (step, loss, lr, samples)
     "Read the losses of the last steps; the first that is not a number ends the run."
     if not self.pending: return
     losses = torch.stack([l.float() for _, l, _, _ in self.pending]).tolist()
@@ -251,9 +254,9 @@ def evaluate(self: Learner,
         if hasattr(self, 'on'): self('after_validate')
     return {m.name: m.compute() for m in ms}
 
-# %% ../../nbs/foundations/04_learner.ipynb #6c72df50
+# %% ../../nbs/foundations/04_learner.ipynb #6e1331bf
 @patch
-def state_dict(self: Learner) -> dict:
+def state_dict(self: Learner) -> dict: # tensors and plain values only
     "Everything that `fit(resume=…)` needs."
     self.flush()
     return dict(model=self.model.state_dict(), opt=self.opt.state_dict(), scaler=self.scaler.state_dict(), rng=rng_state(), epoch_rng=self.epoch_rng,
@@ -261,7 +264,7 @@ def state_dict(self: Learner) -> dict:
                 cbs=[cb.state_dict() for cb in self.cbs])
 
 @patch
-def load_state_dict(self: Learner, s: dict):
+def load_state_dict(self: Learner, s: dict): # from `state_dict`
     "Go back to state `s`. Raises `RunError` if it belongs to another plan."
     if s['total'] != self.total: raise RunError(f'the checkpoint belongs to a run of {s["total"]} steps, this one has {self.total}')
     if len(s['cbs']) != len(self.cbs): raise RunError(f'the checkpoint has {len(s["cbs"])} callbacks, this run {len(self.cbs)}')
@@ -290,20 +293,27 @@ class EMA(Callback):
             for a, v in self.pairs:
                 if not a.is_floating_point(): a.copy_(v)
 
-# %% ../../nbs/foundations/04_learner.ipynb #d232414a
+# %% ../../nbs/foundations/04_learner.ipynb #56e1d277
 @patch
-def swap(self: EMA, learn):
+def swap(self: EMA, learn): # before and after validation
+    "Exchange the averaged weights with the model's."
     with torch.no_grad():
         for a, v in self.pairs: t = v.clone(); v.copy_(a); a.copy_(t)
 
 EMA.before_validate = EMA.after_validate = EMA.swap
 
 @patch
-def weights(self: EMA) -> dict: return self.avg
+def weights(self: EMA) -> dict: # name -> tensor
+    "The averaged weights."
+    return self.avg
 @patch
-def state_dict(self: EMA) -> dict: return dict(avg=self.avg, n=self.n)
+def state_dict(self: EMA) -> dict: # average and number of steps
+    "What `load_state_dict` needs."
+    return dict(avg=self.avg, n=self.n)
 @patch
-def load_state_dict(self: EMA, s): self.avg, self.n = s['avg'], s['n']
+def load_state_dict(self: EMA, s: dict): # from `state_dict`
+    "Go on from an earlier average."
+    self.avg, self.n = s['avg'], s['n']
 
 # %% ../../nbs/foundations/04_learner.ipynb #e644e7ac
 class EarlyStopping(Callback):
@@ -464,8 +474,8 @@ def bench_learner(device='cpu', n=25_600): # device and number of images
         out[name] = partial(Learner(net(), data(), device=device, precision='bf16', cbs=_service(), **kw).fit, 1, 1e-3)
     return {k: counted(f) for k, f in out.items()}
 
-# %% ../../nbs/foundations/04_learner.ipynb #07bd1033
-def _service():
+# %% ../../nbs/foundations/04_learner.ipynb #84b77604
+def _service(): # our bar, log and checkpoint, in a temporary folder
     import tempfile
     from era_nbdev.core.run import Experiment, create
     from dataclasses import dataclass
