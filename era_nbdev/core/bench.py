@@ -1,4 +1,4 @@
-"""Two programs are compared in one process, in turn, by the CPU time that they use; the median of several rounds counts.
+"""Programs are compared in turn, by the CPU time that they use; the median of several rounds counts.
 
 Docs: https://era-nbdev.github.io/era_nbdev/core/bench.html.md"""
 
@@ -12,7 +12,7 @@ import era_nbdev.core.ledger as ledger
 from .run import RunError, MissingExtra, lookup
 
 # %% auto #0
-__all__ = ['BENCHES', 'cpu_seconds', 'Row', 'race', 'bench', 'run_bench', 'peer']
+__all__ = ['BENCHES', 'cpu_seconds', 'Row', 'race', 'bench', 'relay', 'run_bench']
 
 # %% ../../nbs/core/06_bench.ipynb #c7540771
 def cpu_seconds() -> float: # of this process and of the children that it waited for
@@ -27,63 +27,89 @@ class Row:
     rate: float # work per second
     ratio: float # our rate / its rate: above 1, ours is faster
 
-# %% ../../nbs/core/06_bench.ipynb #459e0138
+# %% ../../nbs/core/06_bench.ipynb #5b31b1d8
 def race(
     contestants: dict, # name -> function that does the work once and returns its amount; ours comes first
     rounds: int = 5, # how often each runs, after one round that does not count
     device: str = 'cpu', # 'cuda' reads the wall clock after a synchronisation
 ) -> list: # of `Row`, in the given order
-    "Run the contestants in turn and compare the medians."
-    def clock():
-        if device == 'cpu': return cpu_seconds()
-        import torch
-        torch.cuda.synchronize(); return time.perf_counter()
-    times, work = {k: [] for k in contestants}, {}
-    for i in range(rounds+1):
-        for k, f in contestants.items():
-            s = clock(); work[k] = f(); t = clock()-s
-            if i: times[k].append(t)
-    med = {k: max(statistics.median(v), 1e-9) for k, v in times.items()}
-    ours = next(iter(contestants)); rate = {k: work[k]/med[k] for k in contestants}
-    return [Row(k, med[k], rate[k], rate[ours]/rate[k]) for k in contestants]
+    "Run the contestants in turn, in this process, and compare the medians."
+    def turn(f): s = _clock(device); n = f(); return _clock(device)-s, n
+    return _rows(_rounds(contestants, turn, rounds))
 
-# %% ../../nbs/core/06_bench.ipynb #004c7687
+def _clock(device):
+    if device == 'cpu': return cpu_seconds()
+    import torch
+    torch.cuda.synchronize(); return time.perf_counter()
+
+def _rounds(contestants, turn, rounds): # name -> list of (seconds, work), without the first round
+    out = {k: [] for k in contestants}
+    for _ in range(rounds+1):
+        for k, c in contestants.items(): out[k].append(turn(c))
+    return {k: v[1:] for k, v in out.items()}
+
+def _rows(timed): # of (seconds, work) for each contestant
+    rate = {k: v[0][1]/max(statistics.median(t for t, _ in v), 1e-9) for k, v in timed.items()}
+    ours = next(iter(rate), None)
+    return [Row(k, v[0][1]/rate[k], rate[k], rate[ours]/rate[k]) for k, v in timed.items()]
+
+# %% ../../nbs/core/06_bench.ipynb #ba05fbd0
 BENCHES: dict = {}
 
 def bench(
     name: str, # what `era bench` takes
     unit: str, # of the work: 'images', 'tokens'
     **goals, # peer='how many times its speed'
-): # decorator of a function `(device) -> {name: function or reason}`
-    "Register a benchmark."
+): # decorator of a function `(device) -> {contestant: function that prepares it}`
+    "Register a benchmark; a goal is the ratio to reach against a peer."
     def deco(f): BENCHES[name] = (f, unit, goals); return f
     return deco
 
+# %% ../../nbs/core/06_bench.ipynb #19198242
+def _worker(pipe, name, contestant, device):
+    import torch
+    torch.set_num_threads(1)
+    try: work = _contestants(name, device)[contestant]()
+    except (MissingExtra, ImportError) as e: return pipe.send(str(e))
+    pipe.send('ready')
+    while pipe.recv():
+        s = _clock(device); n = work(); pipe.send((_clock(device)-s, n))
+
+def _contestants(name, device): # contestant -> function that prepares it
+    if name not in BENCHES: lookup('benches', name)
+    return BENCHES[name][0](device)
+
+# %% ../../nbs/core/06_bench.ipynb #6777fe40
+def relay(name: str, rounds: int = 5, device: str = 'cpu', say=print) -> list: # of `Row`, in the registered order
+    "Race the contestants of benchmark `name`, each in its own process, one at a time."
+    import multiprocessing as mp
+    ctx, pipes, procs = mp.get_context('spawn'), {}, []
+    try:
+        for k in _contestants(name, device):
+            here, there = ctx.Pipe()
+            procs.append(ctx.Process(target=_worker, args=(there, name, k, device), daemon=True)); procs[-1].start(); there.close()
+            try: state = here.recv()
+            except EOFError: state = 'its process ended'
+            if state == 'ready': pipes[k] = here
+            else: say(f'{name}: {k} is left out: {state}')
+        def turn(p): p.send(True); return p.recv()
+        return _rows(_rounds(pipes, turn, rounds))
+    finally:
+        for p in procs: p.terminate()
+
+# %% ../../nbs/core/06_bench.ipynb #1a8d9b29
 def run_bench(
     name: str, # of the benchmark
-    rounds: int = 5, # see `race`
+    rounds: int = 5, # timed rounds
     device: str = 'cpu', # 'cpu' or 'cuda'
     record: bool = False, # write `results/bench.json`?
     say=print, # where notes go
 ) -> list: # of (Row, goal or None)
     "Run one benchmark on one thread. Raises `RunError` for an unknown one."
     if name not in BENCHES: lookup('benches', name)
-    f, unit, goals = BENCHES[name]
-    import torch
-    threads = torch.get_num_threads(); torch.set_num_threads(1)
-    try:
-        found = f(device)
-        for k, why in found.items():
-            if isinstance(why, str): say(f'{name}: {k} is left out: {why}')
-        rows = race({k: v for k, v in found.items() if not isinstance(v, str)}, rounds, device)
-    finally: torch.set_num_threads(threads)
+    _, unit, goals = BENCHES[name]
+    rows = relay(name, rounds, device, say)
     for r in rows if record else []:
         ledger.record('bench', 'bench', name, dict(rate=(round(r.rate, 3), f'{unit}/s'), ratio=round(r.ratio, 4)) | ({'goal': goals[r.name]} if r.name in goals else {}),
                       part=r.name, device=device, command=f'era bench {name} --record' + (f' --device {device}' if device != 'cpu' else ''))
     return [(r, goals.get(r.name)) for r in rows]
-
-# %% ../../nbs/core/06_bench.ipynb #7a9f32d2
-def peer(make): # a function without arguments that imports and builds the contestant
-    "What `make` returns, or why it cannot be had."
-    try: return make()
-    except (MissingExtra, ImportError) as e: return str(e)

@@ -283,14 +283,19 @@ def candidates(words: list) -> list: # of strings
     if words[0] in COMMANDS and words[0] != 'data': return [f'--{p}' for p in inspect.signature(COMMANDS[words[0]]).parameters]
     return []
 
-# %% ../../nbs/core/07_cli.ipynb #5a248206
-from .bench import bench as benchmark, peer
+# %% ../../nbs/core/07_cli.ipynb #f5992d44
+from .bench import bench as benchmark
 
-@benchmark('import', 'starts', **{'era --help': 1/3, 'torch': 10.})
+@benchmark('import', 'starts', torch=10.)
 def bench_import(device='cpu'):
     "Contestants of `era bench import`: CPU seconds of a fresh Python process."
     import subprocess
-    def start(*args): return lambda: (subprocess.run([sys.executable, *args], check=True, capture_output=True, env=os.environ | {'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)}), 1)[1]
-    def lib(module, name): return start('-c', f'import {module}') if importlib.util.find_spec(name) else f'{name} is not installed'
+    env = os.environ | {'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)}
+    def start(*args): return lambda: lambda: (subprocess.run([sys.executable, *args], check=True, capture_output=True, env=env), 1)[1]
+    def lib(module):
+        def prepare():
+            if importlib.util.find_spec(module.split('.')[0]) is None: raise MissingExtra(f'{module} is not installed')
+            return start('-c', f'import {module}')()
+        return prepare
     return {'import era_nbdev': start('-c', 'import era_nbdev'), 'era --help': start('-c', 'from era_nbdev.core.cli import main; main(["--help"])'),
-            'torch': lib('torch', 'torch'), 'lightning': lib('lightning', 'lightning'), 'fastai.vision.all': lib('fastai.vision.all', 'fastai')}
+            'torch': lib('torch'), 'lightning': lib('lightning'), 'fastai.vision.all': lib('fastai.vision.all')}

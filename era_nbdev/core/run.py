@@ -191,17 +191,22 @@ def create(
     write_atomic(dir/'config.json', json.dumps(config, indent=1)+'\n')
     return Run(dir)
 
-# %% ../../nbs/core/04_run.ipynb #30f43b02
+# %% ../../nbs/core/04_run.ipynb #aae40ebe
 @patch
-def log(
+def log_rows(
     self: Run,
-    step: int, # optimizer steps so far
-    **metrics, # name=number
+    rows: list, # of (optimizer steps so far, {name: number})
 ):
-    "Append one line to `metrics.jsonl` and tell the trackers."
-    row = dict(step=step, time=round(time.time(), 3), **metrics)
-    with open(self.dir/'metrics.jsonl', 'a') as f: f.write(json.dumps(row)+'\n')
-    for t in self.trackers: t.log(step, metrics)
+    "Append lines to `metrics.jsonl` and tell the trackers."
+    now = round(time.time(), 3)
+    with open(self.dir/'metrics.jsonl', 'a') as f: f.writelines(json.dumps(dict(step=s, time=now, **m))+'\n' for s, m in rows)
+    for t in self.trackers:
+        for s, m in rows: t.log(s, m)
+
+@patch
+def log(self: Run, step: int, **metrics): # optimizer steps so far, name=number
+    "Append one line."
+    self.log_rows([(step, metrics)])
 
 @patch
 def metrics(self: Run, *keys) -> list: # of dictionaries; with keys, only rows that have them all

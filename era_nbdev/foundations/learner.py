@@ -19,8 +19,8 @@ from .tensors import Batches
 
 # %% auto #0
 __all__ = ['EVENTS', 'PRECISIONS', 'Callback', 'constant', 'cosine', 'wsd', 'cos_phase', 'one_cycle', 'Mean', 'accuracy',
-           'Learner', 'set_rate', 'EMA', 'EarlyStopping', 'Track', 'weights', 'is_main', 'Progress', 'lr_find',
-           'steepest', 'bench_net', 'raw_epoch', 'bench_learner']
+           'Learner', 'keep_memory', 'set_rate', 'EMA', 'EarlyStopping', 'Track', 'weights', 'is_main', 'Progress',
+           'lr_find', 'steepest', 'bench_net', 'raw_epoch', 'bench_learner']
 
 # %% ../../nbs/foundations/04_learner.ipynb #df45c015
 class Callback:
@@ -98,7 +98,7 @@ def accuracy(
     if pred.shape[:-1] != y.shape: raise ValueError(f'scores {tuple(pred.shape)} do not fit classes {tuple(y.shape)}: expected [B, C] and [B]')
     return (pred.argmax(-1) == y).float().mean()
 
-# %% ../../nbs/foundations/04_learner.ipynb #aec08c28
+# %% ../../nbs/foundations/04_learner.ipynb #1400aa52
 class Learner:
     "Trains `model` on `train`, validates on `valid`. Raises `ValueError` for settings out of range."
     def __init__(self,
@@ -106,7 +106,7 @@ class Learner:
         train, # iterable of (xb, yb) with a length: `Batches` or a `DataLoader`
         valid=None, # likewise, or None
         loss_func=F.cross_entropy, # (pred, yb) -> mean loss over the batch
-        opt=None, # (parameters, lr=) -> optimizer; AdamW with weight decay 0.01 by default
+        opt=None, # (parameters, lr=) -> optimizer; fused AdamW with weight decay 0.01 by default
         metrics=(), # functions (pred, yb) -> mean over the batch, or objects like `Mean`
         cbs=(), # callbacks
         device: str = 'cpu', # where the model and the batches go
@@ -115,7 +115,7 @@ class Learner:
         clip: float = None, # largest length of the gradient
         compile: bool = False, # use torch.compile?
         wrap=None, # module -> module, for DDP or FSDP
-        log_every: int = 20, # steps between two looks at the losses on a GPU; on a CPU every step
+        log_every: int = 20, # steps between two looks at the losses
     ):
         if precision not in PRECISIONS: raise ValueError(nearest('precision', precision, PRECISIONS))
         if accumulate < 1: raise ValueError(f'accumulate is {accumulate}, expected 1 or more')
@@ -123,14 +123,21 @@ class Learner:
         self.model, self.train, self.valid, self.loss_func = model.to(device), train, valid, loss_func
         self.net = wrap(self.model) if wrap else self.model
         if compile: self.net = torch.compile(self.net)
-        self.make_opt = opt or partial(torch.optim.AdamW, weight_decay=.01)
+        self.make_opt = opt or partial(torch.optim.AdamW, weight_decay=.01, fused=True)
         self.metrics = [m if hasattr(m, 'compute') else Mean(m) for m in metrics]
         self.device, self.precision, self.accumulate, self.clip = device, precision, accumulate, clip
-        self.cbs, self.history, self.log_every = list(cbs), [], 1 if str(device) == 'cpu' else log_every
+        self.cbs, self.history, self.log_every = list(cbs), [], log_every
 
 PRECISIONS = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
 
-# %% ../../nbs/foundations/04_learner.ipynb #219db09f
+# %% ../../nbs/foundations/04_learner.ipynb #4309ab31
+def keep_memory() -> bool: # whether anything was changed
+    "Let this process keep freed memory for its next step (glibc on Linux; elsewhere nothing happens)."
+    import ctypes, sys
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform == 'linux' else None
+    return bool(mallopt and mallopt(-1, 2**31-1) and mallopt(-3, 2**25)) # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+
+# %% ../../nbs/foundations/04_learner.ipynb #dd5f6fdd
 @patch
 def fit(self: Learner,
     epochs: int, # passes through `train`, 1 or more
@@ -141,6 +148,7 @@ def fit(self: Learner,
     "Train. Raises `ValueError` for bad settings, `Diverged` if the loss is no longer a number."
     if epochs < 1: raise ValueError(f'epochs is {epochs}, expected 1 or more')
     if not lr > 0: raise ValueError(f'lr is {lr}, expected more than 0')
+    if self.device == 'cpu': keep_memory()
     self.epochs, self.lr, self.schedule = epochs, lr, schedule
     self.total = epochs*-(-len(self.train)//self.accumulate)
     self.opt = self.make_opt(self.net.parameters(), lr=lr)
@@ -332,15 +340,14 @@ class EarlyStopping(Callback):
     def state_dict(self): return dict(best=self.best, bad=self.bad)
     def load_state_dict(self, s): self.best, self.bad = s['best'], s['bad']
 
-# %% ../../nbs/foundations/04_learner.ipynb #1ce92302
+# %% ../../nbs/foundations/04_learner.ipynb #6887ed60
 class Track(Callback):
     "Logs to `run` and keeps its checkpoint: at the end, on request, and when the last one is older than `seconds`."
     def __init__(self, run, every: int = 1, seconds: float = 10.): self.run, self.every, self.seconds = run, every, seconds
     def before_fit(self, learn):
         self.run.rewind(learn.step); self.run.looping, self.saved, self.last = True, learn.step, time.monotonic()
     def after_log(self, learn):
-        for s, loss, lr in learn.rows:
-            if s % self.every == 0: self.run.log(step=s, loss=loss, lr=lr)
+        self.run.log_rows([(s, dict(loss=loss, lr=lr)) for s, loss, lr in learn.rows if s % self.every == 0])
     def after_step(self, learn):
         if self.run.stop or time.monotonic()-self.last > self.seconds: self.save(learn)
         if self.run.stop: raise Interrupted(self.run.stop, f'stopped at step {learn.step} of {learn.total}')
@@ -427,14 +434,12 @@ def raw_epoch(net, opt, data): # one epoch without an engine
     "The loop to compare with: one epoch of `net` on `data`."
     for xb, yb in data: F.cross_entropy(net(xb), yb).backward(); opt.step(); opt.zero_grad()
 
-# %% ../../nbs/foundations/04_learner.ipynb #d120a07c
+# %% ../../nbs/foundations/04_learner.ipynb #8f535ee0
 def _fastai_epoch(net, data):
     from era_nbdev.core.run import need
     fv, dl = need('fastai.learner', 'bench'), need('fastai.data.core', 'bench')
-    from fastai.optimizer import OptimWrapper
     import fastai.callback.progress
-    opt = partial(OptimWrapper, opt=partial(torch.optim.AdamW, weight_decay=.01))
-    learn = fv.Learner(dl.DataLoaders(data, data), net, loss_func=F.cross_entropy, opt_func=opt)
+    learn = fv.Learner(dl.DataLoaders(data, data), net, loss_func=F.cross_entropy)
     learn._do_epoch_validate = lambda *a, **k: None
     def epoch():
         with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
@@ -454,25 +459,24 @@ def _lightning_epoch(net, data, bare=False):
     where = dict(accelerator='gpu' if next(net.parameters()).is_cuda else 'cpu', devices=1, enable_model_summary=False)
     return lambda: L.Trainer(max_epochs=1, **where, **kw).fit(Module(), data)
 
-# %% ../../nbs/foundations/04_learner.ipynb #ff7fa2f6
-from ..core.bench import bench, peer
+# %% ../../nbs/foundations/04_learner.ipynb #1fc65651
+from ..core.bench import bench
 
 @bench('learner', 'images', **{'raw loop': .97, 'fastai': 1.2, 'lightning': 1.4})
 def bench_learner(device='cpu', n=25_600): # device and number of images
-    "Contestants of `era bench learner`; each function trains one epoch and returns `n`."
+    "Contestants of `era bench learner`: what prepares an epoch that returns `n`."
     g = torch.Generator().manual_seed(0); warnings.filterwarnings('ignore', module='lightning')
     x, y = torch.randn(n, 1, 28, 28, generator=g), torch.randint(10, (n,), generator=g)
     def net(): return bench_net().to(device)
     def data(): return Batches(x, y, 128, shuffle=True, device=device)
-    def counted(f): return f if isinstance(f, str) else lambda: (f(), n)[1]
-    learn, raw, raw_data = Learner(net(), data(), device=device, cbs=_service()), net(), data()
-    opt = torch.optim.AdamW(raw.parameters(), lr=1e-3, weight_decay=.01)
-    out = {'ours': lambda: learn.fit(1, 1e-3), 'raw loop': lambda: raw_epoch(raw, opt, raw_data),
-           'fastai': peer(lambda: _fastai_epoch(net(), data())), 'lightning': peer(lambda: _lightning_epoch(net(), data())),
-           'lightning, bare': peer(lambda: _lightning_epoch(net(), data(), bare=True))}
-    for name, kw in {'ours, bf16': {}, 'ours, bf16 compiled': dict(compile=True)}.items() if device != 'cpu' else ():
-        out[name] = partial(Learner(net(), data(), device=device, precision='bf16', cbs=_service(), **kw).fit, 1, 1e-3)
-    return {k: counted(f) for k, f in out.items()}
+    def counted(f): return lambda: (f(), n)[1]
+    def ours(**kw): return lambda: counted(partial(Learner(net(), data(), device=device, cbs=_service(), **kw).fit, 1, 1e-3))
+    def raw():
+        model, batches = net(), data(); opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=.01)
+        return counted(lambda: raw_epoch(model, opt, batches))
+    out = {'ours': ours(), 'raw loop': raw, 'fastai': lambda: counted(_fastai_epoch(net(), data())), 'lightning': lambda: counted(_lightning_epoch(net(), data())),
+           'lightning, bare': lambda: counted(_lightning_epoch(net(), data(), bare=True))}
+    return out | ({'ours, bf16': ours(precision='bf16'), 'ours, bf16 compiled': ours(precision='bf16', compile=True)} if device != 'cpu' else {})
 
 # %% ../../nbs/foundations/04_learner.ipynb #84b77604
 def _service(): # our bar, log and checkpoint, in a temporary folder
