@@ -149,7 +149,8 @@ def test_main_job(smoke, done):
     s = json.loads((done/'summary.json').read_text())
     assert s['accuracy'] >= .97 and s['cpu_seconds'] <= 40, s
     peak = usage.ru_maxrss*(1 if sys.platform == 'darwin' else 1024)/2**20
-    print(f'accuracy {s["accuracy"]:.4f}, {s["cpu_seconds"]} s of CPU after imports, {usage.ru_utime+usage.ru_stime:.1f} s in all, {peak:.0f} MB')
+    print(f'accuracy {s["accuracy"]:.4f}, {s["cpu_seconds"]} s of CPU after imports, '
+          f'{usage.ru_utime+usage.ru_stime:.1f} s in all, {peak:.0f} MB')
     assert peak < 1500
     assert re.search(r'^run: era_runs/mnist/\d{8}-\d{6}-', out, re.M) and f'era serve mnist --run era_runs/mnist/{done.name}' in out
     assert {'config.json', 'metrics.jsonl', 'checkpoint.safetensors', 'state.pt', 'summary.json'} <= {f.name for f in done.iterdir()}
@@ -196,7 +197,8 @@ def test_record(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv('ERA_RESULTS', str(tmp_path/'ledger'))
     assert main('run mnist --epochs 1 --seed 3 --record'.split()) == 0
     entry, = json.loads((tmp_path/'ledger'/'foundations.mnist.json').read_text())
-    assert entry['command'] == 'era run mnist --seed 3 --epochs 1' and entry['metrics']['accuracy']['value'] > .5 and entry['versions']['torch']
+    assert entry['command'] == 'era run mnist --seed 3 --epochs 1'
+    assert entry['metrics']['accuracy']['value'] > .5 and entry['versions']['torch']
     assert str(tmp_path) not in json.dumps(entry)
     capsys.readouterr(); assert main(['results']) == 0 and 'era run mnist --seed 3' in capsys.readouterr().out
 
@@ -263,7 +265,8 @@ def test_seed_too_large(capsys): bad(capsys, 'run mnist --epochs 1 --seed 999999
 
 def test_plain_terminal(tmp_path):
     "A terminal that knows only ASCII gets the same one line."
-    code = 'import io, sys; sys.stdout = io.TextIOWrapper(sys.stdout.buffer, "ascii"); from era_nbdev.core.cli import main; raise SystemExit(main())'
+    code = 'import io, sys; sys.stdout = io.TextIOWrapper(sys.stdout.buffer, "ascii"); ' \
+           'from era_nbdev.core.cli import main; raise SystemExit(main())'
     status, _, err, _ = process(tmp_path, 'data', 'grab', command=[sys.executable, '-c', code])
     assert status == 2; one_error(err, "'grab'", 'verify')
 

@@ -37,13 +37,14 @@ def show(head, rows):
     for r in Table(head, rows).rows: t.add_row(*map(Text, r))
     Console(width=None if sys.stdout.isatty() else 250).print(t)
 
-# %% ../../nbs/core/07_cli.ipynb #7fec8642
+# %% ../../nbs/core/07_cli.ipynb #8e5df1af
 def one_line(box: str) -> str: # one sentence
     "The message of a tyro error box, without the box."
     rows = [re.sub(r'\x1b\[[0-9;]*m', '', l).strip(' │') for l in box.splitlines() if not l.startswith(('╭', '╰'))]
+    if '╭' not in box: rows = rows[2:] # plain boxes: a title and a rule come first
     parts, now = [], []
     for r in rows+['─']:
-        if r.startswith('─'): parts.append(' '.join(now)); now = []
+        if r.startswith(('─', '---')): parts.append(' '.join(now)); now = []
         elif r: now.append(r)
     near = next((re.search(r'--[\w-]+', p) for p in parts[1:] if p.startswith('Perhaps you meant')), None)
     return parts[0]+(f': did you mean {near[0]}?' if near else '') if parts and parts[0] else box.strip()
@@ -57,14 +58,14 @@ def parse(
     "Parse `argv` for `f` and call it; raises `RunError` in one line for options that do not fit."
     import tyro
     err, kw = io.StringIO(), {} if default is None else {'default': default}
-    real = sys.stderr
+    real, called = sys.stderr, []
     def call(*a, **k):
-        sys.stderr = real; return f(*a, **k)
+        sys.stderr = real; called.append(1); return f(*a, **k)
     target = f if isinstance(f, type) else functools.wraps(f)(call)
     try:
         with contextlib.redirect_stderr(err): return tyro.cli(target, prog=prog, args=argv, **kw)
     except SystemExit as e:
-        if not e.code: raise
+        if called or not e.code: raise
         raise RunError(one_line(err.getvalue())) from None
 
 # %% ../../nbs/core/07_cli.ipynb #46806547

@@ -83,7 +83,7 @@ class Resumable:
                 time.sleep(.2*2**attempt)
         os.replace(self.part, output_file)
 
-# %% ../../nbs/core/02_data.ipynb #edb193e5
+# %% ../../nbs/core/02_data.ipynb #cf1879b0
 from fastcore.basics import patch
 
 @patch
@@ -99,18 +99,19 @@ def get(self: Resumable, url):
         if r.status_code != 206: have = 0
         total = have+int(r.headers['Content-Length']) if 'Content-Length' in r.headers else None
         cols = TextColumn('{task.description}'), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-        with open(self.part, 'ab' if have else 'wb') as f, Progress(*cols, console=Console(stderr=True), transient=True) as bar:
+        with open(self.part, 'ab' if have else 'wb') as f, Progress(*cols, console=(c := Console(stderr=True)), transient=True, disable=not c.is_terminal) as bar:
             task = bar.add_task(self.part.name.removesuffix('.part'), total=total, completed=have)
             for chunk in r.iter_content(1 << 16): f.write(chunk); bar.advance(task, len(chunk))
             if total and f.tell() < total: raise requests.ConnectionError(f'the connection ended after {f.tell():,} of {total:,} bytes')
 
-# %% ../../nbs/core/02_data.ipynb #535015c1
+# %% ../../nbs/core/02_data.ipynb #d6bca607
 def fetch(
     ds: Dataset, # an entry of the registry
     timeout: float = 30, # seconds of silence after which an attempt ends
 ) -> Path: # the folder in the cache
     "Download the files of `ds` that are missing. Raises `DataError`: no address, no network, not found, wrong checksum."
     import pooch, requests
+    pooch.get_logger().setLevel('WARNING') # it would announce each file
     folder = cache_dir()/ds.name; folder.mkdir(parents=True, exist_ok=True)
     for f, sha in ds.files.items():
         url, target, part = ds.address(f), folder/f, folder/f'{f}.part'

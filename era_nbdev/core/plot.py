@@ -73,14 +73,14 @@ def image_grid(
         if titles is not None: ax.set_title(str(titles[i]), fontsize=8)
     return fig
 
-# %% ../../nbs/core/01_plot.ipynb #0063d250
+# %% ../../nbs/core/01_plot.ipynb #102cf728
 def heatmap(
     m, # [R, C] matrix
     xlabels = None, # C labels
     ylabels = None, # R labels
     xlabel: str = '', # name of the columns
     ylabel: str = '', # name of the rows
-    fmt: str = '', # write each value in this format (e.g. `'d'`, `'.2f'`); empty: do not
+    fmt: str = '', # write each value that is not zero in this format (e.g. `'d'`, `'.2f'`); empty: none
     ax = None, # draw here instead of in a new figure
 ):
     "Draw matrix `m`; returns the axes."
@@ -92,7 +92,8 @@ def heatmap(
         if labels is not None: ticks(range(len(labels)), [str(o) for o in labels])
     if fmt:
         mid = (m.max()+m.min())/2
-        for (r, c), v in np.ndenumerate(m): ax.text(c, r, format(v, fmt), ha='center', va='center', fontsize=8, color='w' if v < mid else 'k')
+        for (r, c), v in np.ndenumerate(m):
+            if v: ax.text(c, r, format(v, fmt), ha='center', va='center', fontsize=8, color='w' if v < mid else 'k')
     ax.set(xlabel=xlabel, ylabel=ylabel)
     return ax
 

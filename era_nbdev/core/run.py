@@ -121,7 +121,7 @@ def settings(
     exp.check()
     return exp
 
-# %% ../../nbs/core/04_run.ipynb #f15224e8
+# %% ../../nbs/core/04_run.ipynb #75e0fd54
 def pick_device(device: str = 'auto') -> str: # 'cuda', 'mps' or 'cpu'
     "The device to use; `'auto'` takes a GPU if there is one. Raises `RunError` if `device` is not there."
     import torch
@@ -133,7 +133,6 @@ def pick_device(device: str = 'auto') -> str: # 'cuda', 'mps' or 'cpu'
 def seed_everything(seed: int): # any integer from 0
     "Seed the generators of Python, NumPy and torch (all devices)."
     import torch, numpy as np
-    if seed < 0: raise RunError(f'seed is {seed}, expected 0 or more')
     random.seed(seed); np.random.seed(seed % 2**32); torch.manual_seed(seed)
 
 # %% ../../nbs/core/04_run.ipynb #3a39b33d
@@ -152,14 +151,16 @@ def set_rng_state(s: dict): # from `rng_state`
     torch.set_rng_state(s['torch'])
     if s['cuda'] and torch.cuda.is_available(): torch.cuda.set_rng_state_all(s['cuda'])
 
-# %% ../../nbs/core/04_run.ipynb #bb0d0b3a
+# %% ../../nbs/core/04_run.ipynb #03ccb7f6
 class Run:
     "One run and its folder: `config.json`, `metrics.jsonl`, `checkpoint.safetensors`, `state.pt`, figures, `summary.json`."
     def __init__(self, dir):
         self.dir = Path(dir)
         try: self.config = json.loads((self.dir/'config.json').read_text())
         except FileNotFoundError: raise RunError(f'{self.dir} is not the folder of a run (it has no config.json)') from None
-        except json.JSONDecodeError as e: raise RunError(f'{self.dir}/config.json is damaged: {e}') from None
+        except ValueError as e: raise RunError(f'{self.dir}/config.json is damaged: {e}') from None
+        lacks = {'experiment', 'scale', 'seed', 'device', 'settings'}-set(self.config if isinstance(self.config, dict) else ())
+        if lacks: raise RunError(f'{self.dir}/config.json is damaged: it lacks {", ".join(sorted(lacks))}')
         self.stop, self.looping, self.resumed, self.trackers, self.device = 0, False, False, [], self.config['device']
 
     @property
@@ -191,7 +192,7 @@ def create(
     write_atomic(dir/'config.json', json.dumps(config, indent=1)+'\n')
     return Run(dir)
 
-# %% ../../nbs/core/04_run.ipynb #aae40ebe
+# %% ../../nbs/core/04_run.ipynb #f0bf1e4e
 @patch
 def log_rows(
     self: Run,
@@ -199,7 +200,9 @@ def log_rows(
 ):
     "Append lines to `metrics.jsonl` and tell the trackers."
     now = round(time.time(), 3)
-    with open(self.dir/'metrics.jsonl', 'a') as f: f.writelines(json.dumps(dict(step=s, time=now, **m))+'\n' for s, m in rows)
+    try:
+        with open(self.dir/'metrics.jsonl', 'a') as f: f.writelines(json.dumps(dict(step=s, time=now, **m))+'\n' for s, m in rows)
+    except OSError as e: raise RunError(f'cannot write the metrics to {self.dir} ({e.strerror}); {outlook(self)}') from None
     for t in self.trackers:
         for s, m in rows: t.log(s, m)
 
@@ -318,7 +321,7 @@ class MlflowTracker:
 
 TRACKERS = dict(wandb=WandbTracker, mlflow=MlflowTracker)
 
-# %% ../../nbs/core/04_run.ipynb #c9cb7f34
+# %% ../../nbs/core/04_run.ipynb #2a6c3565
 def launch(
     exp: Experiment, # with its settings
     scale: str = 'smoke', # noted in the configuration
@@ -330,6 +333,7 @@ def launch(
     run: Run = None, # go on with this one instead
 ) -> Run: # the finished run
     "Run an experiment from its settings to its summary."
+    if not 0 <= seed < 2**63: raise RunError(f'seed is {seed}, expected 0 to 2**63-1')
     if track not in ('none', *TRACKERS): raise RunError(nearest('tracker', track, ('none', *TRACKERS)))
     if record: ledger.folder()
     if run is None: run = create(exp, scale, seed, device, out)
@@ -375,18 +379,18 @@ def canonical(exp: Experiment, run: Run) -> str: # e.g. 'era run mnist --scale l
         words.append(f'--{"" if v else "no-"}{flag}' if isinstance(v, bool) else f'--{flag} {" ".join(map(str, v)) if isinstance(v, (list, tuple)) else v}')
     return ' '.join(words)
 
-# %% ../../nbs/core/04_run.ipynb #dfddfe46
+# %% ../../nbs/core/04_run.ipynb #1004affe
 def open_run(
     where, # folder of a run, or the name of an experiment: its latest finished run
     out: str = 'era_runs', # folder of all runs
-    finished: bool = True, # for a name: only finished runs? False: only unfinished ones
+    finished: bool = True, # for a name: only finished runs? False: only unfinished ones, first those with a checkpoint
 ) -> Run:
     "Open a run. Raises `RunError` if there is none."
     p = Path(where)
     if p.is_dir() or os.sep in str(where): return Run(p)
     done = [d for d in (Path(out)/str(where)).glob('*') if (d/'config.json').exists() and (d/'summary.json').exists() == finished]
     if not done: raise RunError(f'no {"finished" if finished else "unfinished"} run of {where!r} in {out}' + (f": start one with 'era run {where}'" if finished else ''))
-    return Run(max(done, key=lambda d: (d/'config.json').stat().st_mtime_ns))
+    return Run(max(done, key=lambda d: (not finished and (d/'state.pt').exists(), (d/'config.json').stat().st_mtime_ns)))
 
 @patch
 def predict(self: Run, x):

@@ -262,7 +262,7 @@ def evaluate(self: Learner,
         if hasattr(self, 'on'): self('after_validate')
     return {m.name: m.compute() for m in ms}
 
-# %% ../../nbs/foundations/04_learner.ipynb #6e1331bf
+# %% ../../nbs/foundations/04_learner.ipynb #51220846
 @patch
 def state_dict(self: Learner) -> dict: # tensors and plain values only
     "Everything that `fit(resume=…)` needs."
@@ -276,6 +276,13 @@ def load_state_dict(self: Learner, s: dict): # from `state_dict`
     "Go back to state `s`. Raises `RunError` if it belongs to another plan."
     if s['total'] != self.total: raise RunError(f'the checkpoint belongs to a run of {s["total"]} steps, this one has {self.total}')
     if len(s['cbs']) != len(self.cbs): raise RunError(f'the checkpoint has {len(s["cbs"])} callbacks, this run {len(self.cbs)}')
+    try: self.restore(s)
+    except (KeyError, TypeError, RuntimeError, AttributeError) as e:
+        raise RunError(f'the checkpoint does not fit this run ({type(e).__name__}: {str(e).splitlines()[0][:200]})') from None
+
+@patch
+def restore(self: Learner, s: dict): # from `state_dict`, of the same plan
+    "Put every part of the state back."
     self.model.load_state_dict(s['model']); self.opt.load_state_dict(s['opt']); self.scaler.load_state_dict(s['scaler'])
     for k in ('epoch', 'batch', 'step', 'seen', 'history', 'epoch_rng'): setattr(self, k, s[k])
     self.sums = list(s['sums']); set_rng_state(s['rng'])

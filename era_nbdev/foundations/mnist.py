@@ -335,11 +335,11 @@ def serve(
     try: server.run() # returns at Ctrl-C
     finally: server.close()
 
-# %% ../../nbs/foundations/06_mnist.ipynb #198e69ce
+# %% ../../nbs/foundations/06_mnist.ipynb #1019ccd9
 def app_for_run(run: Run): # a finished run of `mnist`; returns a Flask application
     "The application that serves the model of a run. Raises `RunError` for a run of another experiment."
     if run.config['experiment'] != 'mnist': raise RunError(f'{run.dir} is a run of {run.config["experiment"]!r}: era serve mnist needs one of mnist')
-    name = run.config['settings']['data']; d = load(name)
+    name = run.experiment().data; d = load(name)
     info = dict(run=run.dir.name, data=name, accuracy=run.summary.get('accuracy'))
     run.predict(d.x_test[:1])
     return create_app(run.predict, d.classes, d.x_train.shape[-1], f'A network trained on {name}', digit=name != 'fashion_mnist', info=info)
