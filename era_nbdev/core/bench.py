@@ -14,7 +14,7 @@ from .run import RunError, MissingExtra, lookup
 # %% auto #0
 __all__ = ['BENCHES', 'cpu_seconds', 'Row', 'race', 'bench', 'relay', 'run_bench']
 
-# %% ../../nbs/core/06_bench.ipynb #c7540771
+# %% ../../nbs/core/06_bench.ipynb #0c54459e
 def cpu_seconds() -> float: # of this process and of the children that it waited for
     "The CPU time used so far."
     t = os.times(); return time.process_time()+t.children_user+t.children_system
@@ -25,9 +25,9 @@ class Row:
     name: str # who
     seconds: float # median CPU seconds (wall seconds on a GPU) of a round
     rate: float # work per second
-    ratio: float # our rate / its rate: above 1, ours is faster
+    ratio: float # median over the rounds of our rate / its rate: above 1, ours is faster
 
-# %% ../../nbs/core/06_bench.ipynb #5b31b1d8
+# %% ../../nbs/core/06_bench.ipynb #2e61db21
 def race(
     contestants: dict, # name -> function that does the work once and returns its amount; ours comes first
     rounds: int = 5, # how often each runs, after one round that does not count
@@ -49,9 +49,9 @@ def _rounds(contestants, turn, rounds): # name -> list of (seconds, work), witho
     return {k: v[1:] for k, v in out.items()}
 
 def _rows(timed): # of (seconds, work) for each contestant
-    rate = {k: v[0][1]/max(statistics.median(t for t, _ in v), 1e-9) for k, v in timed.items()}
-    ours = next(iter(rate), None)
-    return [Row(k, v[0][1]/rate[k], rate[k], rate[ours]/rate[k]) for k, v in timed.items()]
+    rate = {k: [n/max(t, 1e-9) for t, n in v] for k, v in timed.items()}
+    ours, mid = next(iter(rate.values()), None), statistics.median
+    return [Row(k, mid(t for t, _ in timed[k]), mid(r), mid(a/b for a, b in zip(ours, r))) for k, r in rate.items()]
 
 # %% ../../nbs/core/06_bench.ipynb #ba05fbd0
 BENCHES: dict = {}
@@ -97,10 +97,10 @@ def relay(name: str, rounds: int = 5, device: str = 'cpu', say=print) -> list: #
     finally:
         for p in procs: p.terminate()
 
-# %% ../../nbs/core/06_bench.ipynb #1a8d9b29
+# %% ../../nbs/core/06_bench.ipynb #aea3661b
 def run_bench(
     name: str, # of the benchmark
-    rounds: int = 5, # timed rounds
+    rounds: int = 9, # timed rounds
     device: str = 'cpu', # 'cpu' or 'cuda'
     record: bool = False, # write `results/bench.json`?
     say=print, # where notes go
@@ -111,5 +111,5 @@ def run_bench(
     rows = relay(name, rounds, device, say)
     for r in rows if record else []:
         ledger.record('bench', 'bench', name, dict(rate=(round(r.rate, 3), f'{unit}/s'), ratio=round(r.ratio, 4)) | ({'goal': goals[r.name]} if r.name in goals else {}),
-                      part=r.name, device=device, command=f'era bench {name} --record' + (f' --device {device}' if device != 'cpu' else ''))
+                      part=r.name, device=device, command=f'era bench {name} --record' + (f' --device {device}' if device != 'cpu' else '') + (f' --rounds {rounds}' if rounds != 9 else ''))
     return [(r, goals.get(r.name)) for r in rows]

@@ -177,13 +177,13 @@ def finish(run):
     name = run.config['experiment']
     if any(name in c['serves'] for c in runs.chapters()): print(f'next: era serve {name} --run {run.dir}')
 
-# %% ../../nbs/core/07_cli.ipynb #8ad128e2
+# %% ../../nbs/core/07_cli.ipynb #79fae1a8
 @command
 def bench(
     names: list[str] = [], # of benchmarks; all if empty
     /,
     record: bool = False, # write results/bench.json
-    rounds: int = 5, # timed rounds of each contestant, after one that does not count
+    rounds: int = 9, # timed rounds of each contestant, after one that does not count
     device: Literal['cpu', 'cuda'] = 'cpu', # where
 ):
     "Race our implementations against the libraries that one would use instead."

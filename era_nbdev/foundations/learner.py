@@ -18,9 +18,9 @@ from ..core.run import Diverged, Interrupted, RunError, experiment, nearest, rng
 from .tensors import Batches
 
 # %% auto #0
-__all__ = ['EVENTS', 'PRECISIONS', 'Callback', 'constant', 'cosine', 'wsd', 'cos_phase', 'one_cycle', 'Mean', 'accuracy',
-           'Learner', 'keep_memory', 'set_rate', 'EMA', 'EarlyStopping', 'Track', 'weights', 'is_main', 'Progress',
-           'lr_find', 'steepest', 'bench_net', 'raw_epoch', 'bench_learner']
+__all__ = ['EVENTS', 'PRECISIONS', 'NO_CONTEXT', 'Callback', 'constant', 'cosine', 'wsd', 'cos_phase', 'one_cycle', 'Mean',
+           'accuracy', 'Learner', 'keep_memory', 'set_rate', 'EMA', 'EarlyStopping', 'Track', 'weights', 'is_main',
+           'Progress', 'lr_find', 'steepest', 'bench_net', 'raw_epoch', 'bench_learner']
 
 # %% ../../nbs/foundations/04_learner.ipynb #df45c015
 class Callback:
@@ -98,7 +98,7 @@ def accuracy(
     if pred.shape[:-1] != y.shape: raise ValueError(f'scores {tuple(pred.shape)} do not fit classes {tuple(y.shape)}: expected [B, C] and [B]')
     return (pred.argmax(-1) == y).float().mean()
 
-# %% ../../nbs/foundations/04_learner.ipynb #1400aa52
+# %% ../../nbs/foundations/04_learner.ipynb #4de00a90
 class Learner:
     "Trains `model` on `train`, validates on `valid`. Raises `ValueError` for settings out of range."
     def __init__(self,
@@ -114,6 +114,7 @@ class Learner:
         accumulate: int = 1, # batches for each optimizer step
         clip: float = None, # largest length of the gradient
         compile: bool = False, # use torch.compile?
+        channels_last: bool = False, # for images: store the channels of a pixel side by side, which convolutions prefer
         wrap=None, # module -> module, for DDP or FSDP
         log_every: int = 20, # steps between two looks at the losses
     ):
@@ -121,6 +122,8 @@ class Learner:
         if accumulate < 1: raise ValueError(f'accumulate is {accumulate}, expected 1 or more')
         if clip is not None and clip <= 0: raise ValueError(f'clip is {clip}, expected more than 0')
         self.model, self.train, self.valid, self.loss_func = model.to(device), train, valid, loss_func
+        self.layout = torch.channels_last if channels_last else torch.preserve_format
+        if channels_last: self.model.to(memory_format=self.layout)
         self.net = wrap(self.model) if wrap else self.model
         if compile: self.net = torch.compile(self.net)
         self.make_opt = opt or partial(torch.optim.AdamW, weight_decay=.01, fused=True)
@@ -194,21 +197,20 @@ def batches(self: Learner): # iterator of (xb, yb)
     it = iter(self.train); next(islice(it, self.batch-1, None)); set_rng_state(now)
     return it
 
-# %% ../../nbs/foundations/04_learner.ipynb #9ee2333f
+# %% ../../nbs/foundations/04_learner.ipynb #ec3c90e8
 @patch
 def update(self: Learner, micro: list): # of (xb, yb)
     "One optimizer step on the micro-batches."
     factor, momentum = self.schedule(self.step, self.total)
     for g in self.opt.param_groups: set_rate(g, self.lr*factor*g.get('lr_mult', 1.), momentum)
-    n, loss = sum(len(x) for x, _ in micro), 0.
+    n, loss = sum(len(x) for x, _ in micro), None
     for i, (xb, yb) in enumerate(micro):
-        xb, yb = (o.to(self.device, non_blocking=True) for o in (xb, yb))
-        last = i == len(micro)-1
-        with contextlib.nullcontext() if last or not hasattr(self.net, 'no_sync') else self.net.no_sync():
+        xb, yb = xb.to(self.device, non_blocking=True, memory_format=self.layout), yb.to(self.device, non_blocking=True)
+        with NO_CONTEXT if i == len(micro)-1 or not hasattr(self.net, 'no_sync') else self.net.no_sync():
             with self.autocast(): part = self.loss_func(self.net(xb), yb)
             if len(micro) > 1: part = part*(len(xb)/n)
             self.scaler.scale(part).backward()
-        loss = loss+part.detach()
+        loss = part.detach() if loss is None else loss+part.detach()
     if self.clip:
         self.scaler.unscale_(self.opt); nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
     self.scaler.step(self.opt); self.scaler.update(); self.opt.zero_grad()
@@ -216,7 +218,9 @@ def update(self: Learner, micro: list): # of (xb, yb)
     if len(self.pending) >= self.log_every: self.flush()
     self('after_step')
 
-# %% ../../nbs/foundations/04_learner.ipynb #002a2f7a
+# %% ../../nbs/foundations/04_learner.ipynb #ae5b1d87
+NO_CONTEXT = contextlib.nullcontext()
+
 def set_rate(group: dict, lr: float, momentum: float = None): # a parameter group, its learning rate, its momentum or first beta
     "Set the learning rate and, if given, the momentum of an optimizer's parameter group."
     group['lr'] = lr
@@ -228,7 +232,7 @@ def set_rate(group: dict, lr: float, momentum: float = None): # a parameter grou
 def autocast(self: Learner): # context manager
     "The context in which the forward pass runs."
     t = PRECISIONS[self.precision]
-    return torch.autocast(str(self.device).split(':')[0], t) if t else contextlib.nullcontext()
+    return torch.autocast(str(self.device).split(':')[0], t) if t else NO_CONTEXT
 
 @patch
 def flush(self: Learner): # `pending` holds (step, loss, lr, samples)
@@ -242,7 +246,7 @@ def flush(self: Learner): # `pending` holds (step, loss, lr, samples)
     self.pending = []
     self('after_log')
 
-# %% ../../nbs/foundations/04_learner.ipynb #b4e4136e
+# %% ../../nbs/foundations/04_learner.ipynb #7cd89ff3
 @patch
 def evaluate(self: Learner,
     data=None, # batches; `valid` by default
@@ -255,7 +259,7 @@ def evaluate(self: Learner,
     try:
         with torch.no_grad():
             for xb, yb in self.valid if data is None else data:
-                xb, yb = xb.to(self.device), yb.to(self.device)
+                xb, yb = xb.to(self.device, memory_format=self.layout), yb.to(self.device)
                 with self.autocast(): pred = self.net(xb)
                 for m in ms: m.update(pred.float() if pred.is_floating_point() else pred, yb)
     finally:
@@ -466,10 +470,10 @@ def _lightning_epoch(net, data, bare=False):
     where = dict(accelerator='gpu' if next(net.parameters()).is_cuda else 'cpu', devices=1, enable_model_summary=False)
     return lambda: L.Trainer(max_epochs=1, **where, **kw).fit(Module(), data)
 
-# %% ../../nbs/foundations/04_learner.ipynb #1fc65651
+# %% ../../nbs/foundations/04_learner.ipynb #8b1e5824
 from ..core.bench import bench
 
-@bench('learner', 'images', **{'raw loop': .97, 'fastai': 1.2, 'lightning': 1.4})
+@bench('learner', 'images', **{'raw loop, same settings': .97, 'fastai': 1.2, 'lightning': 1.4})
 def bench_learner(device='cpu', n=25_600): # device and number of images
     "Contestants of `era bench learner`: what prepares an epoch that returns `n`."
     g = torch.Generator().manual_seed(0); warnings.filterwarnings('ignore', module='lightning')
@@ -477,11 +481,13 @@ def bench_learner(device='cpu', n=25_600): # device and number of images
     def net(): return bench_net().to(device)
     def data(): return Batches(x, y, 128, shuffle=True, device=device)
     def counted(f): return lambda: (f(), n)[1]
-    def ours(**kw): return lambda: counted(partial(Learner(net(), data(), device=device, cbs=_service(), **kw).fit, 1, 1e-3))
-    def raw():
-        model, batches = net(), data(); opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=.01)
+    def ours(**kw): return lambda: counted(partial(Learner(net(), data(), device=device, cbs=_service(), channels_last=True, **kw).fit, 1, 1e-3))
+    def raw(same=False): # same: with our optimizer, memory setting and layout, so that only the engine differs
+        model, batches = net(), data(); opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=.01, fused=same)
+        if same and device == 'cpu': keep_memory()
+        if same: model.to(memory_format=torch.channels_last); batches.transform = lambda x: x.contiguous(memory_format=torch.channels_last)
         return counted(lambda: raw_epoch(model, opt, batches))
-    out = {'ours': ours(), 'raw loop': raw, 'fastai': lambda: counted(_fastai_epoch(net(), data())), 'lightning': lambda: counted(_lightning_epoch(net(), data())),
+    out = {'ours': ours(), 'raw loop': raw, 'raw loop, same settings': partial(raw, True), 'fastai': lambda: counted(_fastai_epoch(net(), data())), 'lightning': lambda: counted(_lightning_epoch(net(), data())),
            'lightning, bare': lambda: counted(_lightning_epoch(net(), data(), bare=True))}
     return out | ({'ours, bf16': ours(precision='bf16'), 'ours, bf16 compiled': ours(precision='bf16', compile=True)} if device != 'cpu' else {})
 
