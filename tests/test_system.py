@@ -638,3 +638,12 @@ def test_real_run(real, tmp_path, name, least):
     assert main(f'run mnist --data {name} --epochs 1 --bs 256'.split()) == 0
     run = Run(folders(tmp_path)[0]); print(run.summary['accuracy'])
     assert run.summary['accuracy'] >= least and len(run.summary['confusion']) == 10
+
+# ---- torch.compile
+
+@pytest.mark.skipif(not any(map(shutil.which, ('c++', 'g++', 'clang++'))), reason='torch.compile needs a C++ compiler')
+def test_compiled_run(capsys):
+    "A compiled model trains, and its checkpoint opens in the model that is not compiled."
+    assert main(['run', 'mnist', '--compile', '--epochs', '3', '--hidden', '32', '--device', 'cpu']) == 0, capsys.readouterr().err
+    run = open_run('mnist')
+    assert run.summary['accuracy'] > .3 and run.predict(load('digits').x_test[:2]).shape == (2, 10)
