@@ -156,11 +156,12 @@ def run(*argv):
     if opts.resume: old = runs.to_resume(name if opts.resume == 'last' else opts.resume, opts.out, **given); exp = old.experiment()
     finish(runs.launch(exp, opts.scale, opts.seed, opts.device, opts.out, opts.track, opts.record, run=old))
 
-# %% ../../nbs/core/07_cli.ipynb #73d3dad3
+# %% ../../nbs/core/07_cli.ipynb #c263cbc3
 def read_options(cls: type, name: str, argv: list): # (RunOptions, experiment, settings that were named)
     "Parse the options of `era run NAME`. Raises `RunError`."
     scale = next((argv[i+1] if '=' not in a else a.split('=')[1] for i, a in enumerate(argv) if a.split('=')[0] == '--scale' and (i+1 < len(argv) or '=' in a)), 'smoke')
-    both, defaults = run_parser(cls, scale if scale in SCALES else 'smoke')
+    if scale not in SCALES: raise RunError(nearest('scale', scale, SCALES))
+    both, defaults = run_parser(cls, scale)
     all_ = parse(both, argv, f'era run {name}', both(**defaults))
     named = {a[2:].split('=')[0].removeprefix('no-').replace('-', '_') for a in argv if a.startswith('--')}
     values = {f.name: getattr(all_, f.name) for f in dataclasses.fields(cls)}
