@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/run.html.md"""
 
 # %% ../../nbs/core/04_run.ipynb #1bf05fcd
 from __future__ import annotations
-import contextlib, dataclasses, datetime, difflib, importlib, inspect, io, json, os, random, secrets, signal, sys, time
+import contextlib, dataclasses, datetime, difflib, importlib, io, json, os, random, secrets, signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""A raw training loop grows, need by need, into the engine that trains every model of this book; it resumes to the last bit and costs no more than the loop it grew from.
+"""A raw training loop grows, need by need, into the engine that trains every model of this book; it resumes to the last bit, and what it costs beside that loop is measured.
 
 Docs: https://era-nbdev.github.io/era_nbdev/foundations/learner.html.md"""
 
