@@ -60,14 +60,14 @@ def front_matter(page: str) -> dict: # key -> text
     pairs = [l.split(':', 1) for l in raw.splitlines() if ':' in l]
     return dict(title=head[0].lstrip('# '), promise=next((l[2:] for l in head if l.startswith('> ')), '')) | {k.strip(): v.strip() for k, v in pairs}
 
-# %% ../../nbs/core/08_book.ipynb #2875a184
+# %% ../../nbs/core/08_book.ipynb #2c5e2b7c
 def catalogue() -> list: # of dictionaries
     "All chapters in book order with what they register."
     rows = []
     for p in (p for p in pages() if '/' in p):
         fm = front_matter(p)
         rows.append(dict(module=module_of(p), page=p, title=fm['title'], promise=fm['promise'], session=fm.get('session', ''), minutes=fm.get('minutes', ''),
-                         needs=fm.get('needs', '').split()) | registered(module_of(p)))
+                         needs=re.findall(r'\w+', fm.get('needs', ''))) | registered(module_of(p)))
     return rows
 
 def catalogue_text() -> str: return json.dumps(catalogue(), indent=1, ensure_ascii=False)+'\n'

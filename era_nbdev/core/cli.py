@@ -234,7 +234,7 @@ def doctor():
         ['data here', ', '.join(s.name for s in d.REGISTRY.values() if d.state(s) in ('here', 'cached', 'installed'))],
         ['Quarto', shutil.which('quarto') or 'not installed (needed only to build the site)']])
 
-# %% ../../nbs/core/07_cli.ipynb #5af96c51
+# %% ../../nbs/core/07_cli.ipynb #83cc01a1
 def usage() -> str:
     "The help of `era`, made from the commands' docstrings."
     docs = {k: inspect.getdoc(f) for k, f in COMMANDS.items()} | {k: o['doc'] for c in runs.chapters() for k, o in c['commands'].items()}
@@ -249,7 +249,7 @@ def main(argv: list = None) -> int: # exit status
     try: return dispatch([a for a in argv if a != '--debug']) or 0
     except (Interrupted, KeyboardInterrupt) as e:
         if debug: raise
-        print(f"era: {e or 'stopped by SIGINT'}", file=sys.stderr); return getattr(e, 'status', 130)
+        print(f"era: {str(e) or 'stopped by SIGINT'}", file=sys.stderr); return getattr(e, 'status', 130)
     except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), 1); return 141
     except (ValueError, TypeError, OSError, MissingExtra, Diverged) as e:
         if debug: raise
