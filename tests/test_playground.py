@@ -127,7 +127,7 @@ def test_serve_refuses(tmp_path, runs):
 
 def test_load(runs):
     with playground_process(runs[0]) as url:
-        load_test(url, runs[1]['mnist'], 1, 20, 0., 0.) # the first question loads torch and the model
+        load_test(url, runs[1]['mnist'], 1, 20, 0., 0., 0.) # the first question loads torch and the model
         found = load_test(url, runs[1]['mnist'], clients=50, requests=1000, malformed=.2)
         assert (found['requests'], found['errors'], found['wrong']) == (1000, 0, 0), found
         assert urllib.request.urlopen(f'{url}/health').status == 200

@@ -397,7 +397,7 @@ def compare(p_a, p_b, y, p_held, y_held, classes, n=1000): # test: [N, K] of A a
                 loss_before=r['log_loss'], loss_after=log_loss(y, cool),
                 extra=dict(confusion=r['confusion'].m.tolist(), bins_before=bins(p_b), bins_after=bins(cool), classes=classes))
 
-# %% ../../nbs/foundations/07_evaluation.ipynb #dabacd9f
+# %% ../../nbs/foundations/07_evaluation.ipynb #02fdd344
 @experiment('evaluation', smoke={}, lesson=dict(data='fashion_mnist', epochs=15, bs=256, hidden=(512, 256)))
 @dataclass
 class Evaluation(Experiment):
@@ -423,7 +423,7 @@ class Evaluation(Experiment):
         return dict(kind=kind, size=d.x_train.shape[-1], channels=1, classes=d.classes)
     def predictor(self, run): # [N, 1, H, W] uint8 images -> calibrated probabilities
         net = run.load_into(self.model(load(self.data), self.hidden))
-        return lambda x: torch.from_numpy(tempered(ask(net, x).numpy(), run.summary['temperature']))
+        return lambda x: torch.from_numpy(tempered(ask(net, x).numpy(), run.summary.get('temperature', 1.)))
 
 # %% ../../nbs/foundations/07_evaluation.ipynb #ce4bbd45
 @patch

@@ -18,8 +18,9 @@ from ..core.run import Experiment, Run, RunError, experiment, launch, nearest, o
 
 # %% auto #0
 __all__ = ['BAD', 'ApiError', 'errors_as_json', 'make_app', 'make_server', 'serve', 'decode_image', 'as_digit', 'draw_strokes',
-           'state_of', 'Runs', 'tail', 'event', 'follow', 'Opened', 'takes_of', 'look', 'byte_number', 'add_events',
-           'playground', 'drawing', 'serve_playground', 'client_loop', 'load_test', 'playground_process', 'Playground']
+           'state_of', 'Runs', 'finite', 'tail', 'event', 'follow', 'Opened', 'takes_of', 'look', 'byte_number',
+           'add_events', 'playground', 'drawing', 'serve_playground', 'client_loop', 'load_test', 'playground_process',
+           'Playground']
 
 # %% ../../nbs/foundations/02_web.ipynb #18bb0fbe
 class ApiError(ValueError):
@@ -168,11 +169,11 @@ def _square(a, size): # [1, size, size] uint8 array
     small = Image.fromarray(a.astype(np.uint8)).resize((size, size), Image.Resampling.BOX)
     return np.array(small)[None]
 
-# %% ../../nbs/foundations/02_web.ipynb #c72d88e9
+# %% ../../nbs/foundations/02_web.ipynb #e5c21d4e
 def draw_strokes(
     strokes: list, # [[[x, y], …], …], parsed JSON: coordinates from 0 to 1, y downwards
-    side: int = 140, # pixels of the picture
-    width: float = 12/140, # of the pen, as a share of the side
+    side: int = 112, # pixels of the picture
+    width: float = 24/280, # of the pen, as a share of the side
     most: tuple = (200, 5000), # strokes, points in all
 ): # `PIL.Image` in mode L, black on white
     "The picture of a drawing. Raises `ApiError`: 422 that names the first wrong value, 413 for too many."
@@ -187,11 +188,11 @@ def draw_strokes(
                 raise ApiError(422, f'strokes[{i}][{j}] is {json.dumps(p)[:40]}, expected [x, y] with numbers from 0 to 1')
         at = [(x*(side-1), y*(side-1)) for x, y in s]
         at = at[:1]+[b for a, b in zip(at, at[1:]) if b != a]
-        if len(at) > 1: d.line(at, 0, pen, joint='curve')
+        if len(at) > 1: d.line(at, 0, pen)
         for x, y in (at[0], at[-1]): d.ellipse((x-pen/2, y-pen/2, x+pen/2, y+pen/2), fill=0)
     return image
 
-# %% ../../nbs/foundations/02_web.ipynb #f4906fbc
+# %% ../../nbs/foundations/02_web.ipynb #28cd4111
 def state_of(
     dir: Path, # folder of a run
     fresh: float = 15., # seconds
@@ -213,8 +214,8 @@ class Runs:
         if time.monotonic()-self.listed[0] > 1:
             root = self.out.resolve()
             found = [c.parent for c in self.out.glob('*/*/config.json')]
-            found = sorted((d for d in found if d.resolve() == root/d.parent.name/d.name), key=lambda d: d.name, reverse=True)
-            self.listed = time.monotonic(), {f'{d.parent.name}/{d.name}': d for d in found}
+            found = [d for d in found if re.fullmatch(r'[\w.-]+/[\w.-]+', f'{d.parent.name}/{d.name}', re.ASCII) and d.resolve() == root/d.parent.name/d.name]
+            self.listed = time.monotonic(), {f'{d.parent.name}/{d.name}': d for d in sorted(found, key=lambda d: d.name, reverse=True)}
         return self.listed[1]
 
     def find(self, name: str) -> Path: # 'experiment/stamp' -> its folder
@@ -224,7 +225,13 @@ class Runs:
         if not (dirs[name]/'config.json').exists(): self.models.pop(name, None); raise ApiError(410, f'run {name} was deleted')
         return dirs[name]
 
-# %% ../../nbs/foundations/02_web.ipynb #4a99aa65
+# %% ../../nbs/foundations/02_web.ipynb #6c2b00ee
+def finite(o): # what `json.loads` gives
+    "`o` with nan and infinity replaced by None: JSON knows neither, and a browser refuses the whole answer."
+    if isinstance(o, dict): return {k: finite(v) for k, v in o.items()}
+    if isinstance(o, list): return [finite(v) for v in o]
+    return None if isinstance(o, float) and not np.isfinite(o) else o
+
 def tail(
     file: Path, # metrics.jsonl
     since: int = 0, # byte to begin at, from an earlier call
@@ -237,7 +244,7 @@ def tail(
         f.seek(start); data = f.read()
     end, rows = data.rfind(b'\n')+1, []
     for line in data[:end].splitlines():
-        with contextlib.suppress(ValueError, RecursionError): rows.append(json.loads(line, parse_constant=lambda _: None))
+        with contextlib.suppress(ValueError, RecursionError): rows.append(finite(json.loads(line)))
     return [o for o in rows if isinstance(o, dict) and isinstance(o.get('step'), int)], start+end, again
 
 # %% ../../nbs/foundations/02_web.ipynb #9d0c4d07
@@ -309,18 +316,18 @@ def look(o: Opened, image) -> dict: # an opened run, and a `PIL.Image` in mode L
                 saliency=None if s is None else (255*s/s.max().clamp(min=1e-12)).round().int().tolist(),
                 hidden=[dict(name=k, values=h.double().round(decimals=3).tolist()) for k, h in (seen['hidden'].items() if seen else ())])
 
-# %% ../../nbs/foundations/02_web.ipynb #b7db7c9d
+# %% ../../nbs/foundations/02_web.ipynb #743f6292
 @patch
 def describe(self: Runs, name: str) -> dict: # 'experiment/stamp'
     "What the page shows of a run. Raises `ApiError` 409 for a folder whose configuration is damaged."
     dir = self.find(name)
     try:
-        run = Run(dir); summary = run.summary
+        run = Run(dir); c, summary = finite(run.config), finite(run.summary)
+        if not isinstance(summary, dict) or not isinstance(c['experiment'], str) or not isinstance(c['settings'], dict): raise RunError(f'{name} is damaged')
         if name not in self.about: self.about[name] = takes_of(run)
     except (RunError, ValueError) as e: raise ApiError(409, str(e)) from None
-    c = run.config
     return dict(name=name, experiment=c['experiment'], state=state_of(dir), scale=c['scale'], seed=c['seed'], settings=c['settings'], takes=self.about[name],
-                checkpoint=(dir/'checkpoint.safetensors').exists(), metrics={k: v for k, v in summary.items() if type(v) in (int, float) and v == v})
+                checkpoint=(dir/'checkpoint.safetensors').exists(), metrics={k: v for k, v in summary.items() if type(v) in (int, float)})
 
 @patch
 def all(self: Runs) -> tuple: # (descriptions, names of damaged ones)
@@ -406,15 +413,15 @@ def serve_playground(run='', host='127.0.0.1', port=8000, out='era_runs'): # as 
     if name and name not in Runs(out).dirs(): raise RunError(f'{run} is not in {out}: give the folder of all runs with --out')
     serve(playground(out, name), host, port, threads=24)
 
-# %% ../../nbs/foundations/02_web.ipynb #4c5629e4
+# %% ../../nbs/foundations/02_web.ipynb #57c05296
 BAD = [(b'', 'application/json'), (b'{"strokes": [[[NaN, 0]]]}', 'application/json'), (b'{', 'application/json'), (b'{"strokes": [[[0, 7]]]}', 'application/json'), (b'x'*500, 'image/png'),
        (json.dumps(dict(strokes=[[[.5, .5]]*30_000])).encode(), 'application/json'), (b'{"strokes": "DROP TABLE"}', 'application/json'), (b'[]', 'text/html')]
 
-def client_loop(url: str, path: str, n: int, malformed: float, pause: float, seed: int, out: list): # `out` gets (seconds, status, status was right)
-    "One person: `n` questions over one connection, eight for each digit, then a look at the answer, 12 pauses long."
+def client_loop(url: str, path: str, n: int, malformed: float, pause: float, rest: float, seed: int, out: list): # `out` gets (seconds, status, status was right)
+    "One person: `n` questions over one connection, eight for each digit, `pause` seconds apart, then `rest` seconds of looking."
     import http.client, random
     g, c = random.Random(seed), http.client.HTTPConnection(url.split('//')[1], timeout=30)
-    time.sleep(g.random()*20*pause)
+    time.sleep(g.random()*(8*pause+rest))
     for i in range(n):
         s, bad = time.perf_counter(), g.random() < malformed
         x, y, k = g.uniform(.2, .5), g.uniform(.1, .3), 1+i % 8
@@ -422,20 +429,28 @@ def client_loop(url: str, path: str, n: int, malformed: float, pause: float, see
         c.request('POST', path, body, {'Content-Type': kind}); r = c.getresponse(); r.read()
         took = time.perf_counter()-s
         out.append((took, r.status, 400 <= r.status < 500 if bad else r.status == 200))
-        time.sleep(max(0, pause*(1 if k < 8 else 12)-took))
+        time.sleep(max(0, (pause if k < 8 else rest)-took))
     c.close()
 
-def load_test(url: str, name: str, clients: int = 50, requests: int = 1000, malformed: float = .2, pause: float = .12) -> dict: # address of a playground, name of a run
-    "Latency in ms and errors under many clients: p50, p95, errors (5xx), wrong (unexpected statuses), rate (requests a second)."
+def load_test(
+    url: str, # of a playground
+    name: str, # run to ask
+    clients: int = 50, # at the same time
+    requests: int = 1000, # in all
+    malformed: float = .2, # share of them
+    pause: float = .12, # seconds between two questions
+    rest: float = 1.5, # seconds after each eighth question
+) -> dict: # p50, p95, requests, errors (5xx), wrong (unexpected statuses), rate
+    "Latency and errors under many clients."
     out, start = [], time.perf_counter()
-    ts = [threading.Thread(target=client_loop, args=(url, f'/api/runs/{name}/explain', requests//clients, malformed, pause, i, out)) for i in range(clients)]
+    ts = [threading.Thread(target=client_loop, args=(url, f'/api/runs/{name}/explain', requests//clients, malformed, pause, rest, i, out)) for i in range(clients)]
     for t in ts: t.start()
     for t in ts: t.join()
     ms = 1000*np.array([o[0] for o in out])
     return dict(p50=(float(np.percentile(ms, 50)), 'ms'), p95=(float(np.percentile(ms, 95)), 'ms'), requests=len(out), errors=sum(o[1] >= 500 for o in out),
                 wrong=sum(not o[2] for o in out), rate=(len(out)/(time.perf_counter()-start), '/s'))
 
-# %% ../../nbs/foundations/02_web.ipynb #ceede5f1
+# %% ../../nbs/foundations/02_web.ipynb #4f4409f3
 @contextlib.contextmanager
 def playground_process(out): # folder of all runs; gives the address
     "A playground in a process of its own, stopped at the end. Raises `RunError` if it does not start."
@@ -447,7 +462,7 @@ def playground_process(out): # folder of all runs; gives the address
         yield found[0]
     finally: p.terminate(); p.wait(); p.stdout.close()
 
-@experiment('playground-load', smoke={}, lesson=dict(model='mnist', requests=5000))
+@experiment('playground-load', smoke={}, lesson=dict(model='mnist', requests=5000), full=dict(model='mnist', requests=5000, clients=100))
 @dataclass
 class Playground(Experiment):
     "Load on `era serve playground`: many clients draw at once, some send rubbish."
@@ -456,14 +471,15 @@ class Playground(Experiment):
     requests: int = 1000 # in all
     malformed: float = .2 # share of requests that cannot be answered
     pause: float = .12 # seconds between two questions while drawing, as on the page
+    rest: float = 1.5 # seconds of looking after each eighth question
 
     def check(self):
         "Raise `RunError` for settings out of range."
         self.require(clients=(1 <= self.clients <= 400, '1 to 400'), requests=(self.requests >= self.clients, 'one for each client or more'),
-                     malformed=(0 <= self.malformed <= 1, 'a share in [0, 1]'), pause=(self.pause >= 0, '0 or more'))
+                     malformed=(0 <= self.malformed <= 1, 'a share in [0, 1]'), pause=(self.pause >= 0, '0 or more'), rest=(self.rest >= 0, '0 or more'))
     def fit(self, run):
         "Train, serve, ask."
         asked = launch(settings(self.model), out=str(run.dir/'runs'), device='cpu'); name = f'{self.model}/{asked.dir.name}'
         with playground_process(run.dir/'runs') as url:
-            load_test(url, name, 1, 20, 0., 0.) # the first question loads the model
-            return load_test(url, name, self.clients, self.requests, self.malformed, self.pause)
+            load_test(url, name, 1, 20, 0., 0., 0.) # the first question loads the model
+            return load_test(url, name, self.clients, self.requests, self.malformed, self.pause, self.rest)
