@@ -110,7 +110,7 @@ def fit(self: Mnist, run: Run) -> dict:
     return dict(accuracy=last['accuracy'], test_loss=last['valid_loss'], parameters=sum(q.numel() for q in learn.model.parameters()),
                 extra=dict(confusion=confusion.tolist(), curve=[h['accuracy'] for h in learn.history], classes=d.classes))
 
-# %% ../../nbs/foundations/06_mnist.ipynb #257813ef
+# %% ../../nbs/foundations/06_mnist.ipynb #fe624e93
 def ask(
     model: nn.Module, # takes [N, C, H, W] bytes
     x: torch.Tensor, # [N, C, H, W] uint8 images
@@ -124,6 +124,7 @@ def predictor(self: Mnist, run: Run): # a function of [N, 1, H, W] uint8 images
     "What `run.predict` calls: images to probabilities, with the weights of the run."
     return partial(ask, run.load_into(self.model(load(self.data))))
 
+# %% ../../nbs/foundations/06_mnist.ipynb #a76c8321
 @patch
 def explainer(self: Mnist, run: Run): # a function of one image, [1, 1, H, W] uint8
     "What `run.explain` calls: probabilities, hidden activations by layer, saliency of the winning class [@simonyan2014]."
@@ -137,14 +138,15 @@ def explainer(self: Mnist, run: Run): # a function of one image, [1, 1, H, W] ui
         return dict(probabilities=z.detach().softmax(1)[0], hidden=hidden, saliency=g[0, 0].abs())
     return look
 
+# %% ../../nbs/foundations/06_mnist.ipynb #4be29514
 @patch
-def takes(self: Mnist) -> dict:
+def takes(self: Mnist) -> dict: # kind, size, channels, classes
     "What `run.predict` wants."
     d = load(self.data)
     return dict(kind='image' if self.data == 'fashion_mnist' else 'digit', size=d.x_train.shape[-1], channels=1, classes=d.classes)
 
 @patch
-def work(self: Mnist) -> float:
+def work(self: Mnist) -> float: # FLOP
     "FLOP of the whole training: 2 for each weight and image forwards, 4 backwards, less the gradient by the pixels."
     n, size = IMAGES[self.data]; n -= round(self.valid*n); sizes = size*size, *self.hidden, 10
     pairs = [a*b for a, b in zip(sizes, sizes[1:])]
