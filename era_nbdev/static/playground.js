@@ -3,7 +3,7 @@
 const $ = id => document.getElementById(id);
 const WAIT = 120, REFRESH = 3000, DASHES = ['', '7 4', '2 3', '9 3 2 3', '4 4', '1 4'];
 const rows = new Map(), chosen = new Set(); // run -> {list, next}; names of runs
-let pad, runs = [], timer = 0, latest = 0, dropped = 0, running = null, source = null, redraw = 0, wanted = '';
+let pad, runs = [], timer = 0, latest = 0, dropped = 0, running = null, source = null, redraw = 0, wanted = '', streaming = [];
 
 function say(text, error = false) { $('status').textContent = text; $('status').classList.toggle('error', error); }
 function percent(v) { return `${(100*v).toFixed(1)} %`; }
@@ -142,6 +142,9 @@ async function follow() { // fetch what is missing, then a stream for those that
   for (const name of chosen) { try { await load(name); } catch (e) { $('live').textContent = e.message; } if (wanted !== mine) return; }
   if (!chosen.size) { metrics(); chart(); compare(); }
   const open = runs.filter(r => chosen.has(r.name) && r.state !== 'finished' && rows.has(r.name));
+  const ended = streaming.find(n => runs.some(r => r.name === n && r.state === 'finished')); // the list may know before the stream says so
+  if (ended) $('live').textContent = `${ended}: finished.`;
+  streaming = open.map(r => r.name);
   if (!open.length) return;
   source = new EventSource(`api/events?${open.map(r => `run=${encodeURIComponent(r.name)}&since=${rows.get(r.name).next}`).join('&')}`);
   source.addEventListener('rows', e => {
