@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..core.bench import bench
 from ..core.data import load
 from ..core.ledger import write_atomic
-from ..core.run import Experiment, Run, experiment, need
+from ..core.run import Experiment, Run, RunError, experiment, need
 from ..foundations.learner import Learner, Progress, Track, cosine
 from .attention import MultiHeadAttention, attention_flop
 from ..vision.resnet import param_groups

@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from ..core.bench import bench
 from ..core.data import REGISTRY, dataset, find, load
 from ..core.ledger import write_atomic
-from ..core.run import Experiment, Run, experiment, need
+from ..core.run import Experiment, Run, RunError, experiment, need
 
 # %% auto #0
 __all__ = ['BYTES', 'GPT2', 'GPT4', 'PATTERNS', 'CL100K', 'BERT_SPECIAL', 'to_bytes', 'visible', 'from_visible', 'split',
