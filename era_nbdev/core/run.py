@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/run.html.md"""
 
 # %% ../../nbs/core/04_run.ipynb #d2385443
 from __future__ import annotations
-import contextlib, dataclasses, datetime, difflib, importlib, io, json, os, random, secrets, signal, sys, time
+import contextlib, dataclasses, datetime, difflib, importlib, io, json, os, random, re, secrets, signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -364,7 +364,8 @@ def outlook(run: Run) -> str: # one clause
 
 # %% ../../nbs/core/04_run.ipynb #7032bbd5
 def peak_memory() -> int: # megabytes
-    "The largest memory that this process has had."
+    "The largest memory that this program has had. (Linux's `ru_maxrss` would count the process that started it, too.)"
+    if (status := Path('/proc/self/status')).exists() and (m := re.search(r'VmHWM:\s*(\d+) kB', status.read_text())): return int(m[1])//2**10
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//(2**20 if sys.platform == 'darwin' else 2**10)
 
