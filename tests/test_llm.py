@@ -1,11 +1,13 @@
-"The commands of the language models with bad input, as a user types them: one line, status 2; and an interrupted run that ends as a whole one."
+"The commands of the language models as a user types them: with bad input, one line and status 2; from texts to shards to a model that talks; on several processes."
+import json, os, subprocess, sys
+from pathlib import Path
 import pytest
 from era_nbdev.core.cli import main
 
 pytest.importorskip('tokenizers'); pytest.importorskip('regex')
 
 @pytest.mark.parametrize('words, told', [
-    ('run gpt --data none', "data is 'none'"), ('run gpt --data {bad}', 'is not UTF-8'), ('run gpt --data {empty}', 'too few'), ('run gpt --data .', 'vocab_size is 0'), ('run gpt --n-head 5', 'a divisor of n_embd'),
+    ('run gpt --data none', "'era shards none FILE …'"), ('run gpt --data none --plan', "how many tokens 'none' has is not known"), ('run gpt --judge=-1', '0 or more'), ('shards new {bad}', 'expected .txt, .jsonl or .parquet'), ('shards {bad} {empty}', 'is there already'), ('shards new x.txt --size 0', 'size 0'), ('run gpt --data {bad}', 'is not UTF-8'), ('run gpt --data {empty}', 'too few'), ('run gpt --data .', 'vocab_size is 0'), ('run gpt --n-head 5', 'a divisor of n_embd'),
     ('run tokenizer --data none', "data is 'none'"), ('run tokenizer --data {bad}', 'is not UTF-8'), ('run tokenizer --data {empty}', 'is empty'), ('run tokenizer --vocab-size 5', 'expected 257 or more'),
     ('run translate --n-head 5', 'a divisor of n_embd'), ('generate none hi', "no finished run of 'none'"), ('generate . hi', 'is not the folder of a run')])
 def test_bad_input(words, told, tmp_path, monkeypatch, capsys):
@@ -23,3 +25,50 @@ def test_a_trained_model_talks(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith('def ')
     for args, told in ((['日'], 'does not occur'), ([''], 'the text is empty'), (['x', '--top-p', '3'], 'top_p is 3.0'), (['x', '--max-tokens', '0'], 'max_tokens is 0')):
         assert main(['generate', 'gpt', *args]) == 2 and told in capsys.readouterr().err
+
+TEXT = 'the cat sat on the mat, and the dog sat on the cat. where is the mat? under the dog, said the cat.\n'*400
+
+def test_from_texts_to_a_model_that_talks(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path('a.txt').write_text(TEXT); Path('b.jsonl').write_text(''.join(json.dumps(dict(text=TEXT[:9000]))+'\n' for _ in range(9)))
+    assert main('run tokenizer --data a.txt --vocab-size 280'.split()) == 0
+    tok = next(Path('era_runs/tokenizer').glob('*/tokenizer.json'))
+    assert main(['shards', 'corpus', 'a.txt', 'b.jsonl', '--tokenizer', str(tok), '--hold-out', '2000', '--size', '3000']) == 0
+    assert 'held out' in capsys.readouterr().out and len([*Path('corpus/train').glob('*.npy')]) > 1
+    assert main('run gpt --data corpus --n-embd 32 --n-layer 1 --bs 4 --block-size 32 --judge 1500'.split()) == 0
+    assert main('run gpt --data corpus --n-embd 32 --n-layer 1 --bs 4 --block-size 32'.split()) == 0
+    assert 'bits_per_byte' in capsys.readouterr().out
+    assert main(['generate', 'gpt', 'the cat', '--max-tokens', '8']) == 0
+    assert capsys.readouterr().out.startswith('the cat')
+    assert main('run gpt --data corpus --vocab-size 200'.split()) == 2 and 'vocab_size is 200' in capsys.readouterr().err
+    assert main('run gpt --data corpus --plan'.split()) == 0 and 'FLOP' in capsys.readouterr().out
+    (Path('corpus')/'tokenizer.json').unlink()
+    assert main(['generate', 'gpt', 'the cat']) == 2 and 'no tokenizer.json' in capsys.readouterr().err
+
+def test_a_folder_of_the_hub_talks(tmp_path, monkeypatch, capsys):
+    from era_nbdev.llm.checkpoints import save_hf
+    from era_nbdev.llm.gpt import GPT, modern
+    from era_nbdev.llm.tokenizers import train_bpe
+    monkeypatch.chdir(tmp_path)
+    tok = train_bpe(TEXT, 280, special=['<|endoftext|>']); save_hf(GPT(modern(vocab_size=281, block_size=32, n_layer=1, n_head=2, n_embd=32)), 'model')
+    assert main(['generate', './model', 'the cat']) == 2 and 'tokenizer.json is missing' in capsys.readouterr().err
+    tok.save('model/tokenizer.json')
+    assert main(['generate', './model', 'the cat', '--max-tokens', '50']) == 0 and capsys.readouterr().out.startswith('the cat')
+    train_bpe(TEXT, 270).save('model/tokenizer.json')
+    assert main(['generate', './model', 'the cat']) == 2 and 'does not belong to it' in capsys.readouterr().err
+    whole = Path('model/model.safetensors').read_bytes(); Path('model/model.safetensors').write_bytes(whole[:-9])
+    assert main(['generate', './model', 'the cat']) == 2 and 'damaged or cut off' in capsys.readouterr().err
+
+def test_several_processes_train_as_one(tmp_path):
+    "The losses of two processes that share each batch are those of one."
+    Path(tmp_path/'a.txt').write_text(TEXT); words = 'run gpt --data a.txt --n-embd 32 --n-layer 1 --bs 8 --block-size 32 --device cpu'.split(); rows = []
+    for world in (1, 2):
+        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', str(world), '-m', 'era_nbdev.core.cli', *words, '--out', f'runs{world}']
+        r = subprocess.run(command, cwd=tmp_path, env=os.environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True); assert r.returncode == 0, r.stderr
+        found = [d for d in (tmp_path/f'runs{world}'/'gpt').iterdir() if (d/'summary.json').exists()]; assert len(found) == 1
+        rows.append([json.loads(l) for l in (found[0]/'metrics.jsonl').read_text().splitlines()])
+        assert json.loads((found[0]/'summary.json').read_text())['processes'] == world
+    losses = [[o['loss'] for o in r if 'loss' in o] for r in rows]
+    assert len(losses[0]) == len(losses[1]) > 50 and max(abs(a-b) for a, b in zip(*losses)) < 1e-3
+    r = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'era_nbdev.core.cli', *words, '--bs', '7'], cwd=tmp_path, capture_output=True, text=True)
+    assert r.returncode and 'a multiple of the 2 processes' in r.stderr

@@ -129,6 +129,7 @@ class RunOptions:
     out: str = 'era_runs' # folder of all runs
     resume: str = '' # 'last', or the folder of an unfinished run
     record: bool = False # write the result into the ledger
+    plan: bool = False # show size, memory, time and price of the run, and start nothing
     track: Literal['none', 'wandb', 'mlflow'] = 'none' # send the metrics there, too
     debug: bool = False # show tracebacks
 
@@ -152,6 +153,7 @@ def run(*argv):
     name, rest = argv[0], ['--resume=last' if a == '--resume' and (i+1 == len(argv) or argv[i+1].startswith('--')) else a for i, a in enumerate(argv)][1:]
     cls = runs.find_experiment(name)
     opts, exp, given = read_options(cls, name, rest)
+    if opts.plan: return show(['', ''], exp.plan())
     old = None
     if opts.resume: old = runs.to_resume(name if opts.resume == 'last' else opts.resume, opts.out, **given); exp = old.experiment()
     finish(runs.launch(exp, opts.scale, opts.seed, opts.device, opts.out, opts.track, opts.record, run=old))

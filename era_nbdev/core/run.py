@@ -58,6 +58,7 @@ class Experiment:
     def explainer(self, run: Run): raise RunError(f'{self.name} gives nothing to look inside')
     def takes(self) -> dict: return {} # what `run.predict` wants: dict(kind='digit' or 'image', size=, channels=, classes=[…])
     def work(self) -> float: return 0. # FLOP of the whole training; 0: unknown
+    def plan(self) -> list: raise RunError(f"{self.name} has no plan of its own: 'era cloud plan {self.name}' prices a rented machine") # rows (what, value)
 
     def require(self, **conditions): # field=(holds, what is expected)
         "Raise `RunError` for the first field whose condition does not hold."

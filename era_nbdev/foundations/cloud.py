@@ -20,12 +20,12 @@ from ..core.cli import command, read_options, show
 from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, find_experiment, nearest, need
 
 # %% auto #0
-__all__ = ['AS_OF', 'PRICES', 'SKY_VARIABLES', 'ERA_VARIABLES', 'SPOT_SHARE', 'IMAGES', 'Instance', 'pick', 'new_key',
+__all__ = ['TFLOPS', 'AS_OF', 'PRICES', 'SKY_VARIABLES', 'ERA_VARIABLES', 'SPOT_SHARE', 'IMAGES', 'Instance', 'pick', 'new_key',
            'fingerprint', 'write_private', 'check_key', 'drop_block', 'put_block', 'one_address', 'my_address',
-           'device_class', 'predict_hours', 'Shard', 'ranks', 'mean_loss', 'AllReduce', 'run_block', 'sky_task',
-           'to_yaml', 'write_task', 'digest', 'edited', 'problems', 'Plan', 'make_plan', 'sky_command', 'read_task',
-           'call', 'cloud', 'aws_errors', 'session', 'Place', 'find_ec2', 'tagged', 'ec2_down', 'choose', 'start',
-           'ec2_up', 'is_open', 'ec2_list', 'ec2']
+           'device_class', 'predict_hours', 'Shard', 'ranks', 'shared_mean', 'mean_loss', 'AllReduce', 'run_block',
+           'sky_task', 'to_yaml', 'write_task', 'digest', 'edited', 'problems', 'Plan', 'make_plan', 'sky_command',
+           'read_task', 'call', 'cloud', 'aws_errors', 'session', 'Place', 'find_ec2', 'tagged', 'ec2_down', 'choose',
+           'start', 'ec2_up', 'is_open', 'ec2_list', 'ec2']
 
 # %% ../../nbs/foundations/05_cloud.ipynb #d8df3ae4
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class Instance:
     memory: int # GB of each GPU
     usd: float # an hour, Linux, on demand, in us-east-1
 
+    @property
+    def tflops(self) -> float: return self.gpus*TFLOPS.get(self.gpu, 0.) # of the whole machine
+
+TFLOPS = {'T4': 65., 'L4': 121., 'A10G': 70., 'L40S': 362., 'A100': 312., 'A100-80GB': 312., 'H100': 989.} # each, dense, 16 bits: the makers' data sheets
 AS_OF = '2025, not looked up since' # list prices; they change: check before you rent
 PRICES = [Instance(*o) for o in [('c7i.2xlarge', 8, 0, 'cpu', 0, .357), ('g4dn.xlarge', 4, 1, 'T4', 16, .526),
     ('g6.xlarge', 4, 1, 'L4', 24, .8048), ('g5.xlarge', 4, 1, 'A10G', 24, 1.006), ('g6e.xlarge', 4, 1, 'L40S', 48, 1.861),
@@ -155,13 +159,17 @@ def ranks(run: Run): # of this process -> yields (rank, number of processes)
     finally: dist.destroy_process_group()
 
 # %% ../../nbs/foundations/05_cloud.ipynb #5c87153e
-def mean_loss(pred, y): # [B, K] scores, [B] classes
-    "Cross-entropy with the value of the mean over all processes and the gradient of this one's share."
-    import torch.distributed as dist, torch.nn.functional as F
-    loss = F.cross_entropy(pred, y)
+def shared_mean(loss): # of this process's share of a batch
+    "The mean over all processes, with the gradient of this one's share."
+    import torch.distributed as dist
     if not dist.is_initialized(): return loss
     mean = loss.detach().clone(); dist.all_reduce(mean)
     return loss+(mean/dist.get_world_size()-loss.detach())
+
+def mean_loss(pred, y): # [B, K] scores, [B] classes
+    "Cross-entropy, as `shared_mean`."
+    import torch.nn.functional as F
+    return shared_mean(F.cross_entropy(pred, y))
 
 # %% ../../nbs/foundations/05_cloud.ipynb #8d432056
 @experiment('allreduce', smoke={}, lesson=dict(data='mnist', hidden=1024, bs=256, epochs=10),

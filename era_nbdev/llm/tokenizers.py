@@ -6,24 +6,21 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/tokenizers.html.md"""
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #d874cc4b
 from __future__ import annotations
-import base64, codecs, json, math, time, unicodedata
+import base64, codecs, importlib, json, unicodedata
 from collections import Counter
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Literal
 import numpy as np
 from fastcore.basics import patch
 from ..core.bench import bench
-from ..core.data import REGISTRY, dataset, find, load
+from ..core.data import dataset, find, load
 from ..core.ledger import write_atomic
-from ..core.run import Experiment, Run, RunError, experiment, need
+from ..core.run import need
 
 # %% auto #0
-__all__ = ['BYTES', 'GPT2', 'GPT4', 'PATTERNS', 'CL100K', 'BERT_SPECIAL', 'to_bytes', 'visible', 'from_visible', 'split',
-           'count_pieces', 'learn_merges', 'BPE', 'train_bpe', 'read_gpt2', 'read_tiktoken', 'load_tokenizer',
-           'bert_words', 'WordPiece', 'train_wordpiece', 'viterbi', 'find_edges', 'expect', 'prune', 'normalise',
-           'Unigram', 'train_unigram', 'read_text', 'TrainTokenizer', 'bench_bpe_train', 'bench_bpe_encode']
+__all__ = ['BYTES', 'GPT2', 'GPT4', 'PATTERNS', 'CL100K', 'KINDS', 'to_bytes', 'visible', 'from_visible', 'split', 'compiled',
+           'fast', 'count_pieces', 'learn_merges', 'BaseTokenizer', 'BPE', 'train_bpe', 'check_size', 'read_gpt2',
+           'read_tiktoken', 'load_tokenizer', 'fill_vocab', 'read_text', 'bench_bpe_train', 'bench_bpe_encode']
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #da7999b8
 def to_bytes(text: str) -> bytes: # any string without lone surrogates
@@ -65,27 +62,31 @@ def split(
     return [text[a:b] for a, b in zip(cuts, cuts[1:])]
 
 def _cuts(text, pattern): # the places where a match begins or ends
-    return (i for m in _compiled(pattern).finditer(text) for i in m.span()) if pattern else ()
+    return (i for m in compiled(pattern).finditer(text) for i in m.span()) if pattern else ()
 
 @lru_cache
-def _compiled(pattern):
+def compiled(pattern):
     regex = need('regex', 'llm')
     try: return regex.compile(pattern)
     except regex.error as e: raise ValueError(f'{pattern!r} is no regular expression: {e}') from None
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #25e6328c
-class _fast:
+def fast(f=None, **how): # decorator; options of Numba's `njit`
     "A function of numbers, arrays and tuples of arrays: compiled by Numba if it is installed, else the same Python, with equal results."
-    def __init__(self, f): self.f = f
+    return partial(fast, **how) if f is None else _Fast(f, how)
+
+class _Fast:
+    def __init__(self, f, how): self.f, self.how = f, how
     def __call__(self, *args): return self.run(*(map(_plain, args) if self.run is self.f else args))
 
     @cached_property
     def run(self):
         known = self.f.__globals__ # the compiler must see compiled functions, not this class
-        known |= {k: known[k].run for k in self.f.__code__.co_names if isinstance(known.get(k), _fast)}
-        try: from numba import njit
+        known |= {k: known[k].run for k in self.f.__code__.co_names if isinstance(known.get(k), _Fast)}
+        try: from numba import njit, prange
         except ModuleNotFoundError: return self.f
-        return njit(cache=self.f.__module__ != '__main__')(self.f)
+        if self.how.get('parallel'): known['prange'] = prange
+        return njit(cache=self.f.__module__ != '__main__', **self.how)(self.f)
 
 def _plain(a): # arrays whose items are Python's own numbers
     if isinstance(a, tuple): return tuple(map(_plain, a))
@@ -96,11 +97,11 @@ def _plain(a): # arrays whose items are Python's own numbers
 def _classes(): # of each character: 0 other, 1 letter, 2 number, 3 white space
     every, out = ''.join(map(chr, range(0x110000))), np.zeros(0x110000, np.uint8)
     for k, p in enumerate((r'\p{L}+', r'\p{N}+', r'\s+'), 1):
-        for m in _compiled(p).finditer(every): out[slice(*m.span())] = k
+        for m in compiled(p).finditer(every): out[slice(*m.span())] = k
     return out
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #57a55145
-@_fast
+@fast
 def _scan(chars, kind, gpt4, ends): # numbers of the characters, their classes; fills `ends`, returns how many
     n, i, m = len(chars), 0, 0
     while i < n:
@@ -155,14 +156,14 @@ def count_pieces(
     return total
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #2f2d2108
-@_fast
+@fast
 def _find(keys, code): # the slot of `code`, or the empty slot where it would go; `code` is left << 32 | right
     h = (code >> 32)*0x9e3779b + (code & 0xffffffff)*0x85ebca7
     s = (h ^ h >> 23) & len(keys)-1
     while keys[s] != code and keys[s] >= 0: s = s+1 & len(keys)-1
     return s
 
-@_fast
+@fast
 def _link(i, seq, places, pairs, table, n): # place `i` goes to the end of its pair's list; returns the number of pairs
     (sym, after, _, weight), (pair, later, earlier), (code, count, head, tail), (keys, vals) = seq, places, pairs, table
     key = sym[i] << 32 | sym[after[i]]
@@ -177,7 +178,7 @@ def _link(i, seq, places, pairs, table, n): # place `i` goes to the end of its p
     return n
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #273e347d
-@_fast
+@fast
 def _unlink(i, seq, places, pairs): # place `i` leaves its list
     weight, (pair, later, earlier), (_, count, head, tail) = seq[3], places, pairs
     p = pair[i]; pair[i] = -1; count[p] -= weight[i]
@@ -187,7 +188,7 @@ def _unlink(i, seq, places, pairs): # place `i` leaves its list
     else: tail[p] = earlier[i]
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #c64a1cfb
-@_fast
+@fast
 def _push(heap, n, a, b): # one more couple; returns how many there are
     (first, second), i = heap, n
     while i > 0 and (a < first[i-1 >> 1] or a == first[i-1 >> 1] and b < second[i-1 >> 1]):
@@ -195,7 +196,7 @@ def _push(heap, n, a, b): # one more couple; returns how many there are
     first[i] = a; second[i] = b
     return n+1
 
-@_fast
+@fast
 def _pop(heap, n): # the couple in front goes; returns how many are left
     (first, second), i, n = heap, 0, n-1
     a, b = first[n], second[n]
@@ -208,7 +209,7 @@ def _pop(heap, n): # the couple in front goes; returns how many are left
     return n
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #85a66a7d
-@_fast
+@fast
 def _learn(seq, places, pairs, table, heap, new, merges, gains): # fills the last two, returns how many merges there were
     (sym, after, before, _), (code, count, head, _) = seq, pairs
     n, size, m = 0, 0, 0
@@ -250,7 +251,7 @@ def learn_merges(seqs, counts, n, new): # lists of ids; how often each occurs; m
     return [(k >> 32, k & 0xffffffff) for k in merges[:m].tolist()], gains[:m].tolist()
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #5603ec0e
-@_fast
+@fast
 def _replay(data, ends, base, table, chain, heap, ids, until): # fills the last two: ids of all pieces, where each begins and stops
     (keys, rank, into), (sym, after, before), m, a = table, chain, 0, 0
     for w in range(len(ends)):
@@ -276,7 +277,7 @@ def _replay(data, ends, base, table, chain, heap, ids, until): # fills the last 
         until[w+1], a = m, ends[w]
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #cc674203
-class _Tokenizer:
+class BaseTokenizer:
     "What all tokenizers of this chapter share: `vocab`, a list of tokens by id, and `special`, special tokens with their ids."
     @property
     def vocab_size(self) -> int: return len(self.vocab)
@@ -291,7 +292,7 @@ class _Tokenizer:
         return [self.vocab[i] for i in ids.tolist()]
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #80320658
-class BPE(_Tokenizer):
+class BPE(BaseTokenizer):
     "A byte-level tokenizer. Raises `ValueError` if the parts do not fit each other."
     def __init__(self,
         vocab: list, # bytes of each id; None where there is no token
@@ -301,7 +302,7 @@ class BPE(_Tokenizer):
         normal: str = '', # Unicode normal form to bring text to: NFC, NFD, NFKC, NFKD or none
     ):
         self.vocab, self.merges, self.pattern, self.special, self.normal = vocab, merges, pattern, dict(special or {}), normal
-        _compiled(pattern); ids = {*self.special.values()}
+        compiled(pattern); ids = {*self.special.values()}
         if normal not in ('', 'NFC', 'NFD', 'NFKC', 'NFKD'): raise ValueError(f'normalizer {normal!r} is not NFC, NFD, NFKC or NFKD')
         self.index = {t: i for i, t in enumerate(vocab) if t is not None and i not in ids}
         lacks = [b for b in range(256) if bytes([b]) not in self.index]
@@ -350,7 +351,7 @@ def encode(
     if allowed-self.special.keys(): raise ValueError(f'no special token {min(allowed-self.special.keys())!r}: there is {", ".join(self.special) or "none"}')
     if not allowed: return self.encode_bytes(to_bytes(text)).tolist()
     out, stops = [], '|'.join(need('regex', 'llm').escape(s) for s in sorted(allowed, key=len, reverse=True))
-    for s in _compiled(f'({stops})').split(text): out += [self.special[s]] if s in allowed else self.encode_bytes(to_bytes(s)).tolist()
+    for s in compiled(f'({stops})').split(text): out += [self.special[s]] if s in allowed else self.encode_bytes(to_bytes(s)).tolist()
     return out
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #1fa35801
@@ -377,15 +378,15 @@ def train_bpe(
 ) -> BPE:
     "A byte-level tokenizer trained on `texts`. Raises `ValueError` for an empty text, or one that has not that many tokens to give."
     special, order = [*dict.fromkeys(special)], np.argsort(BYTES); n = vocab_size-256-len(special)
-    _enough(True, n, vocab_size, vocab_size-n, 'bytes and special tokens')
+    check_size(True, n, vocab_size, vocab_size-n, 'bytes and special tokens')
     pieces = count_pieces(texts, pattern)
     merges, _ = learn_merges([order[np.frombuffer(p, np.uint8)] for p in pieces], [*pieces.values()], n, 256)
-    _enough(True, len(merges)-n, vocab_size, vocab_size-n+len(merges))
+    check_size(True, len(merges)-n, vocab_size, vocab_size-n+len(merges))
     vocab = [bytes([b]) for b in BYTES]
     for l, r in merges: vocab.append(vocab[l]+vocab[r])
     return BPE(vocab+[to_bytes(s) for s in special], merges, pattern, {s: len(vocab)+i for i, s in enumerate(special)})
 
-def _enough(counts, left, asked, have, first=''): # refuse a vocabulary that is too small for what comes first, or too large for the text
+def check_size(counts, left, asked, have, first=''): # refuse a vocabulary that is too small for what comes first, or too large for the text
     if not counts: raise ValueError('the text is empty: there is nothing to count')
     if left < 0 and first: raise ValueError(f'vocab_size is {asked}, expected {have} or more: the {first} need as many')
     if left < 0: raise ValueError(f'vocab_size is {asked}, but the text has only {have} tokens to give: ask for that many, or for more text')
@@ -416,7 +417,7 @@ def read_tiktoken(
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #91b57f99
 @patch
-def save(self: _Tokenizer, path): # of the file to write, by custom tokenizer.json
+def save(self: BaseTokenizer, path): # of the file to write, by custom tokenizer.json
     "Write a file that `load_tokenizer`, `tokenizers` and `transformers` open."
     flags = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
     added = [dict(id=i, content=s, **flags) for s, i in sorted(self.special.items(), key=lambda o: o[1])]
@@ -435,7 +436,7 @@ def spec(self: BPE) -> dict: # normalizer, pre_tokenizer, decoder, model
                            vocab={t: i for i, t in enumerate(shown) if t and i not in ids}, merges=[[shown[l], shown[r]] for l, r in self.merges]))
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #5cddc77a
-_KINDS = {} # type of the model -> function of the file's contents
+KINDS = {} # type of the model -> function of the file's contents
 
 def load_tokenizer(
     path, # of a tokenizer.json
@@ -446,8 +447,9 @@ def load_tokenizer(
     except ValueError as e: raise ValueError(f'{path} is damaged or no JSON file ({e})') from None
     if not isinstance(o, dict) or not isinstance(o.get('model'), dict): raise ValueError(f"{path} is no tokenizer.json: it lacks 'model'")
     kind = o['model'].get('type', 'BPE' if 'merges' in o['model'] else 'of no type')
-    if kind not in _KINDS: raise ValueError(f'{path} holds a model {kind}, expected {", ".join(_KINDS)}')
-    try: tok = _KINDS[kind](o, {t['content']: t['id'] for t in o.get('added_tokens', [])}); _same(o, tok.spec())
+    if kind in ('WordPiece', 'Unigram'): importlib.import_module('era_nbdev.llm.subwords') # the next chapter registers them
+    if kind not in KINDS: raise ValueError(f'{path} holds a model {kind}, expected {", ".join(KINDS)}')
+    try: tok = KINDS[kind](o, {t['content']: t['id'] for t in o.get('added_tokens', [])}); _same(o, tok.spec())
     except (KeyError, TypeError, AttributeError, IndexError) as e: raise ValueError(f'{path} is damaged ({type(e).__name__}: {e})') from None
     except ValueError as e: raise ValueError(f'{path}: {e}') from None
     if vocab_size in (None, tok.vocab_size): return tok
@@ -461,7 +463,7 @@ def _same(o, ours): # does the file say what our class does?
     for k, theirs, v in parts:
         if theirs != v: raise ValueError(f'{k} is {json.dumps(theirs)[:100]}, which this class does not apply')
 
-def _fill(vocab, special): # ids in order; None where there is no token
+def fill_vocab(vocab, special): # ids in order; None where there is no token
     out = [None]*(max([*vocab.values(), *special.values()])+1)
     for t, i in (vocab | special).items(): out[i] = t
     return out
@@ -469,187 +471,11 @@ def _fill(vocab, special): # ids in order; None where there is no token
 def _bpe(o, special): # BPE from the contents of a tokenizer.json
     m, pre = o['model'], o['pre_tokenizer'] or {}; first = pre.get('pretokenizers', [pre])[0]
     pattern = first['pattern']['Regex'] if 'pattern' in first else _OLD if first.get('use_regex', True) else ''
-    tokens = [t and (to_bytes(t) if t in special else from_visible(t)) for t in _fill(m['vocab'], special)]
+    tokens = [t and (to_bytes(t) if t in special else from_visible(t)) for t in fill_vocab(m['vocab'], special)]
     merges = [(m['vocab'][l], m['vocab'][r]) for l, r in (p if isinstance(p, list) else p.split(' ') for p in m['merges'])]
     return BPE(tokens, merges, pattern, special, (o.get('normalizer') or {}).get('type', ''))
 
-_KINDS['BPE'] = _bpe
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #37dafc8a
-_PUNCT = r'!-/:-@\[-`{-~\p{P}'
-_HAN = r'\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\uf900-\ufaff\U0002f800-\U0002fa1f'
-
-def bert_words(text: str, lower: bool = True) -> list: # any text; to lower case, without accents?
-    "The words of `text` as BERT cuts it [@devlin2019]: punctuation and Chinese characters stand alone."
-    to_bytes(text); text = _compiled(r'[^\P{C}\t\n\r]|\ufffd').sub('', text)
-    text = _compiled(f'([{_HAN}])').sub(r' \1 ', text)
-    if lower: text = _compiled(r'\p{Mn}').sub('', unicodedata.normalize('NFD', text)).replace('Σ', 'σ').lower()
-    return _compiled(rf'[{_PUNCT}]|[^\s{_PUNCT}]+').findall(text)
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #d51fcef5
-class WordPiece(_Tokenizer):
-    "Words as the longest tokens that fit, from left to right. Raises `ValueError` if the vocabulary has no `unk`."
-    def __init__(self,
-        vocab: list, # string of each id
-        unk: str = '[UNK]', # token of a word that does not fit
-        lower: bool = True, # see `bert_words`
-        special: dict = None, # string -> id
-    ):
-        self.vocab, self.unk, self.lower, self.special, self.index = vocab, unk, lower, dict(special or {}), {t: i for i, t in enumerate(vocab)}
-        if unk not in self.index: raise ValueError(f'the vocabulary has no token {unk!r} for unknown words')
-        self.word = lru_cache(2**16)(self._word) # each word once
-
-    def _word(self, w): # ids of one word
-        out, i = [], 0
-        while i < len(w) <= 100: # longer ones are no words
-            j = next((j for j in range(len(w), i, -1) if '##'*(i > 0)+w[i:j] in self.index), 0)
-            if not j: return [self.index[self.unk]]
-            out.append(self.index['##'*(i > 0)+w[i:j]]); i = j
-        return out or [self.index[self.unk]]
-
-    def encode(self, text: str) -> list: "The ids of `text`."; return [i for w in bert_words(text, self.lower) for i in self.word(w)]
-    def decode(self, ids) -> str: "The words of `ids`, with one space between them."; return ' '.join(self.tokens(ids)).replace(' ##', '')
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #6d98605e
-BERT_SPECIAL = '[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'
-
-def train_wordpiece(
-    texts, # a string, or an iterator of strings, read once
-    vocab_size: int, # tokens in all, special ones and single characters included
-    lower: bool = True, # see `bert_words`
-    special=BERT_SPECIAL, # special tokens, which get the first ids; [UNK] among them
-    alphabet: list = None, # characters, with ## inside words, in the order of their ids; sorted by default
-) -> WordPiece:
-    "A WordPiece tokenizer. Raises `ValueError` for an empty text, or one that has too few or too many tokens to give."
-    counts = Counter(w for t in ([texts] if isinstance(texts, str) else texts) for w in bert_words(t, lower))
-    words = [[w[0], *('##'+c for c in w[1:])] for w in counts]
-    alphabet = alphabet or sorted({c for w in counts for c in w})+sorted({c for s in words for c in s[1:]})
-    vocab = [*special, *alphabet]; index, n = {t: i for i, t in enumerate(vocab)}, vocab_size-len(vocab)
-    _enough(counts, n, vocab_size, len(vocab), 'special tokens and characters')
-    merges, _ = learn_merges([[index[c] for c in s] for s in words], [*counts.values()], n, len(vocab))
-    for l, r in merges: vocab.append(vocab[l]+vocab[r].removeprefix('##'))
-    _enough(counts, len(merges)-n, vocab_size, len(vocab))
-    return WordPiece(vocab, '[UNK]', lower, {s: i for i, s in enumerate(special)})
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #d91c1f6d
-@patch
-def spec(self: WordPiece) -> dict: # normalizer, pre_tokenizer, decoder, model
-    "The parts of the file that are WordPiece's own."
-    return dict(normalizer=dict(type='BertNormalizer', clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=self.lower),
-                pre_tokenizer=dict(type='BertPreTokenizer'), decoder=dict(type='WordPiece', prefix='##', cleanup=False),
-                model=dict(type='WordPiece', unk_token=self.unk, continuing_subword_prefix='##', max_input_chars_per_word=100, vocab=self.index))
-
-_KINDS['WordPiece'] = lambda o, special: WordPiece(_fill(o['model']['vocab'], special), o['model']['unk_token'], o['normalizer']['lowercase'], special)
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #f23e5ffd
-def viterbi(word, scores, longest, unknown=-math.inf): # a string; {token: log-probability}; characters of a token at most; of an unknown character
-    "The tokens of the most probable segmentation (@eq-tok-viterbi); an unknown character stands alone."
-    n, out = len(word), []; best, last = [0.]+[-math.inf]*n, [0]*(n+1)
-    for i in range(n):
-        for j in range(i+1, min(n, i+longest)+1):
-            s = best[i]+scores.get(word[i:j], unknown if j == i+1 else -math.inf)
-            if s > best[j]: best[j], last[j] = s, i
-    while n and best[-1] > -math.inf: out.append(word[last[n]:n]); n = last[n]
-    return out[::-1]
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #c24b625f
-def find_edges(words, index, longest): # strings; {token: id}; characters of a token at most
-    "[4, E] word, start, stop and id of each place where a token fits."
-    return np.array([(w, i, j, index[s[i:j]]) for w, s in enumerate(words) for i in range(len(s))
-                     for j in range(i+1, min(len(s), i+longest)+1) if s[i:j] in index], np.int64).reshape(-1, 4).T
-
-def expect(edges, sizes, counts, p): # edges; characters and count of each word; probability of each token
-    "Expected counts of the tokens and the log-likelihood (@eq-tok-em), for words of at most some 30 characters."
-    word, start, stop, v = edges; end = np.cumsum(sizes+1)-1 # a word of n characters has n+1 nodes
-    alpha, beta, a, b = np.zeros(end[-1]+1), np.zeros(end[-1]+1), (end-sizes)[word]+start, (end-sizes)[word]+stop
-    alpha[end-sizes] = beta[end] = 1
-    for n in range(1, sizes.max()+1): e = stop == n; np.add.at(alpha, b[e], alpha[a[e]]*p[v[e]])
-    for n in range(sizes.max()-1, -1, -1): e = start == n; np.add.at(beta, a[e], beta[b[e]]*p[v[e]])
-    share = (counts/alpha[end])[word]*alpha[a]*p[v]*beta[b]
-    return np.bincount(v, share, len(p)), float(counts @ np.log(alpha[end]))
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #173524f5
-def prune(p, counts, keep, longest): # {token: probability}; {token: expected count}; tokens to keep; characters of a token at most
-    "The tokens that it would cost most to lose (@eq-tok-prune), and all single characters."
-    scores, cost, one = {t: math.log(v) for t, v in p.items() if v > 0}, {t: 0. for t in p if len(t) > 1}, [t for t in p if len(t) == 1]
-    for t in cost.keys() & scores.keys():
-        s = scores.pop(t); cost[t] = counts[t]*(s-sum(scores[u] for u in viterbi(t, scores, longest))); scores[t] = s
-    return one+sorted(cost, key=lambda t: (-cost[t], t))[:max(0, keep-len(one))]
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #9704313f
-def normalise(text: str) -> list: # any string without lone surrogates
-    "The words of `text`, each with ▁ in front, in the manner of SentencePiece [@kudo2018b]."
-    to_bytes(text); return ['▁'+w for w in unicodedata.normalize('NFKC', text).replace('▁', ' ').split()]
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #d322e39f
-class Unigram(_Tokenizer):
-    "Words as their most probable tokens. Raises `ValueError` if the parts do not fit each other."
-    def __init__(self,
-        vocab: list, # string of each id
-        scores: list, # logarithm of the probability of each
-        unk: int = 0, # id of what is unknown
-        special: dict = None, # string -> id
-    ):
-        if len(vocab) != len(scores) or not 0 <= unk < len(vocab): raise ValueError(f'{len(vocab)} tokens with {len(scores)} scores and unk={unk} do not fit')
-        self.vocab, self.scores, self.unk, self.special, self.longest = vocab, list(scores), unk, dict(special or {}), max(map(len, vocab))
-        self.index = {t: i for i, t in enumerate(vocab) if i != unk and i not in {*self.special.values()}}
-        self.of, self.word = {t: scores[i] for t, i in self.index.items()}, lru_cache(2**16)(self._word) # each word once
-
-    def _word(self, w): # ids of one word; unknown characters, at SentencePiece's price, are one in a row
-        ids = [self.index.get(t, self.unk) for t in viterbi(w, self.of, self.longest, min(self.scores)-10)]
-        return [i for k, i in enumerate(ids) if i != self.unk or not k or ids[k-1] != self.unk]
-
-    def encode(self, text: str) -> list: "The ids of `text`."; return [i for w in normalise(text) for i in self.word(w)]
-    def decode(self, ids) -> str: "The normalised text of `ids`."; return ''.join(self.tokens(ids)).replace('▁', ' ').removeprefix(' ')
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #84a01463
-def train_unigram(
-    texts, # a string, or an iterator of strings, read once
-    vocab_size: int, # tokens in all, with <unk>
-    longest: int = 16, # characters of the longest token, 1 or more
-    seeds: int = 8, # tokens to begin with, as a multiple of vocab_size
-    rounds: int = 2, # of EM before each pruning
-) -> Unigram:
-    "A Unigram tokenizer [@kudo2018]. Raises `ValueError` for an empty text, or one that has too few or too many tokens to give."
-    found, short = Counter(w for t in ([texts] if isinstance(texts, str) else texts) for w in normalise(t)), Counter()
-    one, n = sorted({c for w in found for c in w}), vocab_size-1
-    _enough(found, n-len(one), vocab_size, len(one)+1, 'characters and <unk>')
-    for w, c in found.items(): short.update({w[k:k+32]: c for k in range(0, len(w), 32)}) # longer words in parts
-    parts = Counter(dict.fromkeys(one, 1))
-    for w, c in short.items():
-        for i in range(len(w)):
-            for j in range(i+1, min(len(w), i+longest)+1): parts[w[i:j]] += c
-    more = sorted((t for t, c in parts.items() if len(t) > 1 < c), key=lambda t: (-len(t)*parts[t], t))[:seeds*vocab_size]
-    _enough(found, len(one)+len(more)-n, vocab_size, len(one)+len(more)+1)
-    names, p = _shrink([*one, *more], parts, short, n, longest, rounds)
-    order = sorted(range(n), key=lambda i: (-p[i], names[i]))
-    return Unigram(['<unk>']+[names[i] for i in order], [0.]+[math.log(max(p[i], 1e-12)) for i in order], 0, {'<unk>': 0})
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #3c2c2ea4
-def _shrink(names, parts, found, n, longest, rounds): # EM and pruning by turns: n tokens and their probabilities
-    sizes, counts = np.array([*map(len, found)]), np.array([*found.values()], float)
-    edges, p = find_edges([*found], {t: i for i, t in enumerate(names)}, longest), np.array([parts[t] for t in names], float)
-    while True:
-        least = np.array([1e-3*(len(t) == 1) for t in names]) # characters stay possible
-        for _ in range(rounds): c, _ = expect(edges, sizes, counts, p/p.sum()); p = np.maximum(c, least)
-        p /= p.sum()
-        if len(names) <= n: return names, p
-        kept = prune(dict(zip(names, p)), dict(zip(names, c)), max(n, int(.75*len(names))), longest)
-        old = {t: i for i, t in enumerate(names)}; at = [old[t] for t in kept]
-        new = np.full(len(names), -1); new[at] = np.arange(len(at))
-        p, names, edges[3] = p[at], kept, new[edges[3]]
-        edges = edges[:, edges[3] >= 0]
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #50f6eaf0
-@patch
-def spec(self: Unigram) -> dict: # normalizer, pre_tokenizer, decoder, model
-    "The parts of the file that are Unigram's own."
-    one = [dict(type='NFKC'), dict(type='Replace', pattern=dict(Regex=r'[\s\x1c-\x1f▁]+'), content=' '), dict(type='Strip', strip_left=True, strip_right=True)]
-    space = dict(type='Metaspace', replacement='▁', prepend_scheme='always', split=True)
-    return dict(normalizer=dict(type='Sequence', normalizers=one), pre_tokenizer=space, decoder=space,
-                model=dict(type='Unigram', unk_id=self.unk, vocab=[[t, s] for t, s in zip(self.vocab, self.scores)], byte_fallback=False))
-
-_KINDS['Unigram'] = lambda o, special: Unigram(*map(list, zip(*o['model']['vocab'])), o['model']['unk_id'], special)
+KINDS['BPE'] = _bpe
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #dcde37fc
 def read_text(
@@ -665,55 +491,9 @@ def read_text(
             except UnicodeDecodeError as e: raise ValueError(f'{path} is not UTF-8: {e.reason} near byte {seen+e.start}') from None
             seen += len(data)
             if not data: break
-            cuts = [m.end() for m in _compiled(r'\n(?=\S)').finditer(rest)] or [m.start() for m in _compiled(r'(?<=\p{L}) (?=\p{L})').finditer(rest)]
+            cuts = [m.end() for m in compiled(r'\n(?=\S)').finditer(rest)] or [m.start() for m in compiled(r'(?<=\p{L}) (?=\p{L})').finditer(rest)]
             if cuts: yield rest[:cuts[-1]]; rest = rest[cuts[-1]:]
     if rest: yield rest
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #cf643bed
-@experiment('tokenizer', smoke=dict(vocab_size=1024), lesson=dict(data='tiny_shakespeare', vocab_size=4096), full=dict(data='tiny_shakespeare', vocab_size=8192))
-@dataclass
-class TrainTokenizer(Experiment):
-    "Train a tokenizer on a text and write its tokenizer.json."
-    data: str = 'pydocs' # 'pydocs', 'tiny_shakespeare', 'multi30k', or a UTF-8 text file of any size
-    vocab_size: int = 4096 # tokens in all
-    kind: Literal['bpe', 'wordpiece', 'unigram'] = 'bpe' # of tokenizer
-    pattern: Literal['gpt2', 'gpt4', 'none'] = 'gpt4' # where pieces end, for BPE
-    special: tuple[str, ...] = ('<|endoftext|>',) # special tokens, for BPE
-
-@patch
-def check(self: TrainTokenizer): # called by `settings`
-    "Raise `RunError` for settings out of range."
-    least = 256+len(self.special) if self.kind == 'bpe' else 10
-    self.require(vocab_size=(self.vocab_size >= least, f'{least} or more' + (': the bytes and special tokens need as many' if self.kind == 'bpe' else '')))
-
-@patch
-def texts(self: TrainTokenizer): # an iterator of strings, new at each call
-    "The text of `data`, in parts. Raises `ValueError` if there is none."
-    if Path(self.data).is_file():
-        if not Path(self.data).stat().st_size: raise ValueError(f'{self.data} is empty')
-        return read_text(self.data)
-    if self.data == 'multi30k': return ('\n'.join(o)+'\n' for s in [load('multi30k')] for o in s['train'])
-    if self.data in ('pydocs', 'tiny_shakespeare'): return iter([load(self.data)])
-    raise ValueError(f"data is {self.data!r}, expected 'pydocs', 'tiny_shakespeare', 'multi30k' or a text file")
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #a6d43691
-@patch
-def fit(self: TrainTokenizer, run: Run) -> dict: # what `launch` writes into the summary
-    "Train, write the file, and encode the text once."
-    start = time.process_time()
-    try:
-        if self.kind == 'bpe': tok = train_bpe(self.texts(), self.vocab_size, PATTERNS[self.pattern], self.special)
-        else: tok = dict(wordpiece=train_wordpiece, unigram=train_unigram)[self.kind](self.texts(), self.vocab_size)
-        trained = time.process_time()-start; tok.save(run.dir/'tokenizer.json')
-        sizes = [(len(t.encode()), len(tok.encode(t))) for t in self.texts()]
-    except ValueError as e: raise RunError(str(e)) from None
-    bytes, tokens = map(sum, zip(*sizes))
-    return dict(bytes_per_token=bytes/tokens, vocabulary=tok.vocab_size, tokens=tokens, bytes=bytes, train_seconds=(trained, 's'))
-
-@patch
-def predictor(self: TrainTokenizer, run: Run): # a function of a text
-    "What `run.predict` calls: text to ids."
-    return load_tokenizer(run.dir/'tokenizer.json').encode
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #247a447b
 def _race_text(): return load('tiny_shakespeare') if find(dataset('tiny_shakespeare')) else load('pydocs')
