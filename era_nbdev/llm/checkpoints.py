@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from ..core.ledger import write_atomic
+from ..core.run import RunError, open_run
 from .gpt import GPT, GPTConfig, modern, rope_frequencies
 from .tokenizers import load_tokenizer
 
 # %% auto #0
-__all__ = ['hf_names', 'hf_kind', 'config_from_hf', 'config_to_hf', 'read_arrays', 'load_hf', 'save_hf', 'pairs_to_halves',
-           'open_model']
+__all__ = ['ENDS', 'hf_names', 'hf_kind', 'config_from_hf', 'config_to_hf', 'read_arrays', 'load_hf', 'save_hf',
+           'pairs_to_halves', 'open_model', 'find_model']
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #29a3d7b4
 def hf_names(c: GPTConfig) -> list: # of (our name, their names, transposed?)
@@ -136,7 +137,7 @@ def pairs_to_halves(
     w: Tensor, # [H·D, ...] rows that make queries or keys turned as neighbours
     head_dim: int, # D
 ) -> Tensor:
-    "The rows in the order that `rotate` expects. Raises `ValueError` if `head_dim` does not fit."
+    "The rows in the order that `rotate` expects, @eq-checkpoints-halves. Raises `ValueError` if `head_dim` does not fit."
     if head_dim % 2 or w.shape[0] % head_dim: raise ValueError(f'head_dim {head_dim} is odd or does not divide {w.shape[0]} rows')
     return w.unflatten(0, (-1, head_dim//2, 2)).transpose(1, 2).flatten(0, 2)
 
@@ -153,3 +154,18 @@ def open_model(
     for f in ('generation_config.json', 'config.json'):
         if end is None and (folder/f).exists(): end = json.loads((folder/f).read_text()).get('eos_token_id')
     return model, tok, tuple(end if isinstance(end, list) else [] if end is None else [end])
+
+# %% ../../nbs/llm/08_checkpoints.ipynb #505b756d
+ENDS = '<|endoftext|>', '<|end_of_text|>', '</s>' # strings that end a document
+
+def find_model(
+    source: str, # a folder of the hub, the folder of a run, or the name of an experiment: its latest finished run
+    out: str = 'era_runs', # folder of all runs
+) -> tuple: # as `open_model`
+    "A language model of the hub, or one that was trained here. Raises as `open_model`, and `RunError` for a run of another kind."
+    if (p := Path(source)/'config.json').is_file() and 'model_type' in json.loads(p.read_text()): return open_model(source)
+    run = open_run(source, out); e = run.experiment()
+    if not hasattr(e, 'language_model'): raise RunError(f'{e.name} is no language model: expected a run of gpt')
+    model, d = e.language_model(run)
+    if d.tokenizer is None: raise RunError(f"{e.data} has no tokenizer.json, so the ids of this model cannot be read: 'era shards' writes one")
+    return model, d.tokenizer, tuple(i for s, i in getattr(d.tokenizer, 'special', {}).items() if s in ENDS)

@@ -6,25 +6,24 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/generate.html.md"""
 
 # %% ../../nbs/llm/09_generate.ipynb #84eabc17
 from __future__ import annotations
-import importlib.util, json, math, threading
+import importlib.util, math, threading
 from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 import numpy as np
 import torch
 from fastcore.basics import patch
 from torch import Tensor
 from ..core.bench import bench
 from ..core.cli import command
-from ..core.run import RunError, need, open_run
-from .checkpoints import open_model
+from ..core.run import RunError, need
+from .checkpoints import find_model
 from .gpt import GPT, modern
 from .tokenizers import fast
 
 # %% auto #0
-__all__ = ['prange', 'ENDS', 'Sampling', 'filter_logits', 'choose', 'Cache', 'left_pad', 'Decoder', 'stream', 'generate',
-           'beam_search', 'PagedCache', 'Request', 'Engine', 'speculate', 'text_stream', 'generate_', 'bench_generate',
+__all__ = ['prange', 'Sampling', 'filter_logits', 'choose', 'Cache', 'left_pad', 'Decoder', 'stream', 'generate', 'beam_search',
+           'PagedCache', 'Request', 'Engine', 'speculate', 'text_stream', 'generate_', 'bench_generate',
            'bench_generate_16']
 
 # %% ../../nbs/llm/09_generate.ipynb #1fce891c
@@ -114,9 +113,8 @@ def left_pad(
     return ids, torch.tensor([[False]*(n-len(p))+[True]*len(p) for p in prompts], device=device)
 
 def _prefill(model, ids, real, cache): # run the prompts; returns the logits of what comes next
-    T = ids.shape[1]
-    if real.all(): pos, mask = None, None # nothing is filled: the model's own causal path
-    else:
+    T, pos, mask = ids.shape[1], None, None # nothing is filled: the model's own causal path
+    if not real.all():
         pos = (real.cumsum(1)-1).clamp(min=0)
         mask = real[:, None, None] & torch.ones(T, T, dtype=torch.bool, device=ids.device).tril() | torch.eye(T, dtype=torch.bool, device=ids.device)
     logits = model(ids, pos, cache, mask, last=True)[:, -1]
@@ -142,7 +140,7 @@ def _linear(x, W, bias, y): # [B, C], [M, C], [M] or [0]; fills [B, M]
         for r in range(full, B):
             a = s; e = t; x0 = x[r]
             for j in range(len(x0)): a += u[j]*x0[j]
-            for j in range(len(x0)): e += v[j]*x0[j]
+            for j in range(len(x0)): e += v[j]*x0[j] # two loops: one with both sums is slower
             y[r, i] = a; y[r, k] = e
 
 # %% ../../nbs/llm/09_generate.ipynb #4a4259b8
@@ -198,11 +196,9 @@ def _layer(x, w, turn, K, V, first, n, eps, rms, gated, y, qkv, p, o, a, u, h): 
     for b in range(len(x)): _norm(x[b], w[0], w[1], eps, rms, y[b])
     _linear(y, w[2], w[3], qkv); _attend(qkv, (w[4], w[5]), turn, K, V, first, n, eps, p, o); _linear(o, w[6], w[7], a)
     for b in range(len(x)):
-        for j in range(x.shape[1]): x[b, j] += a[b, j]
-        _norm(x[b], w[8], w[9], eps, rms, y[b])
+        x[b] += a[b]; _norm(x[b], w[8], w[9], eps, rms, y[b])
     _linear(y, w[10], w[11], u); _gate(u, gated, h); _linear(h, w[12], w[13], a)
-    for b in range(len(x)):
-        for j in range(x.shape[1]): x[b, j] += a[b, j]
+    for b in range(len(x)): x[b] += a[b]
 
 # %% ../../nbs/llm/09_generate.ipynb #1ff1cfc7
 class Decoder:
@@ -224,25 +220,27 @@ class Decoder:
         D, C = c.head_dim, c.n_embd; self.y, self.logits = room(C), room(c.vocab_size)
         self.room = self.y, room((c.n_head+2*c.n_kv_head)*D), room(c.n_head, cache.k[0].shape[2]), room(c.n_head*D), room(C), room(c.hidden*(1+(c.mlp == 'swiglu'))), room(c.hidden)
 
-    def __call__(self, token, pos, first): # [B], [B] place in the text, [B] first column that counts
-        c, n = self.model.config, self.cache.n
-        if not self.compiled:
-            where = pos[:, None] if first.any() else pos[:1]
-            mask = (torch.arange(n+1, device=first.device) >= first[:, None])[:, None, None] if first.any() else None
-            out = self.model(token[:, None], where, self.cache, mask)[:, -1]; self.cache.n += 1; return out
-        if n >= self.cache.k[0].shape[2]: raise ValueError(f'the cache holds {n} tokens and is full')
-        self.model.check_ids(token[:, None]); pos, first, rms = pos.numpy(), first.numpy(), c.norm == 'rms'
-        x, eps = self.wte[token.numpy()], np.float32(c.norm_eps)
-        if self.wpe is not None: x = x+self.wpe[pos]
-        turn = tuple(o.numpy()[pos] for o in (self.model.cos, self.model.sin)) if c.positions == 'rope' else (x[:, :0],)*2
-        with _TURN:
-            for w, (k, v) in zip(self.w, self.kv): _layer(x, w, turn, k, v, first, n, eps, rms, c.mlp == 'swiglu', *self.room)
-            for b in range(len(x)): _norm(x[b], *self.norm, eps, rms, self.y[b])
-            _linear(self.y, *self.head, self.logits)
-        self.cache.n += 1
-        return torch.from_numpy(self.logits.copy())
-
+# %% ../../nbs/llm/09_generate.ipynb #470d36f8
 _TURN = threading.Lock() # one call at a time: not every threading layer of Numba can take two
+
+@patch
+def __call__(self: Decoder, token: Tensor, pos: Tensor, first: Tensor): # [B], [B] place in the text, [B] first column that counts
+    "Logits [B, V] of what follows. Raises `ValueError` if the cache is full or an id out of range."
+    c, n = self.model.config, self.cache.n
+    if not self.compiled:
+        where, mask = (pos[:, None], (torch.arange(n+1, device=first.device) >= first[:, None])[:, None, None]) if first.any() else (pos[:1], None)
+        out = self.model(token[:, None], where, self.cache, mask)[:, -1]; self.cache.n += 1; return out
+    if n >= self.cache.k[0].shape[2]: raise ValueError(f'the cache holds {n} tokens and is full')
+    self.model.check_ids(token[:, None]); pos, first, rms = pos.numpy(), first.numpy(), c.norm == 'rms'
+    x, eps = self.wte[token.numpy()], np.float32(c.norm_eps)
+    if self.wpe is not None: x = x+self.wpe[pos]
+    turn = tuple(o.numpy()[pos] for o in (self.model.cos, self.model.sin)) if c.positions == 'rope' else (x[:, :0],)*2
+    with _TURN:
+        for w, (k, v) in zip(self.w, self.kv): _layer(x, w, turn, k, v, first, n, eps, rms, c.mlp == 'swiglu', *self.room)
+        for b in range(len(x)): _norm(x[b], *self.norm, eps, rms, self.y[b])
+        _linear(self.y, *self.head, self.logits)
+    self.cache.n += 1
+    return torch.from_numpy(self.logits.copy())
 
 # %% ../../nbs/llm/09_generate.ipynb #8ee787fd
 @torch.no_grad()
@@ -502,22 +500,12 @@ def generate_(
     "Continue a text with a language model that was trained here, or one of the hub, token by token."
     try: sampling = Sampling(temperature, top_k, top_p, min_p, 1., repetition_penalty, seed)
     except ValueError as e: raise RunError(str(e)) from None
-    model, tok, ends = _open(run, out); ids = tok.encode(prompt)
+    model, tok, ends = find_model(run, out); ids = tok.encode(prompt)
     if not ids: raise RunError('the text is empty: expected at least one letter')
     tokens = _endless(model, ids[-(model.config.block_size-1):], max_tokens, sampling, ends, tok.vocab_size) # the end of a long beginning
     print(prompt, end='', flush=True)
     for piece in text_stream(tokens, tok.decode, tuple(stop)): print(piece, end='', flush=True)
     print()
-
-def _open(run, out): # a folder of the hub, or a run: model, tokenizer, ids that end a text
-    if (p := Path(run)/'config.json').is_file() and 'model_type' in json.loads(p.read_text()): return open_model(run)
-    r = open_run(run, out); e = r.experiment()
-    if not hasattr(e, 'language_model'): raise RunError(f'{e.name} is no language model: expected a run of gpt')
-    model, d = e.language_model(r)
-    if d.tokenizer is None: raise RunError(f"{e.data} has no tokenizer.json, so the ids of this model cannot be read: 'era shards' writes one")
-    return model, d.tokenizer, tuple(i for s, i in getattr(d.tokenizer, 'special', {}).items() if s in ENDS)
-
-ENDS = '<|endoftext|>', '<|end_of_text|>', '</s>' # strings that end a document
 
 # %% ../../nbs/llm/09_generate.ipynb #860f7b5a
 def _endless(model, ids, n, sampling, ends=(), known=None): # beyond the context: begin anew from its second half; a token that ends the text is not shown

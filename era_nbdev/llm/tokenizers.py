@@ -65,7 +65,8 @@ def _cuts(text, pattern): # the places where a match begins or ends
     return (i for m in compiled(pattern).finditer(text) for i in m.span()) if pattern else ()
 
 @lru_cache
-def compiled(pattern):
+def compiled(pattern: str): # regular expression
+    "The expression, compiled once. Raises `ValueError` for one that is none, `MissingExtra` without `regex`."
     regex = need('regex', 'llm')
     try: return regex.compile(pattern)
     except regex.error as e: raise ValueError(f'{pattern!r} is no regular expression: {e}') from None
@@ -386,7 +387,8 @@ def train_bpe(
     for l, r in merges: vocab.append(vocab[l]+vocab[r])
     return BPE(vocab+[to_bytes(s) for s in special], merges, pattern, {s: len(vocab)+i for i, s in enumerate(special)})
 
-def check_size(counts, left, asked, have, first=''): # refuse a vocabulary that is too small for what comes first, or too large for the text
+def check_size(counts, left, asked, have, first=''): # of the text; merges that are left; tokens asked for; tokens there are; what comes first
+    "Raise `ValueError` for a vocabulary that is too small for what comes first, or too large for the text."
     if not counts: raise ValueError('the text is empty: there is nothing to count')
     if left < 0 and first: raise ValueError(f'vocab_size is {asked}, expected {have} or more: the {first} need as many')
     if left < 0: raise ValueError(f'vocab_size is {asked}, but the text has only {have} tokens to give: ask for that many, or for more text')
@@ -463,7 +465,8 @@ def _same(o, ours): # does the file say what our class does?
     for k, theirs, v in parts:
         if theirs != v: raise ValueError(f'{k} is {json.dumps(theirs)[:100]}, which this class does not apply')
 
-def fill_vocab(vocab, special): # ids in order; None where there is no token
+def fill_vocab(vocab, special): # token -> id; the special ones; returns a list
+    "The tokens in the order of their ids; None where there is none."
     out = [None]*(max([*vocab.values(), *special.values()])+1)
     for t, i in (vocab | special).items(): out[i] = t
     return out
