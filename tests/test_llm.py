@@ -7,7 +7,7 @@ from era_nbdev.core.cli import main
 pytest.importorskip('tokenizers'); pytest.importorskip('regex')
 
 @pytest.mark.parametrize('words, told', [
-    ('run gpt --data none', "'era shards none FILE …'"), ('run gpt --data none --plan', "how many tokens 'none' has is not known"), ('run gpt --judge=-1', '0 or more'), ('shards new {bad}', 'expected .txt, .jsonl or .parquet'), ('shards {bad} {empty}', 'is there already'), ('shards new x.txt --size 0', 'size 0'), ('run gpt --data {bad}', 'is not UTF-8'), ('run gpt --data {empty}', 'too few'), ('run gpt --data .', 'vocab_size is 0'), ('run gpt --n-head 5', 'a divisor of n_embd'),
+    ('run gpt --data none', "'era shards none FILE …'"), ('run gpt --data none --plan', "how many tokens 'none' has is not known"), ('run gpt --judge=-1', '0 or more'), ('shards new {bad}', 'expected .txt, .jsonl or .parquet'), ('shards {bad} {empty}', 'is there already'), ('shards new none.txt', 'none.txt is missing'), ('shards new x.txt --size 0', 'size 0'), ('run gpt --data {bad}', 'is not UTF-8'), ('run gpt --data {empty}', 'too few'), ('run gpt --data .', 'vocab_size is 0'), ('run gpt --n-head 5', 'a divisor of n_embd'),
     ('run tokenizer --data none', "data is 'none'"), ('run tokenizer --data {bad}', 'is not UTF-8'), ('run tokenizer --data {empty}', 'is empty'), ('run tokenizer --vocab-size 5', 'expected 257 or more'),
     ('run translate --n-head 5', 'a divisor of n_embd'), ('generate none hi', "no finished run of 'none'"), ('generate . hi', 'is not the folder of a run')])
 def test_bad_input(words, told, tmp_path, monkeypatch, capsys):

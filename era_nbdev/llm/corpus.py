@@ -100,7 +100,7 @@ class Windows:
 
 # %% ../../nbs/llm/06_corpus.ipynb #b3c8940d
 def documents(path, field: str = 'text'): # a .txt, .jsonl or .parquet file; what holds the text; generator of strings
-    "The documents of a file. Raises `ValueError`, naming file and line."
+    "The documents of a file; a text is one. Raises `ValueError`, naming file and line."
     path = Path(path)
     if path.suffix == '.parquet':
         f = need('pyarrow.parquet', 'llm').ParquetFile(path)
@@ -111,8 +111,7 @@ def documents(path, field: str = 'text'): # a .txt, .jsonl or .parquet file; wha
             for n, line in enumerate(f, 1):
                 try: yield json.loads(line)[field]
                 except (ValueError, KeyError, TypeError) as e: raise ValueError(f'line {n} of {path} is no JSON object with {field!r} ({type(e).__name__})') from None
-    elif path.suffix == '.txt': yield ''.join(read_text(path))
-    else: raise ValueError(f'{path} ends in {path.suffix or "nothing"}, expected .txt, .jsonl or .parquet')
+    else: yield ''.join(read_text(path))
 
 # %% ../../nbs/llm/06_corpus.ipynb #449eea54
 @command
@@ -128,6 +127,9 @@ def shards(
     "Turn texts into token shards that the experiment gpt trains on."
     if hold_out < 1 or size < 1: raise RunError(f'hold_out is {hold_out} and size {size}, expected 1 or more')
     if Path(out).exists(): raise RunError(f'{out} is there already: choose another name, or remove it')
+    for p in map(Path, files): # before anything is done
+        if p.suffix not in ('.txt', '.jsonl', '.parquet'): raise RunError(f'{p} ends in {p.suffix or "nothing"}, expected .txt, .jsonl or .parquet')
+        if not p.is_file(): raise RunError(f'{p} is missing')
     tok = read_gpt2(load('tokenizers')['gpt2/vocab.bpe']) if tokenizer == 'gpt2' else load_tokenizer(tokenizer)
     end, work = [tok.special[k] for k in ('<|endoftext|>', '<|end_of_text|>', '</s>') if k in tok.special][:1], Path(f'{out}.part.{os.getpid()}')
     try:
