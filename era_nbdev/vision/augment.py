@@ -1,4 +1,4 @@
-"""Crop, flip, turn, colour, cut and mix whole batches at once, labels included, with draws that belong to the sample: the same on any device, for any batch, order or number of workers.
+"""Crop, flip, cover and mix whole batches at once, labels included, with draws that belong to the sample: the same on any device, for any batch, order or number of workers.
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/augment.html.md"""
 
@@ -6,29 +6,22 @@ Docs: https://era-nbdev.github.io/era_nbdev/vision/augment.html.md"""
 
 # %% ../../nbs/vision/03_augment.ipynb #08b8a751
 from __future__ import annotations
-import math
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Literal
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from torch import Tensor, nn
+from torch import Tensor
 from ..core.bench import bench
-from ..core.data import Images, load
-from ..core.run import Experiment, Run, experiment, need, nearest
-from ..foundations.learner import Callback, Learner, Progress, Track, accuracy, keep_memory, one_cycle
-from ..foundations.mnist import ask
+from ..core.run import need
+from ..foundations.learner import Callback, keep_memory
 from ..foundations.tensors import Batches
-from .cnn import CNN
-from .convnets import SHAPES, Pictures
 
 # %% auto #0
-__all__ = ['POORER', 'CHOICES', 'POLICIES', 'mix64', 'uniform', 'Op', 'whole', 'take', 'reflected', 'Crop', 'Flip', 'box',
-           'CutOut', 'LabelSmoothing', 'beta_quantile', 'partners', 'mixable', 'blend', 'MixUp', 'paste', 'CutMix',
-           'RICAP', 'inverse_affine', 'warp', 'as_before', 'Affine', 'Rotate', 'grey', 'blurred', 'adjust', 'turn_hue',
-           'Colour', 'posterize', 'solarize', 'autocontrast', 'equalize', 'TrivialAugment', 'RandAugment',
-           'check_batch', 'Compose', 'Augmented', 'Augment', 'policy', 'Augmentation', 'bench_augment']
+__all__ = ['mix64', 'uniform', 'Op', 'whole', 'take', 'reflected', 'Crop', 'Flip', 'box', 'CutOut', 'LabelSmoothing',
+           'beta_quantile', 'partners', 'mixable', 'blend', 'MixUp', 'paste', 'CutMix', 'RICAP', 'check_batch',
+           'Compose', 'Augmented', 'Augment', 'bench_augment']
 
 # %% ../../nbs/vision/03_augment.ipynb #c90fc148
 _GOLDEN, _M1, _M2 = (v-2**64 if v >= 2**63 else v for v in (0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb)) # as signed
@@ -90,7 +83,7 @@ def take(
     cols: Tensor, # [B, W']
 ) -> Tensor: # [B, C, H', W']
     "Rows and columns of each image, in the order that the sample wants."
-    (B, C, H, W), h, w = x.shape, rows.shape[1], cols.shape[1]
+    (B, C, _, W), h, w = x.shape, rows.shape[1], cols.shape[1]
     places = rows[:, :, None]*W+cols[:, None] # [B, H', W'] in the picture read as one line, the same for all channels
     return x.reshape(B, C, -1).gather(2, places.view(B, 1, -1).expand(B, C, -1)).view(B, C, h, w)
 
@@ -279,177 +272,6 @@ class RICAP(Op):
             label = label+y[other]*(nh*nw/(H*W))[:, None]
         return new, label
 
-# %% ../../nbs/vision/03_augment.ipynb #53d3bdc5
-def inverse_affine(
-    angle: Tensor, # [B] degrees, clockwise
-    scale: Tensor, # [B] factor, more than 0
-    shear: Tensor, # [B] degrees
-) -> Tensor: # [B, 2, 2]
-    "The inverse of the matrix in @eq-augment-affine."
-    a, k = angle.deg2rad(), shear.deg2rad().tan()
-    c, s = a.cos(), a.sin()
-    return torch.stack([c-s*k, c*k+s, -s, c], -1).view(-1, 2, 2)/scale[:, None, None]
-
-def warp(
-    x: Tensor, # [B, C, H, W]
-    inverse: Tensor, # [B, 2, 2]
-    shift: Tensor, # [B, 2] pixels to the right and down
-) -> Tensor: # [B, C, H, W] floats
-    "Each image through its own affine map, read with bilinear weights; what comes from outside is 0."
-    H, W = x.shape[2:]
-    j, i = (torch.arange(n, device=x.device)-(n-1)/2 for n in (W, H))
-    p = torch.stack(torch.meshgrid(j, i, indexing='xy'), -1) # [H, W, 2]
-    source = torch.einsum('bde,bhwe->bhwd', inverse, p-shift[:, None, None])
-    return F.grid_sample(x.float(), source*2/torch.tensor([W, H], device=x.device), align_corners=False)
-
-def as_before(x, like): # floats from 0 to 255; images
-    "`x` in the type of `like`, rounded for bytes."
-    return x.clamp(0, 255).round().to(torch.uint8) if like.dtype == torch.uint8 else x
-
-# %% ../../nbs/vision/03_augment.ipynb #0a22ac41
-@dataclass
-class Affine(Op):
-    "Each image turned, shifted, zoomed and sheared by its own amounts, uniform within the limits."
-    degrees: float = 15. # of rotation in both directions, 0 to 180
-    translate: float = .1 # of height and width, 0 to 1
-    zoom: float = .1 # by up to 1+zoom or down to 1/(1+zoom)
-    shear: float = 0. # degrees in both directions, 0 to below 90
-    n = 5
-
-    def __post_init__(self):
-        self.require(degrees=(0 <= self.degrees <= 180, '0 to 180'), translate=(0 <= self.translate <= 1, '0 to 1'), zoom=(self.zoom >= 0, '0 or more'),
-                     shear=(0 <= self.shear < 90, '0 to below 90'))
-
-    def __call__(self, x, y, u):
-        a, tx, ty, z, k = (2*u-1).T # in [-1, 1)
-        shift = torch.stack([tx*x.shape[3], ty*x.shape[2]], 1)*self.translate
-        return as_before(warp(x, inverse_affine(a*self.degrees, (1+self.zoom)**z, k*self.shear), shift), x), y
-
-def Rotate(degrees: float = 15.): # in both directions, 0 to 180
-    "Rotation alone, as an `Op`."
-    return Affine(degrees, 0., 0., 0.)
-
-# %% ../../nbs/vision/03_augment.ipynb #9504d5b4
-def grey(x): # [B, C, H, W] floats
-    "The brightness of colours, [B, 1, H, W]."
-    return x if x.shape[1] == 1 else (x*x.new_tensor([.2989, .587, .114]).view(3, 1, 1)).sum(1, keepdim=True)
-
-def blurred(x): # [B, C, H, W] floats
-    "Means over 3 × 3 pixels in which the middle counts five times; the border stays."
-    k = torch.ones(x.shape[1], 1, 3, 3, device=x.device); k[:, :, 1, 1] = 5
-    out = x.clone(); out[:, :, 1:-1, 1:-1] = F.conv2d(x, k/13, groups=x.shape[1])
-    return out
-
-POORER = dict(brightness=torch.zeros_like, contrast=lambda x: grey(x).mean((1, 2, 3), keepdim=True).expand_as(x),
-              saturation=lambda x: grey(x).expand_as(x), sharpness=blurred)
-
-def adjust(
-    x: Tensor, # [B, C, H, W] floats from 0 to 255
-    how: str, # of `POORER`
-    f: Tensor, # [B] factors, 0 or more; 1 changes nothing
-) -> Tensor: # [B, C, H, W] from 0 to 255
-    "Images on the line from a poorer version, at 0, through themselves, at 1."
-    return torch.lerp(POORER[how](x), x, f[:, None, None, None]).clamp(0, 255)
-
-# %% ../../nbs/vision/03_augment.ipynb #c65955cc
-def turn_hue(
-    x: Tensor, # [B, 3, H, W]
-    turns: Tensor, # [B] of the circle; 1 is all round
-) -> Tensor: # [B, 3, H, W]
-    "Colours with their hue turned (@eq-augment-hue); grey stays grey."
-    r, g, b = x.unbind(1); v, m = x.amax(1), x.amin(1); d = (v-m).clamp(min=1e-12)
-    h = torch.where(v == r, (g-b)/d, torch.where(v == g, 2+(b-r)/d, 4+(r-g)/d))
-    k = (x.new_tensor([5., 3., 1.]).view(3, 1, 1)+(h+6*turns[:, None, None])[:, None]) % 6
-    return v[:, None]-(v-m)[:, None]*torch.minimum(torch.minimum(k, 4-k), torch.ones_like(k)).clamp(min=0)
-
-# %% ../../nbs/vision/03_augment.ipynb #c6e32ee8
-@dataclass
-class Colour(Op):
-    "Brightness, contrast, saturation, then hue, each changed by its own amount; a grey image keeps saturation and hue."
-    brightness: float = .3 # factors from 1-b to 1+b, 0 to 1; the next two likewise
-    contrast: float = .3
-    saturation: float = .3
-    hue: float = .05 # turns in both directions, 0 to 0.5
-    n = 4
-
-    def __post_init__(self):
-        self.require(hue=(0 <= self.hue <= .5, '0 to 0.5'), **{k: (0 <= getattr(self, k) <= 1, '0 to 1') for k in ('brightness', 'contrast', 'saturation')})
-
-    def __call__(self, x, y, u):
-        z, s = x.float(), 2*u-1
-        for k, how in enumerate(('brightness', 'contrast', 'saturation')):
-            if getattr(self, how): z = adjust(z, how, 1+s[:, k]*getattr(self, how))
-        if self.hue and x.shape[1] == 3: z = turn_hue(z, s[:, 3]*self.hue)
-        return as_before(z, x), y
-
-# %% ../../nbs/vision/03_augment.ipynb #83311024
-def posterize(x, bits): # bytes; [B] bits
-    "Images with that many of the lower bits dropped."
-    mask = (256-2**bits.round().long()).view(-1, 1, 1, 1)
-    return (x.long() & mask).to(x.dtype)
-
-def solarize(x, s): # images; [B] from 0 to 255
-    "Images whose values from 255-s on are inverted."
-    return torch.where(x >= 255-s.view(-1, 1, 1, 1), 255-x, x)
-
-def autocontrast(x, _=None): # images; no strength
-    "Each channel stretched to 0 … 255."
-    z = x.float(); lo, hi = z.amin((2, 3), keepdim=True), z.amax((2, 3), keepdim=True)
-    return as_before(torch.where(hi > lo, (z-lo)*255/(hi-lo).clamp(min=1e-9), z), x)
-
-def equalize(x, _=None): # bytes; no strength
-    "Each channel with as even a histogram as its values allow."
-    v = x.long().flatten(2); n = v.shape[2]
-    hist = torch.zeros(*v.shape[:2], 256, dtype=torch.long, device=x.device).scatter_add_(2, v, torch.ones_like(v))
-    step = (n-hist.gather(2, v.amax(2, keepdim=True)))//255
-    table = ((hist.cumsum(2)-hist+step//2)//step.clamp(min=1)).clamp(max=255)
-    return torch.where(step > 0, table.gather(2, v), v).view_as(x).to(x.dtype)
-
-# %% ../../nbs/vision/03_augment.ipynb #4102268d
-def _geometric(angle=0., sx=0., sy=0., tx=0., ty=0.): # a function of x and strengths
-    def f(x, s):
-        o, i = torch.zeros_like(s), torch.ones_like(s)
-        m = torch.stack([i, sx*s, sy*s, i], -1).view(-1, 2, 2) if sx or sy else inverse_affine(angle*s, i, o)
-        return as_before(warp(x, m, torch.stack([tx*s, ty*s], 1)), x)
-    return f
-
-def _factor(how): return lambda x, s: as_before(adjust(x.float(), how, 1+s), x)
-
-CHOICES = dict( # name: (function of x and s, largest s of TrivialAugment, of RandAugment, has it a sign?)
-    identity=(lambda x, s: x, 0., 0., False), rotate=(_geometric(1.), 135., 30., True), shear_x=(_geometric(sx=1.), .99, .3, True),
-    shear_y=(_geometric(sy=1.), .99, .3, True), translate_x=(_geometric(tx=1.), 32., 14.5, True), translate_y=(_geometric(ty=1.), 32., 14.5, True),
-    **{k: (_factor(k), .99, .9, True) for k in POORER}, posterize=(posterize, 6., 4., False), solarize=(solarize, 255., 255., False),
-    autocontrast=(autocontrast, 0., 0., False), equalize=(equalize, 0., 0., False))
-
-def _choose(x, u, strength, column): # u [B, 2]: which, sign
-    out, pick, sign = x.clone(), whole(u[:, 0], len(CHOICES)), torch.where(u[:, 1] < .5, -1., 1.)
-    for k, (f, *limits, signed) in enumerate(CHOICES.values()):
-        rows = (pick == k).nonzero().flatten()
-        s = strength[rows]*limits[column]
-        if len(rows): out[rows] = f(x[rows], s*sign[rows] if signed else s)
-    return out
-
-# %% ../../nbs/vision/03_augment.ipynb #7797af79
-@dataclass
-class TrivialAugment(Op):
-    "One operation of `CHOICES` for each image, with a strength of its own [@mueller2021]."
-    n = 3
-    def __call__(self, x, y, u): return _choose(x, u, u[:, 2], 0), y
-
-@dataclass
-class RandAugment(Op):
-    "`count` operations of `CHOICES` for each image, all with one strength [@cubuk2020]."
-    count: int = 2 # 1 or more
-    magnitude: float = .3 # share of the largest strength, 0 to 1
-
-    def __post_init__(self): self.require(count=(self.count >= 1, '1 or more'), magnitude=(0 <= self.magnitude <= 1, '0 to 1'))
-    @property
-    def n(self): return 2*self.count
-
-    def __call__(self, x, y, u):
-        for k in range(self.count): x = _choose(x, u[:, 2*k:2*k+2], torch.full((len(x),), self.magnitude, device=x.device), 1)
-        return x, y
-
 # %% ../../nbs/vision/03_augment.ipynb #2842753b
 def check_batch(
     x, # images
@@ -538,83 +360,6 @@ class Augment(Callback):
     def __init__(self, compose: Compose): self.compose = compose
     def before_fit(self, learn): self.plain = learn.train; learn.train = Augmented(learn.train, self.compose)
     def after_fit(self, learn): learn.train = self.plain
-
-# %% ../../nbs/vision/03_augment.ipynb #f521027d
-POLICIES = dict(none=lambda s: [], flip=lambda s: [Flip()], crop=lambda s: [Crop(s//8)], crop_flip=lambda s: [],
-                affine=lambda s: [Affine()], colour=lambda s: [Colour()], cutout=lambda s: [CutOut(s//4)], smoothing=lambda s: [LabelSmoothing(.1)],
-                mixup=lambda s: [MixUp(.2)], cutmix=lambda s: [CutMix()], ricap=lambda s: [RICAP()], trivial=lambda s: [TrivialAugment()],
-                randaugment=lambda s: [RandAugment()])
-
-def policy(
-    name: str, # of `POLICIES`
-    size: int, # pixels on a side
-    classes: int, # K
-    seed: int = 0, # of the draws
-) -> Compose:
-    "The operations of a policy; all after `crop_flip` come on top of a crop and a flip. Raises `ValueError` for another name."
-    if name not in POLICIES: raise ValueError(nearest('policy', name, POLICIES))
-    base = [] if name in ('none', 'flip', 'crop') else [Crop(size//8), Flip()]
-    return Compose(*base, *POLICIES[name](size), classes=classes, seed=seed)
-
-# %% ../../nbs/vision/03_augment.ipynb #760f5eae
-@experiment('augment', smoke={}, lesson=dict(data='cifar10', examples=10_000, widths=(16, 0, 32, 0, 64, 0, 128), epochs=30, bs=128),
-            full=dict(data='cifar10', widths=(64, 64, 0, 128, 128, 0, 256, 256), epochs=60, bs=512, precision='bf16', compile=True))
-@dataclass
-class Augmentation(Pictures):
-    "Train a small network under one policy of augmentation."
-    policy: Literal['none', 'flip', 'crop', 'crop_flip', 'affine', 'colour', 'cutout', 'smoothing', 'mixup', 'cutmix', 'ricap', 'trivial', 'randaugment'] = 'crop' # what is done
-    data: Literal['digits', 'fashion_mnist', 'cifar10'] = 'digits' # data set
-    examples: int = 0 # training images used, drawn at random; 0: all
-    widths: tuple[int, ...] = (16, 0, 32, 32) # channels of each 3×3 convolution; 0: halve height and width
-    epochs: int = 20 # passes through the training images
-    bs: int = 64 # images in a batch
-    lr: float = .01 # peak learning rate of the one-cycle schedule
-    weight_decay: float = .01 # of AdamW
-    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of convolutions and products
-    compile: bool = False # use torch.compile
-
-# %% ../../nbs/vision/03_augment.ipynb #9dcae3ea
-@patch
-def check(self: Augmentation): # called by `settings`
-    "Raise `RunError` for settings out of range."
-    n, _, size = SHAPES[self.data]; halvings = self.widths.count(0)
-    self.require(epochs=(self.epochs >= 1, '1 or more'), bs=(self.bs >= 2, '2 or more: images are mixed, and batch normalisation compares them'),
-                 lr=(0 < self.lr < math.inf, 'more than 0'), weight_decay=(self.weight_decay >= 0, '0 or more'),
-                 examples=(self.examples == 0 or self.bs <= self.examples <= n, f'0, or from bs to {n}'),
-                 widths=(any(self.widths) and min(self.widths) >= 0 and 2**halvings <= size, f'one convolution or more, and at most {int(math.log2(size))} halvings (0)'))
-
-@patch
-def images(self: Augmentation, seed: int = 0) -> Images: # of the run
-    "The data set, with as many training images as wanted."
-    d = load(self.data)
-    if not self.examples: return d
-    i = uniform(1, seed, 0, torch.arange(len(d.x_train)))[:, 0].argsort()[:self.examples]
-    return Images(d.x_train[i], d.y_train[i], d.x_test, d.y_test, d.classes)
-
-@patch
-def network(self: Augmentation, channels: int, classes: int = 10) -> nn.Module: # C of the images, K
-    "The untrained network for scaled images."
-    return CNN(self.widths, channels, classes).net
-
-# %% ../../nbs/vision/03_augment.ipynb #3b17e8c4
-@patch
-def fit(self: Augmentation, run: Run) -> dict: # what `launch` writes into the summary
-    "Train, and measure on the test images and on training images without augmentation."
-    seed, dev = run.config['seed'], run.device; d = self.images(seed)
-    train = Batches(d.x_train, d.y_train, self.bs, True, seed, device=dev, drop_last=True)
-    test = Batches(d.x_test, d.y_test, min(1000, len(d.y_test)), device=dev)
-    opt, readings = partial(torch.optim.AdamW, weight_decay=self.weight_decay, fused=True), policy(self.policy, d.x_train.shape[-1], len(d.classes), seed)
-    learn = Learner(self.model(d), train, test, F.cross_entropy, opt, [accuracy], [Augment(readings), Track(run), Progress(), *run.callbacks], dev, self.precision,
-                    compile=self.compile, channels_last=True)
-    learn.fit(self.epochs, self.lr, one_cycle(), resume=run.load_state() if run.resumed else None)
-    last, known = learn.history[-1], accuracy(ask(learn.model, d.x_train[:10_000].to(dev)), d.y_train[:10_000]).item()
-    return dict(accuracy=last['accuracy'], train_accuracy=known, gap=known-last['accuracy'], test_loss=last['valid_loss'],
-                parameters=sum(p.numel() for p in learn.model.parameters()), extra=dict(curve=[h['accuracy'] for h in learn.history]))
-
-@patch
-def work(self: Augmentation) -> float: # forward once, backward twice that
-    "FLOP of the whole training."
-    return Pictures.work(self)*(self.examples or SHAPES[self.data][0])/SHAPES[self.data][0]
 
 # %% ../../nbs/vision/03_augment.ipynb #2fad0ac7
 @bench('augment', 'images', **{'torchvision v2, each image': 10.})
