@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/gpt.html.md"""
 
 # %% ../../nbs/llm/07_gpt.ipynb #0084bb9a
 from __future__ import annotations
-import math
+import math, os, shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from functools import partial
@@ -17,16 +17,16 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from ..core.bench import bench
-from ..core.run import Experiment, Run, RunError, experiment, need
+from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, need
 from ..foundations.cloud import PRICES, Shard, ranks, shared_mean
-from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, cosine
+from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, cosine, keep_memory
 from .attention import MultiHeadAttention, attention_flop
 from .corpus import Corpus, Letters, Windows, bits_per_byte, head_of, n_tokens, read_corpus
 from ..vision.resnet import param_groups
 
 # %% auto #0
 __all__ = ['MFU', 'RMSNorm', 'rope_frequencies', 'rotate', 'GPTConfig', 'modern', 'make_norm', 'Attention', 'MLP', 'Block', 'GPT',
-           'lm_loss', 'evaluate', 'sample', 'Gpt', 'kept_bytes', 'predict_bytes', 'bench_gpt']
+           'lm_loss', 'evaluate', 'sample', 'Gpt', 'kept_bytes', 'predict_bytes', 'bench_gpt', 'bench_gpt_bf16']
 
 # %% ../../nbs/llm/07_gpt.ipynb #d3ad1f22
 class _RMS(torch.autograd.Function):
@@ -420,34 +420,47 @@ class _Plain(nn.Module): # a GPT-2 without biases, as one writes it first
         self.layers = nn.ModuleList([nn.ModuleDict(dict(n1=nn.LayerNorm(C, bias=False), qkv=lin(C, 3*C), out=lin(C, C), n2=nn.LayerNorm(C, bias=False), up=lin(C, 4*C), down=lin(4*C, C))) for _ in range(L)])
         self.norm = nn.LayerNorm(C, bias=False)
     def forward(self, ids, y):
-        B, T = ids.shape; x = self.wte(ids)+self.wpe(torch.arange(T))
+        B, T = ids.shape; x = self.wte(ids)+self.wpe(torch.arange(T, device=ids.device))
         for l in self.layers:
             q, k, v = (o.view(B, T, self.H, -1).transpose(1, 2) for o in l.qkv(l.n1(x)).chunk(3, -1))
             x = x+l.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(B, T, -1)); x = x+l.down(F.gelu(l.up(l.n2(x))))
         return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), y.flatten())
 
 # %% ../../nbs/llm/07_gpt.ipynb #72f80310
-@bench('gpt', 'tokens', **{'plain, as nanoGPT': 1.15, 'transformers': 1.4})
-def bench_gpt(device='cpu', steps=20): # steps in a round
-    "Contestants of `era bench gpt`: training steps; each returns the number of tokens."
-    from era_nbdev.foundations.learner import keep_memory
+def _bench(device, half, steps=20): # in bf16?; steps in a round
     V, T, B = 65, 64, 12
     g = torch.Generator().manual_seed(0); data = torch.randint(V, (50, B, T+1), generator=g).to(device)
-    def loop(model, loss, fused, keep=False, half=False):
+    def loop(model, loss, fused, keep=False, compiled=False):
+        if compiled and device == 'cpu' and not shutil.which(os.environ.get('CXX', 'g++')): raise MissingExtra('torch.compile needs a C++ compiler, g++')
+        if compiled: os.environ['TORCHINDUCTOR_COMPILE_THREADS'] = '1' # no helpers, whose time would not be seen
         if keep and device == 'cpu': keep_memory() # as the Learner does
-        model = model.to(device).train()
+        model = model.to(device).train(); net = torch.compile(model) if compiled else model
         opt = torch.optim.AdamW(param_groups(model, .1), lr=1e-3, betas=(.9, .99), fused=fused or None)
         def f():
             for i in range(steps):
                 x, y = data[i % 50, :, :-1], data[i % 50, :, 1:]
-                with torch.autocast(device, torch.bfloat16, enabled=half): l = loss(model, x, y)
+                with torch.autocast(device, torch.bfloat16, enabled=half): l = loss(net, x, y)
                 l.backward(); nn.utils.clip_grad_norm_(model.parameters(), 1.); opt.step(); opt.zero_grad()
             return steps*B*T
         return f
-    def ours(arch, half=False): return lambda: loop(GPT(arch(vocab_size=V, block_size=T, n_layer=4, n_head=4, n_embd=128)), lambda m, x, y: lm_loss(m(x), y), True, True, half)
+    def ours(arch): return lambda: loop(GPT(arch(vocab_size=V, block_size=T, n_layer=4, n_head=4, n_embd=128)), lambda m, x, y: lm_loss(m(x), y), True, True)
+    def plain(**how): return lambda: loop(_Plain(), lambda m, x, y: m(x, y), False, **how)
     def theirs():
-        m = need('transformers', 'llm').GPT2LMHeadModel
-        c = need('transformers', 'llm').GPT2Config(vocab_size=V, n_positions=T, n_embd=128, n_layer=4, n_head=4, resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., use_cache=False, bos_token_id=None, eos_token_id=None)
-        return loop(m(c), lambda m, x, y: F.cross_entropy(m(x).logits.flatten(0, 1), y.flatten()), False)
-    return {'ours': ours(partial(GPTConfig, bias=False)), 'ours, modern': ours(modern), 'ours, bf16': ours(partial(GPTConfig, bias=False), True), 'ours, modern, bf16': ours(modern, True), 'plain, as nanoGPT': lambda: loop(_Plain(), lambda m, x, y: m(x, y), False),
-            'plain, same memory': lambda: loop(_Plain(), lambda m, x, y: m(x, y), False, True), 'transformers': theirs}
+        t = need('transformers', 'llm'); off = dict(resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., use_cache=False, bos_token_id=None, eos_token_id=None)
+        m = t.GPT2LMHeadModel(t.GPT2Config(vocab_size=V, n_positions=T, n_embd=128, n_layer=4, n_head=4, **off))
+        return loop(m, lambda m, x, y: F.cross_entropy(m(x).logits.flatten(0, 1), y.flatten()), False)
+    return {'ours': ours(partial(GPTConfig, bias=False)), 'ours, modern': ours(modern), 'plain, as nanoGPT': plain(), 'plain, same memory': plain(keep=True),
+            'plain, compiled': plain(compiled=True), 'transformers': theirs}
+
+# %% ../../nbs/llm/07_gpt.ipynb #62752e03
+_GOALS = {'plain, as nanoGPT': 1.15, 'plain, compiled': 1., 'transformers': 1.4}
+
+@bench('gpt', 'tokens', **_GOALS)
+def bench_gpt(device='cpu'): # or 'cuda'
+    "Contestants of `era bench gpt`: training steps in 32 bits; each returns the number of tokens."
+    return _bench(device, False)
+
+@bench('gpt_bf16', 'tokens', **_GOALS)
+def bench_gpt_bf16(device='cpu'): # or 'cuda'
+    "Contestants of `era bench gpt_bf16`: the same with products in bf16."
+    return _bench(device, True)
