@@ -19,17 +19,17 @@ from ..core.bench import bench
 from ..core.data import image_folder, load
 from ..core.run import Run, experiment, need
 from ..foundations.tensors import Batches
-from ..foundations.learner import EMA, Learner, Progress, Track, accuracy, cos_phase, keep_memory, one_cycle
+from ..foundations.learner import EMA, Learner, Progress, Track, accuracy, constant, cos_phase, cosine, keep_memory, one_cycle
 from ..foundations.mnist import ask
 from .augment import Augment, Compose, Crop, CutOut, Flip
 from .cnn import check_images
 from .convnets import SHAPES, Pictures
 
 # %% auto #0
-__all__ = ['VERSIONS', 'DEPTHS', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'normalize', 'LayerNorm',
-           'GroupNorm', 'InstanceNorm2d', 'BatchNorm2d', 'DropPath', 'Block', 'BasicBlock', 'Bottleneck', 'ResNet',
-           'init_resnet', 'resnet', 'conv_bn', 'Residual', 'resnet9', 'param_groups', 'fastai_cycle', 'Resnet',
-           'both_ways', 'bench_resnet50', 'bench_resnet50_contiguous', 'bench_resnet50_bf16']
+__all__ = ['VERSIONS', 'DEPTHS', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'SCHEDULES', 'normalize',
+           'LayerNorm', 'GroupNorm', 'InstanceNorm2d', 'BatchNorm2d', 'DropPath', 'Block', 'BasicBlock', 'Bottleneck',
+           'ResNet', 'init_resnet', 'resnet', 'conv_bn', 'Residual', 'resnet9', 'param_groups', 'fastai_cycle',
+           'Resnet', 'both_ways', 'bench_resnet50', 'bench_resnet50_contiguous', 'bench_resnet50_bf16']
 
 # %% ../../nbs/vision/05_resnet.ipynb #f6b1a287
 class _Normalize(torch.autograd.Function):
@@ -326,6 +326,8 @@ def fastai_cycle(
     return f
 
 # %% ../../nbs/vision/05_resnet.ipynb #9670fcef
+SCHEDULES = dict(one_cycle=one_cycle(), cosine=cosine(), constant=constant)
+
 @experiment('resnet', smoke={},
             lesson=dict(data='fashion_mnist', widths=(16, 32, 96, 192), epochs=22, bs=256, lr=.3, pad=2, flip=True, ema=.995,
                         precision='bf16'),
@@ -340,7 +342,8 @@ class Resnet(Pictures):
     widths: tuple[int, ...] = (8, 16, 32, 32) # channels of the four convolutions or stages
     epochs: int = 10 # passes through the training images
     bs: int = 64 # images in a batch
-    lr: float = .2 # peak learning rate of the one-cycle schedule
+    lr: float = .2 # peak learning rate
+    schedule: Literal['one_cycle', 'cosine', 'constant'] = 'one_cycle' # how the learning rate moves
     weight_decay: float = 5e-4 # of weights, not of norms and biases
     label_smoothing: float = .1 # probability spread over all classes
     drop_path: float = 0. # probability to drop the last branch, at most 0.99; not for resnet9
@@ -408,7 +411,7 @@ def fit(self: Resnet, run: Run) -> dict: # what the ledger keeps
     cbs = [readings, *([EMA(self.ema)] if self.ema else []), Track(run), Progress(), *run.callbacks]
     loss, more = nn.CrossEntropyLoss(label_smoothing=self.label_smoothing), dict(compile=self.compile, channels_last=True)
     learn = Learner(self.model(d), train, test, loss, opt, [accuracy], cbs, dev, self.precision, **more)
-    learn.fit(self.epochs, self.lr, one_cycle(), resume=run.load_state() if run.resumed else None)
+    learn.fit(self.epochs, self.lr, SCHEDULES[self.schedule], resume=run.load_state() if run.resumed else None)
     p, last = both_ways(run.load_into(self.model(d)).to(dev), d.x_test.to(dev), self.flip), learn.history[-1]
     return dict(accuracy=accuracy(p, d.y_test).item(), one_view=last['accuracy'], test_loss=last['valid_loss'],
                 parameters=sum(p.numel() for p in learn.model.parameters()), extra=dict(curve=[h['accuracy'] for h in learn.history]))
