@@ -92,6 +92,7 @@ def windows(
     dilation=1, # inside a window
 ) -> Tensor: # [B, C, H', W', kh, kw], a view of `x`
     "Every window of `x`, sharing its memory: overlapping windows share numbers, so do not write into it."
+    if x.ndim != 4: raise ValueError(f'x has shape {tuple(x.shape)}, expected [B, C, H, W]')
     k, s, d = _pair(k, 'k'), _pair(stride, 'stride'), _pair(dilation, 'dilation')
     size = [output_size(n, a, b, 0, c) for n, a, b, c in zip(x.shape[2:], k, s, d)]
     sb, sc, sh, sw = x.stride()
@@ -321,7 +322,7 @@ def trace(
 
 # %% ../../nbs/vision/01_cnn.ipynb #37555a0b
 class CNN(nn.Module):
-    "A convolutional network on images: bytes in, scores out. Raises `ValueError` for images of another shape."
+    "A convolutional network on images: bytes in, scores out. Raises `ValueError` for images of another shape, and for settings that make no network."
     def __init__(self,
         widths: tuple = (16, 0, 16, 0, 32, 32), # channels of each 3×3 convolution; 0: halve height and width
         channels: int = 1, # of the images
@@ -330,6 +331,8 @@ class CNN(nn.Module):
         std: float = 1., # likewise, more than 0
     ):
         super().__init__()
+        if not std > 0: raise ValueError(f'std is {std}, expected more than 0: are all training pixels equal?')
+        if not any(widths): raise ValueError(f'widths are {widths}, expected one convolution or more')
         self.register_buffer('mean', torch.tensor(float(mean))); self.register_buffer('std', torch.tensor(float(std)))
         self.channels, self.least, c, layers = channels, 2**widths.count(0), channels, []
         for n in widths:

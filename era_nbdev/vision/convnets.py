@@ -198,7 +198,7 @@ def googlenet(
     aux: bool = True, # with the two auxiliary heads?
     dropout: float = .2, # before the last layer
     dropout_aux: float = .7, # in the heads
-) -> Net: # [B, 3, H, W] -> [B, K]; in training with heads also [B, K] for each of them
+) -> Net: # [B, 3, H, W] -> [B, K], H and W 15 or more; in training with heads also [B, K] for each of them
     "GoogLeNet, or Inception-v1, with batch norm [@szegedy2015]."
     def stage(i): return [(f'inception{k}', inception(*v)) for k, v in GOOGLENET.items() if k[0] == i]
     def pool(i, k): return (f'maxpool{i}', 'max', k, 2, 0, True)
@@ -207,7 +207,7 @@ def googlenet(
                                    ('relu', nn.ReLU(True)), ('dropout', nn.Dropout(dropout_aux)), ('fc2', nn.Linear(1024, classes))]))
     heads = [('aux1', head('inception4a', 512)), ('aux2', head('inception4d', 528))] if aux else []
     return Net(3, [('conv1', 64, 7, 2), pool(1, 3), ('conv2', 64), ('conv3', 192, 3), pool(2, 3), *stage('3'), pool(3, 3), *stage('4'), pool(4, 2),
-                   *stage('5'), *heads, *top(1024, classes, dropout)], least=32)
+                   *stage('5'), *heads, *top(1024, classes, dropout)], least=15)
 
 def top(c, classes, dropout): # channels, K, share that is dropped
     "The last lines of a table: the mean over all places, dropout, scores."
@@ -259,14 +259,15 @@ def inception_v3(
     dropout: float = .5, # before the last layer
 ) -> Net: # [B, 3, H, W] -> [B, K], H and W 75 or more; in training with the head 299 or more, and a pair of [B, K]
     "Inception-v3 [@szegedy2016]."
-    head = Net(768, [('pool', 'avg', 5, 3), ('conv0', 128), ('conv1', 768, 5, 1, 0), ('mean', nn.AdaptiveAvgPool2d(1)), ('flatten', nn.Flatten()),
-                     ('fc', nn.Linear(768, classes))])
-    blocks = {'5b': block_a(32), '5c': block_a(64), '5d': block_a(64), '6a': block_b(), '6b': block_c(128), '6c': block_c(160), '6d': block_c(160),
-              '6e': block_c(192), 'aux': 0, '7a': block_d(), '7b': block_e(), '7c': block_e()}
-    mixed = [(f'Mixed_{k}', v) for k, v in blocks.items()]
-    mixed[8:9] = [('AuxLogits', Head('Mixed_6e', head))] if aux else []
-    return Net(3, [('Conv2d_1a_3x3', 32, 3, 2, 0), ('Conv2d_2a_3x3', 32, 3, 1, 0), ('Conv2d_2b_3x3', 64, 3), ('maxpool1', 'max', 3, 2),
-                   ('Conv2d_3b_1x1', 80), ('Conv2d_4a_3x3', 192, 3, 1, 0), ('maxpool2', 'max', 3, 2), *mixed, *top(2048, classes, dropout)], least=75, least_train=299*aux)
+    stem = [('Conv2d_1a_3x3', 32, 3, 2, 0), ('Conv2d_2a_3x3', 32, 3, 1, 0), ('Conv2d_2b_3x3', 64, 3),
+            ('maxpool1', 'max', 3, 2), ('Conv2d_3b_1x1', 80), ('Conv2d_4a_3x3', 192, 3, 1, 0), ('maxpool2', 'max', 3, 2)]
+    head = Net(768, [('pool', 'avg', 5, 3), ('conv0', 128), ('conv1', 768, 5, 1, 0), ('mean', nn.AdaptiveAvgPool2d(1)),
+                     ('flatten', nn.Flatten()), ('fc', nn.Linear(768, classes))])
+    blocks = [('Mixed_5b', block_a(32)), ('Mixed_5c', block_a(64)), ('Mixed_5d', block_a(64)),
+              ('Mixed_6a', block_b()), ('Mixed_6b', block_c(128)), ('Mixed_6c', block_c(160)), ('Mixed_6d', block_c(160)),
+              ('Mixed_6e', block_c(192)), *([('AuxLogits', Head('Mixed_6e', head))] if aux else []),
+              ('Mixed_7a', block_d()), ('Mixed_7b', block_e()), ('Mixed_7c', block_e())]
+    return Net(3, [*stem, *blocks, *top(2048, classes, dropout)], least=75, least_train=299*aux)
 
 # %% ../../nbs/vision/02_convnets.ipynb #bdab57dc
 def flop(
@@ -329,6 +330,7 @@ def small_net(
 ) -> Net: # [B, channels, H, W] -> [B, K]
     "A network of one kind for small pictures. Raises `ValueError` for an unknown kind."
     if kind not in STAGES: raise ValueError(nearest('net', kind, STAGES))
+    if not widths: raise ValueError('widths are empty, expected the channels of the stem at least')
     if any(w < 8 or w % 8 for w in widths): raise ValueError(f'widths are {widths}, expected multiples of 8')
     lines = [('stem', widths[0], 3)]
     for i, w in enumerate(widths[1:], 1): lines += [(f'pool{i}', 'max', 2, 2)]+[(f'stage{i}.{name}', *what) for name, *what in STAGES[kind](w)]
