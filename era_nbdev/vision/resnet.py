@@ -222,6 +222,7 @@ class ResNet(nn.Module):
         super().__init__()
         if version not in VERSIONS: raise ValueError(f'version is {version!r}, expected one of {", ".join(VERSIONS)}')
         if stem not in ('imagenet', 'cifar'): raise ValueError(f"stem is {stem!r}, expected 'imagenet' or 'cifar'")
+        if not depths or min(depths) < 1: raise ValueError(f'depths are {depths}, expected 1 block or more in each stage')
         if len(depths) > len(widths): raise ValueError(f'{len(depths)} stages, but widths for {len(widths)}: {widths}')
         n, rates = widths[0], iter([drop_path*l/max(sum(depths)-1, 1) for l in range(sum(depths))]) # p_l = p l/(L-1)
         large = stem == 'imagenet'
