@@ -12,7 +12,7 @@ from pathlib import Path
 
 # %% auto #0
 __all__ = ['NEEDED', 'device_name', 'versions', 'commit', 'root', 'folder', 'write_atomic', 'record', 'LedgerError', 'entries',
-           'command_line', 'results', 'value', 'Table', 'table']
+           'command_line', 'results', 'value', 'Table', 'table', 'overview']
 
 # %% ../../nbs/core/03_ledger.ipynb #654f9651
 def device_name(device='cpu') -> str: # e.g. 'NVIDIA H200' or 'AMD EPYC, 2 threads'
@@ -214,3 +214,26 @@ def table(
     units = {m: next((o['metrics'][m]['unit'] for o in rows if m in o['metrics']), '') for m in metrics}
     head = [*columns, *(f'{m} ({u})' if (u := units[m]) else m for m in metrics)]
     return Table(head, [[*(o.get(c, '') for c in columns), *(value(o, m) if m in o['metrics'] else '' for m in metrics)] for o in rows])
+
+# %% ../../nbs/core/03_ledger.ipynb #03921cec
+def overview(
+    name: str = '', # of a chapter ('foundations.mnist' or 'mnist'), experiment, benchmark or check; '' for all
+) -> Table: # empty if nothing at all is recorded here
+    "What was measured under `name`, and by which command. Raises `ValueError` for a name that no entry has."
+    rows = results()
+    found = [row for row in rows if name in ('', *_names(row))]
+    if rows and not found:
+        known = sorted({known for row in rows for known in _names(row)})
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f': did you mean {near[0]!r}?' if near else ''
+        raise LedgerError(f"nothing is recorded under {name!r}{hint} ('era results' shows all)")
+    head = ['kind', 'name', 'scale', 'metrics', 'device', 'command']
+    return Table(head, [[row['kind'], row['name'], row.get('scale', ''), _measured(row), row['device'], row['command']]
+                        for row in found])
+
+def _names(row): # under which `overview` finds an entry
+    return row['name'], row['chapter'], row['chapter'].split('.')[-1]
+
+def _measured(row): # 'accuracy 0.98, time 1.5 s'
+    parts = [f'{name} {_show(metric["value"])} {metric.get("unit", "")}' for name, metric in row['metrics'].items()]
+    return ', '.join(part.strip() for part in parts)
