@@ -3,11 +3,12 @@ import gzip
 import io
 import random
 import struct
+import subprocess
 import tarfile
 
 import pytest
 
-from era_nbdev.core import data
+from era_nbdev.core import data, ledger
 
 
 def counted(images):
@@ -120,3 +121,36 @@ def test_stories260k_is_a_folder():
     if data.find(ds) is None:
         pytest.skip('stories260k is not on this machine')
     assert set(data.verify('stories260k').values()) == {'ok'} and (data.load('stories260k')/'config.json').is_file()
+
+
+def test_commit_when_git_is_slow(monkeypatch):
+    "`git status` that takes too long stopped every run."
+    def slow(words, **kw):
+        if words[1] == 'status':
+            raise subprocess.TimeoutExpired(words, 20)
+        return subprocess.CompletedProcess(words, 0, 'abcdef0123\n', '')
+    monkeypatch.setattr(ledger.subprocess, 'run', slow)
+    assert ledger.commit() == 'abcdef0123+'
+
+
+@pytest.mark.parametrize('content', ['[{"kind": "run"}]', '[3]', '{}', '[{"kind', 'null', '[]]'])
+def test_damaged_ledgers_are_named(content, tmp_path, monkeypatch, capsys):
+    from era_nbdev.core.cli import main
+    monkeypatch.setenv('ERA_RESULTS', str(tmp_path))
+    (tmp_path/'a.b.json').write_text(content, encoding='utf-8')
+    assert main(['results']) == 2
+    said = capsys.readouterr().err
+    assert said.startswith('era: the ledger file') and 'a.b.json is damaged' in said
+
+
+def test_results_of_a_name(tmp_path, monkeypatch, capsys):
+    from era_nbdev.core.cli import main
+    monkeypatch.setenv('ERA_RESULTS', str(tmp_path))
+    ledger.record('vision.toy', 'bench', 'toys', dict(ratio=2.), command='era bench toys')
+    ledger.record('vision.toy', 'parity', 'toy sum', dict(error=0., allowed=1e-6, speed=1.), command='x')
+    ledger.record('vision.other', 'run', 'other', dict(loss=1.), command='era run other', scale='smoke')
+    assert main(['results', 'toy']) == 0
+    said = capsys.readouterr().out
+    assert 'era bench toys' in said and 'toy sum' in said and 'other' not in said
+    assert main(['results', 'othr']) == 2 and "did you mean 'other'" in capsys.readouterr().err
+    assert main(['results']) == 0 and 'era run other' in capsys.readouterr().out
