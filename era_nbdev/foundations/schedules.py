@@ -15,7 +15,7 @@ from torch import Tensor, nn
 # %% auto #0
 __all__ = ['Schedule', 'constant', 'cosine', 'wsd', 'cos_phase', 'one_cycle', 'set_rate', 'param_groups', 'clip_gradients']
 
-# %% ../../nbs/foundations/03b_schedules.ipynb #b2e9fef5
+# %% ../../nbs/foundations/03b_schedules.ipynb #b850d329
 Schedule = Callable[[int, int], tuple[float, Optional[float]]]
 
 def constant(
@@ -29,7 +29,7 @@ def _inside(step: int, total: int) -> int:
     "`step`, held between the first and the last step of the run."
     return min(max(step, 0), max(total, 1)-1)
 
-# %% ../../nbs/foundations/03b_schedules.ipynb #987f4296
+# %% ../../nbs/foundations/03b_schedules.ipynb #184d52ce
 def _warm_steps(warmup: float, total: int) -> int:
     "Steps of a warm-up over the share `warmup` of a run of `total` steps."
     return min(round(warmup*total), total)
@@ -49,15 +49,15 @@ def cosine(
         return floor+(1-floor)*.5*(1+math.cos(math.pi*share)), None
     return schedule
 
-# %% ../../nbs/foundations/03b_schedules.ipynb #95efd160
+# %% ../../nbs/foundations/03b_schedules.ipynb #05a527db
 def wsd(
     warmup: float = .05, # share of the run in which the rate rises
     decay: float = .2, # share of the run in which it falls, at the end
     floor: float = 0., # factor of the last step, in [0, 1]
 ) -> Schedule:
     "Warm-up, stable, decay (@eq-schedules-wsd). [@hu2024]"
-    fits = warmup >= 0 and decay >= 0 and warmup+decay <= 1
-    if not fits: raise ValueError(f'warmup {warmup} and decay {decay}, expected two shares of one run')
+    if warmup < 0 or decay < 0 or warmup+decay > 1:
+        raise ValueError(f'warmup {warmup}, decay {decay}: expected two shares of one run')
     if not 0 <= floor <= 1: raise ValueError(f'floor is {floor}, expected a factor in [0, 1]')
     def schedule(step, total):
         step, warm = _inside(step, total), _warm_steps(warmup, total)
@@ -68,7 +68,7 @@ def wsd(
         return floor+(1-floor)*left/falling, None
     return schedule
 
-# %% ../../nbs/foundations/03b_schedules.ipynb #c8279a4e
+# %% ../../nbs/foundations/03b_schedules.ipynb #e8364eee
 def cos_phase(
     a: float, # value at the beginning
     b: float, # value at the end
@@ -77,7 +77,7 @@ def cos_phase(
     "The value at share `t` of a phase along half a cosine (@eq-schedules-phase)."
     return a+(b-a)*.5*(1-math.cos(math.pi*t))
 
-# %% ../../nbs/foundations/03b_schedules.ipynb #9fd5f54f
+# %% ../../nbs/foundations/03b_schedules.ipynb #f0e3444a
 def one_cycle(
     pct: float = .3, # share of the run in which the rate rises, in (0, 1)
     div: float = 25., # peak rate / first rate
@@ -98,7 +98,7 @@ def one_cycle(
         return cos_phase(1., last, share), mom
     return schedule
 
-# %% ../../nbs/foundations/03b_schedules.ipynb #0f040d88
+# %% ../../nbs/foundations/03b_schedules.ipynb #aab478ee
 def set_rate(
     group: dict, # one of an optimizer's `param_groups`
     lr: float, # learning rate
@@ -107,15 +107,17 @@ def set_rate(
     "Set the learning rate of a parameter group and, if given, its momentum."
     group['lr'] = lr
     if momentum is None: return
-    if 'betas' in group: group['betas'] = (momentum, *group['betas'][1:])
-    elif 'momentum' in group: group['momentum'] = momentum
+    if 'betas' in group:
+        group['betas'] = (momentum, *group['betas'][1:])
+    elif 'momentum' in group:
+        group['momentum'] = momentum
 
-# %% ../../nbs/foundations/03b_schedules.ipynb #a9c12f4f
+# %% ../../nbs/foundations/03b_schedules.ipynb #3132ad80
 def param_groups(
     model: nn.Module, # any network
     weight_decay: float, # of matrices, 0 or more
 ) -> list[dict]: # two groups, as optimizers take them
-    "Parameters with decay (two or more axes) and without (biases, norms). Frozen ones are left out."
+    "Parameters that decay (two or more axes) and those that do not; frozen ones are left out."
     if weight_decay < 0: raise ValueError(f'weight_decay is {weight_decay}, expected 0 or more')
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained: raise ValueError('the model has no parameter that needs a gradient')
@@ -123,7 +125,7 @@ def param_groups(
     vectors = [p for p in trained if p.ndim < 2]
     return [dict(params=matrices, weight_decay=weight_decay), dict(params=vectors, weight_decay=0.)]
 
-# %% ../../nbs/foundations/03b_schedules.ipynb #572deaec
+# %% ../../nbs/foundations/03b_schedules.ipynb #957a677b
 @torch.no_grad()
 def clip_gradients(
     params: Iterable[nn.Parameter], # those without a gradient are left out
