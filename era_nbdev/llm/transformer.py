@@ -18,7 +18,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from ..core.data import load
 from ..core.run import Experiment, Run, experiment, need
-from ..foundations.learner import Learner, Progress, Track, cosine
+from ..foundations.learner import Learner, Progress, Track
+from ..foundations.schedules import cosine
 from ..foundations.tensors import Batches
 from .attention import MultiHeadAttention
 
@@ -215,7 +216,7 @@ def translate(
     max_tokens: int = 60, # longest answer
     alpha: float = .6, # exponent of the length (@eq-transformer-length), 0 or more
 ) -> list: # of B lists of ids, without BOS and EOS
-    "The best answers found. Raises `ValueError` for settings out of range. Each step runs the decoder anew."
+    "The best answers found. Raises `ValueError` for settings out of range. Each step runs the decoder over all tokens again."
     if beam < 1 or max_tokens < 1 or alpha < 0: raise ValueError(f'beam {beam}, max_tokens {max_tokens}, alpha {alpha}: expected at least 1, 1, 0')
     if src.ndim != 2 or not src.numel(): raise ValueError(f'src has shape {tuple(src.shape)}, expected [B, S] with a token in each row')
     if (src == PAD).all(1).any(): raise ValueError('a source holds nothing but padding')

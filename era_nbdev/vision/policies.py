@@ -1,4 +1,4 @@
-"""Rotation, shear and zoom as one matrix, colour as a line from a poorer picture, RandAugment and TrivialAugment from a table; then thirteen policies on the same pictures, and the ones that did not help.
+"""Rotation, shear and zoom as one matrix, colour as a line from a poorer picture, RandAugment and TrivialAugment from a table; then thirteen policies on the same pictures, and what such a comparison can say and what it cannot.
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/policies.html.md"""
 
@@ -16,7 +16,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from ..core.data import Images, load
 from ..core.run import Run, experiment, nearest
-from ..foundations.learner import Learner, Progress, Track, accuracy, one_cycle
+from ..foundations.learner import Learner, Progress, Track, accuracy
+from ..foundations.schedules import one_cycle
 from ..foundations.mnist import ask
 from ..foundations.tensors import Batches
 from .augment import Augment, Compose, Crop, CutMix, CutOut, Flip, LabelSmoothing, MixUp, Op, RICAP, uniform, whole
@@ -84,7 +85,8 @@ def grey(x): # [B, C, H, W] floats
     return x if x.shape[1] == 1 else (x*x.new_tensor([.2989, .587, .114]).view(3, 1, 1)).sum(1, keepdim=True)
 
 def blurred(x): # [B, C, H, W] floats
-    "Means over 3 × 3 pixels in which the middle counts five times; the border stays."
+    "Means over 3 × 3 pixels in which the middle counts five times; the border stays, and so does a picture that is all border."
+    if min(x.shape[2:]) < 3: return x
     k = torch.ones(x.shape[1], 1, 3, 3, device=x.device); k[:, :, 1, 1] = 5
     out = x.clone(); out[:, :, 1:-1, 1:-1] = F.conv2d(x, k/13, groups=x.shape[1])
     return out
