@@ -344,8 +344,10 @@ class Scaled(nn.Module):
         x: Tensor, # [N, C, H, W] uint8 training images
     ):
         super().__init__()
-        std, mean = torch.std_mean(x[:10_000].float(), (0, 2, 3), keepdim=True)
-        self.net = net; self.register_buffer('mean', mean); self.register_buffer('std', std)
+        std, mean = torch.std_mean(x[:10_000].float(), (0, 2, 3), correction=0, keepdim=True)
+        self.net = net
+        self.register_buffer('mean', mean)
+        self.register_buffer('std', std.where(std > 0, torch.ones(()))) # a channel that is the same everywhere stays 0
     def forward(self, x): return self.net((x.float()-self.mean)/self.std) # x: [B, C, H, W] from 0 to 255
 
 # %% ../../nbs/vision/02_convnets.ipynb #391c6b0c
