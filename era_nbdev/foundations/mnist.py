@@ -10,9 +10,10 @@ import json, math, threading, time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal, Optional
+from typing import Annotated, ClassVar, Literal, Optional
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 import torch.nn.functional as F
 from ..core.data import Images, info, load
@@ -238,38 +239,27 @@ def look_inside(
                 saliency=gradient[0].abs().amax(0))
 
 # %% ../../nbs/foundations/06_mnist.ipynb #28c06469
-@experiment('mnist', smoke={}, lesson=dict(data='mnist', epochs=12, bs=256, lr=4e-3, hidden=(512, 256), label_smoothing=.05),
+@experiment('mnist', smoke={},
+            lesson=dict(data='mnist', epochs=12, bs=256, lr=4e-3, hidden=(512, 256), label_smoothing=.05),
             full=dict(data='mnist', epochs=60, bs=256, lr=3e-3, hidden=(1024, 1024), dropout=.4, ema=.999))
 @dataclass
 class Mnist(Pictures):
     "Train a multilayer perceptron on images of digits or clothes."
     data: Literal['digits', 'mnist', 'fashion_mnist'] = 'digits' # data set
-    valid: float = 0. # share of the training images to hold back and measure on, instead of the test images
-    hidden: tuple[int, ...] = (256, 128) # units of the hidden layers
-    dropout: float = .3 # share of hidden values dropped in training
-    label_smoothing: float = .1 # probability spread over all classes
-    epochs: int = 40 # passes through the training images
-    bs: int = 64 # images in a batch
-    lr: float = 5e-3 # peak learning rate of the one-cycle schedule
-    weight_decay: float = .01 # of AdamW
-    ema: float = 0. # decay of averaged weights; 0: no average
+    valid: Annotated[float, Ge(0), Lt(1)] = 0. # share of the training images to hold back and measure on
+    hidden: tuple[Annotated[int, Ge(1)], ...] = (256, 128) # units of the hidden layers
+    dropout: Annotated[float, Ge(0), Lt(1)] = .3 # share of hidden values dropped in training
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = .1 # probability spread over all classes
+    epochs: Annotated[int, Ge(1)] = 40 # passes through the training images
+    bs: Annotated[int, Ge(1)] = 64 # images in a batch
+    lr: Annotated[float, Gt(0)] = 5e-3 # peak learning rate of the one-cycle schedule
+    weight_decay: Annotated[float, Ge(0)] = .01 # of AdamW
+    ema: Annotated[float, Ge(0), Lt(1)] = 0. # decay of averaged weights; 0: no average
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
-    accumulate: int = 1 # batches for each optimizer step
-    clip: float = 0. # largest length of the gradient; 0: no limit
+    accumulate: Annotated[int, Ge(1)] = 1 # batches for each optimizer step
+    clip: Annotated[float, Ge(0)] = 0. # largest length of the gradient; 0: no limit
     compile: bool = False # use torch.compile
     channels_last: ClassVar[bool] = False # there are no convolutions
-
-    def check(self):
-        "Raise `RunError` for settings out of range."
-        super().check()
-        share, positive = 'a share in [0, 1)', '1 or more'
-        self.require(epochs=(self.epochs >= 1, positive), bs=(self.bs >= 1, positive),
-                     accumulate=(self.accumulate >= 1, positive), lr=(0 < self.lr < math.inf, 'more than 0'),
-                     dropout=(0 <= self.dropout < 1, share), valid=(0 <= self.valid < 1, share),
-                     label_smoothing=(0 <= self.label_smoothing < 1, share),
-                     ema=(0 <= self.ema < 1, 'a number in [0, 1)'), clip=(self.clip >= 0, '0 or more'),
-                     weight_decay=(self.weight_decay >= 0, '0 or more'),
-                     hidden=(all(h >= 1 for h in self.hidden), 'layers of 1 unit or more'))
 
     def model(self, images: Images) -> MLP:
         "The untrained network, which scales its images itself."
