@@ -6,15 +6,17 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/book.html.md"""
 
 # %% ../../nbs/core/08_book.ipynb #880c241d
 from __future__ import annotations
-import ast, json, os, re, subprocess, sys
+import ast, configparser, hashlib, json, os, re, subprocess, sys, tomllib
 from pathlib import Path
 from .ledger import root, write_atomic
 
 # %% auto #0
-__all__ = ['DECORATORS', 'LABELS', 'project', 'pages', 'order', 'module_of', 'registered', 'front_matter', 'catalogue',
-           'catalogue_text', 'write_catalogue', 'readme_text', 'write_readme', 'execute', 'tidy', 'imports',
-           'imports_forward', 'cells_of', 'prose', 'citations', 'bibliography', 'figures_without_text',
-           'unlabelled_figures', 'broken_links', 'bad_entries', 'machine_paths', 'main']
+__all__ = ['DECORATORS', 'DISTRIBUTIONS', 'LABELS', 'project', 'pages', 'order', 'module_of', 'registered', 'front_matter',
+           'needs', 'catalogue', 'catalogue_text', 'write_catalogue', 'requirements', 'extra_of', 'repository',
+           'colab_requirements', 'colab_cell', 'with_colab', 'colab_pages', 'notebook_text', 'write_colab',
+           'readme_text', 'write_readme', 'execute', 'tidy', 'imports', 'imports_forward', 'cells_of', 'prose',
+           'citations', 'bibliography', 'figures_without_text', 'unlabelled_figures', 'broken_links', 'bad_entries',
+           'machine_paths', 'write_both', 'main']
 
 # %% ../../nbs/core/08_book.ipynb #0dc80ff8
 def project() -> Path:
@@ -60,6 +62,10 @@ def front_matter(page: str) -> dict: # key -> text
     pairs = [l.split(':', 1) for l in raw.splitlines() if ':' in l]
     return dict(title=head[0].lstrip('# '), promise=next((l[2:] for l in head if l.startswith('> ')), '')) | {k.strip(): v.strip() for k, v in pairs}
 
+def needs(page: str) -> list: # of names of modules
+    "The optional modules that a page imports, from its front matter."
+    return re.findall(r'\w+', front_matter(page).get('needs', ''))
+
 # %% ../../nbs/core/08_book.ipynb #2c5e2b7c
 def catalogue() -> list: # of dictionaries
     "All chapters in book order with what they register."
@@ -67,11 +73,90 @@ def catalogue() -> list: # of dictionaries
     for p in (p for p in pages() if '/' in p):
         fm = front_matter(p)
         rows.append(dict(module=module_of(p), page=p, title=fm['title'], promise=fm['promise'], session=fm.get('session', ''), minutes=fm.get('minutes', ''),
-                         needs=re.findall(r'\w+', fm.get('needs', ''))) | registered(module_of(p)))
+                         needs=needs(p)) | registered(module_of(p)))
     return rows
 
 def catalogue_text() -> str: return json.dumps(catalogue(), indent=1, ensure_ascii=False)+'\n'
 def write_catalogue(): write_atomic(project()/'era_nbdev/chapters.json', catalogue_text())
+
+# %% ../../nbs/core/08_book.ipynb #da2804b0
+DISTRIBUTIONS = dict(umap='umap-learn', sky='skypilot') # modules whose package has another name
+
+def requirements() -> dict: # extra -> {package: requirement}
+    "What each extra of `settings.ini` installs."
+    settings = configparser.ConfigParser()
+    settings.read(project()/'settings.ini', encoding='utf-8')
+    by_extra = {}
+    for extra, text in settings['extras'].items():
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        by_extra[extra] = {re.match(r'[\w.-]+', line)[0]: line for line in lines}
+    return by_extra
+
+def extra_of(module: str) -> str: # 'llm'
+    "The first extra that brings `module`. Raises `ValueError` if none does."
+    package = DISTRIBUTIONS.get(module, module)
+    for extra, packages in requirements().items():
+        if package in packages: return extra
+    raise ValueError(f'no extra of settings.ini brings the module {module!r}')
+
+def repository() -> str: # an address
+    "Where the source lies, from `pyproject.toml`."
+    text = (project()/'pyproject.toml').read_text(encoding='utf-8')
+    return tomllib.loads(text)['project']['urls']['Repository']
+
+# %% ../../nbs/core/08_book.ipynb #cccdd7dd
+def colab_requirements(page: str) -> list: # what pip is asked to install
+    "This package with the extras of `page`, and the modules that only maintainers have."
+    extras, alone = [], []
+    for module in needs(page):
+        extra = extra_of(module)
+        if extra == 'dev': alone.append(requirements()['dev'][module])
+        elif extra not in extras: extras.append(extra)
+    chosen = f'[{",".join(extras)}]' if extras else ''
+    return [f'era_nbdev{chosen} @ git+{repository()}', *alone]
+
+def colab_cell(page: str) -> str:
+    "The source of the cell that prepares Colab for `page`."
+    quoted = ' '.join(f'"{requirement}"' for requirement in colab_requirements(page))
+    return f"#| hide\nimport sys\nif 'google.colab' in sys.modules:\n    %pip install -q {quoted}"
+
+# %% ../../nbs/core/08_book.ipynb #1b2fadbc
+def with_colab(notebook: dict, source: str) -> dict: # a changed copy
+    "`notebook` with `source` as its cell for Colab."
+    lines = source.splitlines(keepends=True)
+    cells = [dict(cell) for cell in notebook['cells']]
+    for cell in cells:
+        text = ''.join(cell['source'])
+        if cell['cell_type'] == 'code' and text.startswith('#| hide') and "'google.colab' in sys.modules" in text:
+            cell['source'] = lines
+            return dict(notebook, cells=cells)
+    new = dict(cell_type='code', execution_count=None, id=hashlib.sha256(source.encode()).hexdigest()[:8],
+               metadata={}, outputs=[], source=lines)
+    place = 0
+    while place < len(cells) and not _is_first_code(cells[place]): place += 1
+    return dict(notebook, cells=[*cells[:place], new, *cells[place:]])
+
+def _is_first_code(cell): # a code cell that does more than name the module
+    return cell['cell_type'] == 'code' and '#| default_exp' not in ''.join(cell['source'])
+
+def colab_pages() -> dict: # path -> the text that the notebook should have
+    "Every notebook of the book with its cell for Colab in step."
+    texts = {}
+    for page in pages():
+        path = project()/'nbs'/f'{page}.ipynb'
+        if not path.exists(): continue
+        notebook = json.loads(path.read_text(encoding='utf-8'))
+        texts[path] = notebook_text(with_colab(notebook, colab_cell(page)))
+    return texts
+
+def notebook_text(notebook: dict) -> str:
+    "A notebook as `nbdev-clean` writes it."
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)+'\n'
+
+def write_colab():
+    "Bring the cell for Colab of every notebook in step."
+    for path, text in colab_pages().items():
+        if path.read_text(encoding='utf-8') != text: write_atomic(path, text)
 
 # %% ../../nbs/core/08_book.ipynb #99a493e0
 def readme_text() -> str:
@@ -107,7 +192,7 @@ def tidy(nb: Path):
     d = json.loads(nb.read_text(encoding='utf-8'))
     for c in d['cells']:
         if c['cell_type'] == 'code': c['outputs'] = [o for o in c['outputs'] if o.get('name') != 'stderr']
-    write_atomic(nb, json.dumps(d, indent=1, ensure_ascii=False, sort_keys=True)+'\n')
+    write_atomic(nb, notebook_text(d))
 
 # %% ../../nbs/core/08_book.ipynb #e4ee4749
 def imports(source: str, module: str = 'part.chapter') -> list: # of module names without the package
@@ -184,10 +269,15 @@ def machine_paths(text: str) -> list:
     return re.findall(r'(?<![\w:./])/(?:home|Users|root|work|tmp)/[\w.-]+/[\w./-]*|[A-Z]:\\Users\\\w+', text)
 
 # %% ../../nbs/core/08_book.ipynb #c3f587e0
+def write_both():
+    "The catalogue and the cells for Colab: both follow from the front matter."
+    write_catalogue()
+    write_colab()
+
 def main(argv: list = None):
-    "python -m era_nbdev.core.book readme | catalog | execute [NOTEBOOK …]"
+    "python -m era_nbdev.core.book readme | catalog | colab | execute [NOTEBOOK …]"
     argv = sys.argv[1:] if argv is None else argv
-    acts = dict(readme=write_readme, catalog=write_catalogue, execute=execute)
+    acts = dict(readme=write_readme, catalog=write_both, colab=write_colab, execute=execute)
     if not argv or argv[0] not in acts: sys.exit(main.__doc__)
     try: acts[argv[0]](*argv[1:])
     except (FileNotFoundError, subprocess.CalledProcessError) as e: sys.exit(f'book: {e}')

@@ -13,8 +13,8 @@ from typing import Callable
 
 # %% auto #0
 __all__ = ['REGISTRY', 'DataError', 'Dataset', 'register', 'dataset', 'cache_dir', 'places', 'find', 'Resumable', 'fetch',
-           'absent', 'path', 'load', 'sha256', 'verify', 'Images', 'read_idx', 'read_tar', 'read_folder',
-           'image_folder', 'state']
+           'absent', 'path', 'load', 'sha256', 'verify', 'checksum', 'Images', 'Info', 'info', 'read_idx', 'read_tar',
+           'read_folder', 'image_folder', 'state']
 
 # %% ../../nbs/core/02_data.ipynb #62835023
 class DataError(FileNotFoundError):
@@ -33,6 +33,7 @@ class Dataset:
     standin: str = '' # a set to use without a network
     needs: str = '' # extra that provides it, if one is needed
     mb: float = 0 # size of the files in megabytes
+    info: Info = None # sizes and classes of a set of images; `None` for all others
 
     def address(self, f): # where file `f` is downloaded from; '' if nowhere
         mirror = os.environ.get('ERA_MIRROR')
@@ -165,6 +166,28 @@ def verify(name: str) -> dict: # file -> 'ok', 'missing' or 'damaged'
         return 'ok' if sha256(folder/f) == sha else 'damaged'
     return {f: state(f, sha) for f, sha in ds.files.items()}
 
+# %% ../../nbs/core/02_data.ipynb #1ac5b01d
+def checksum(source: str) -> str: # 64 hexadecimal digits
+    "The SHA-256 of the data behind a set's name, a file or a folder. Raises `DataError` if it is not there."
+    if source not in REGISTRY:
+        if Path(source).exists(): return sha256(source)
+        near = difflib.get_close_matches(str(source), REGISTRY, 1)
+        hint = f': did you mean {near[0]!r}?' if near else ''
+        raise DataError(f'{source!r} is no data set and no file or folder{hint}')
+    ds = REGISTRY[source]
+    if not ds.files: return _sha256_of(ds.parse(None))
+    folder = find(ds)
+    if folder is None: raise DataError(absent(ds, 'has no checksum for that reason'))
+    lines = [f'{sha256(folder/f)}  {f}\n' for f in sorted(ds.files)]
+    return hashlib.sha256(''.join(lines).encode()).hexdigest()
+
+def _sha256_of(value) -> str: # of a set that is made from an installed package
+    if isinstance(value, Images):
+        parts = [t.numpy().tobytes() for t in (value.x_train, value.y_train, value.x_test, value.y_test)]
+        return hashlib.sha256(b''.join(parts)).hexdigest()
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
 # %% ../../nbs/core/02_data.ipynb #346be158
 @dataclass
 class Images:
@@ -176,6 +199,23 @@ class Images:
     classes: list # names of the classes
 
     def __repr__(self): return f'Images(train {tuple(self.x_train.shape)}, test {tuple(self.x_test.shape)}, {len(self.classes)} classes)'
+
+# %% ../../nbs/core/02_data.ipynb #20eda4d8
+@dataclass(frozen=True)
+class Info:
+    "Sizes and classes of a set of images, known without loading it."
+    train: int # images to train on
+    test: int # images to test on
+    size: int # pixels on a side
+    channels: int # 1 for grey, 3 for colour
+    classes: tuple # names of the classes
+
+def info(name: str) -> Info: # sizes and classes
+    "Sizes and classes of the image set `name`. Raises `ValueError` for any other data set."
+    found = dataset(name).info
+    if found is not None: return found
+    sets = [d.name for d in REGISTRY.values() if d.info]
+    raise ValueError(f'data set {name!r} has no images of one size: expected {", ".join(sets)}')
 
 # %% ../../nbs/core/02_data.ipynb #1eea43a4
 def read_idx(path): # uint8 tensor
@@ -192,29 +232,34 @@ def read_idx(path): # uint8 tensor
     return x.view(shape)
 
 # %% ../../nbs/core/02_data.ipynb #4e92f7f0
+_TEN_DIGITS = tuple('0123456789')
+
 def _idx_set(classes):
     def parse(d):
         x, y = [read_idx(d/f'{s}-images-idx3-ubyte.gz')[:, None] for s in ('train', 't10k')], [
                 read_idx(d/f'{s}-labels-idx1-ubyte.gz').long() for s in ('train', 't10k')]
-        return Images(x[0], y[0], x[1], y[1], classes)
+        return Images(x[0], y[0], x[1], y[1], list(classes))
     return parse
 
-register(Dataset('mnist', 'MNIST: 70,000 handwritten digits, 28×28', 'CC BY-SA 3.0 (as usually quoted)', _idx_set([str(i) for i in range(10)]), {
+register(Dataset('mnist', 'MNIST: 70,000 handwritten digits, 28×28', 'CC BY-SA 3.0 (as usually quoted)', _idx_set(_TEN_DIGITS), {
     'train-images-idx3-ubyte.gz': '440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609',
     'train-labels-idx1-ubyte.gz': '3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c',
     't10k-images-idx3-ubyte.gz': '8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6',
     't10k-labels-idx1-ubyte.gz': 'f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6'},
-    url='https://ossci-datasets.s3.amazonaws.com/mnist', standin='digits', mb=11.6))
+    url='https://ossci-datasets.s3.amazonaws.com/mnist', standin='digits', mb=11.6,
+    info=Info(60_000, 10_000, 28, 1, _TEN_DIGITS)))
 
 # %% ../../nbs/core/02_data.ipynb #9d8bef96
+_CLOTHES = ('T-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag',
+            'boot')
 register(Dataset('fashion_mnist', 'Fashion-MNIST: 70,000 pieces of clothing, 28×28', 'MIT',
-    _idx_set(['T-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag', 'boot']), {
+    _idx_set(_CLOTHES), {
     'train-images-idx3-ubyte.gz': '3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84',
     'train-labels-idx1-ubyte.gz': 'a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845',
     't10k-images-idx3-ubyte.gz': '346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073',
     't10k-labels-idx1-ubyte.gz': '67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5'},
     url='https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion',
-    standin='digits', mb=30.9));
+    standin='digits', mb=30.9, info=Info(60_000, 10_000, 28, 1, _CLOTHES)));
 
 # %% ../../nbs/core/02_data.ipynb #8a4d1b8b
 def _picture(raw): # [3, H, W] uint8 tensor
@@ -252,8 +297,10 @@ def _cifar(d):
     a = np.load(cache)
     return Images(*(torch.from_numpy(a[k]) for k in ('x_train', 'y_train', 'x_test', 'y_test')), a['classes'].tolist())
 
+_OBJECTS = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 register(Dataset('cifar10', 'CIFAR-10 as JPEGs: 60,000 small photos, 32×32', 'none stated; research use', _cifar,
-    {'cifar10_jpeg.tar.gz': 'd22aec7af1429cd44c09831a04b7b776e4d26e85b435b264f97ad4c2a1b8da4f'}, standin='digits', mb=19.2))
+    {'cifar10_jpeg.tar.gz': 'd22aec7af1429cd44c09831a04b7b776e4d26e85b435b264f97ad4c2a1b8da4f'}, standin='digits', mb=19.2,
+    info=Info(50_000, 10_000, 32, 3, _OBJECTS)))
 register(Dataset('hymenoptera', 'Ants and bees: 120 photos of natural size', 'ImageNet terms; non-commercial research', read_folder, {
     'train/': '206b2a42072683899815ec779be242b4adf7cefa11181a6d9a5a94968f6924a7',
     'val/': '204b7798c69ca9ad507145eb14702775e6b0bc4e0fa585ce3837f2cc19698a51'}, standin='digits', mb=7.6));
@@ -389,9 +436,10 @@ def _digits(_):
     d = load_digits()
     x = torch.from_numpy(d.images*255/16).round().to(torch.uint8)[:, None]; y = torch.from_numpy(d.target).long()
     a, b = train_test_split(range(len(y)), test_size=.2, stratify=d.target, random_state=0)
-    return Images(x[a], y[a], x[b], y[b], [str(i) for i in range(10)])
+    return Images(x[a], y[a], x[b], y[b], list(_TEN_DIGITS))
 
-register(Dataset('digits', '1,797 handwritten digits, 8×8, inside scikit-learn', 'CC BY 4.0', _digits));
+register(Dataset('digits', '1,797 handwritten digits, 8×8, inside scikit-learn', 'CC BY 4.0', _digits,
+    info=Info(1_437, 360, 8, 1, _TEN_DIGITS)));
 
 # %% ../../nbs/core/02_data.ipynb #777dd401
 def _pydocs(_):

@@ -9,42 +9,65 @@ from __future__ import annotations
 import math
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% auto #0
-__all__ = ['causal_mask', 'attention', 'check_qkv', 'MultiHeadAttention', 'attention_flop', 'kv_bytes', 'flash_forward',
-           'flash_backward', 'FlashAttention', 'flash_attention']
+__all__ = ['causal_mask', 'with_causal', 'attention', 'masked_softmax', 'check_qkv', 'MultiHeadAttention', 'attention_flop',
+           'kv_bytes', 'flash_forward', 'flash_backward', 'FlashAttention', 'flash_attention']
 
 # %% ../../nbs/llm/01_attention.ipynb #9f37cc38
 def causal_mask(
-    T: int, # questions
+    T: int, # queries
     S: int = None, # keys; default T
     device = None, # where to put it
 ) -> Tensor:
-    "[T, S] booleans, True where question i may look: keys up to i, counted so that the last question sees all. `ValueError` if T > S."
+    "[T, S] booleans, True where query i may look; the last query sees every key. `ValueError` if T > S."
     S = T if S is None else S
-    if not 0 < T <= S: raise ValueError(f'{T} causal questions for {S} keys: some of them would see nothing')
+    if not 0 < T <= S: raise ValueError(f'{T} causal queries for {S} keys: some of them would see nothing')
     return torch.ones(T, S, dtype=torch.bool, device=device).tril(S-T)
+
+# %% ../../nbs/llm/01_attention.ipynb #2d58dafc
+def with_causal(
+    mask: Tensor, # broadcasts to [..., T, S], booleans (True = may look) or floats to add; None: no other mask
+    T: int, # queries
+    S: int, # keys
+    device = None, # where the queries are
+) -> Tensor: # [..., T, S], of the same kind; booleans if there was none
+    "`mask`, which now also hides every later token. Raises as `causal_mask` does."
+    seen = causal_mask(T, S, device)
+    if mask is None: return seen
+    if mask.dtype == torch.bool: return mask & seen
+    return mask.masked_fill(~seen, -math.inf)
 
 # %% ../../nbs/llm/01_attention.ipynb #37ecfd12
 def attention(
-    q: Tensor, # [..., H, T, D] questions
-    k: Tensor, # [..., G, S, D] keys; G divides H: H/G questions' heads share a head of keys
+    q: Tensor, # [..., H, T, D] queries
+    k: Tensor, # [..., G, S, D] keys; G divides H: H/G heads of queries share a KV head
     v: Tensor, # [..., G, S, E] values
     mask: Tensor = None, # broadcasts to [..., H, T, S]: True = may look, or numbers to add to the scores
     causal: bool = False, # no look at later keys?
     scale: float = None, # of the scores; default 1/√D
-) -> tuple: # [..., H, T, E] answers, [..., H, T, S] shares
-    "Attention as in @eq-attention. A question that may look nowhere gets zeros. Raises as `check_qkv` does. [@vaswani2017]"
+    dropout: float = 0., # probability that an attention weight is set to zero
+) -> tuple: # [..., H, T, E] outputs, [..., H, T, S] attention weights
+    "Attention as in @eq-attention. A query that may look nowhere gets zeros. Raises as `check_qkv` does. [@vaswani2017]"
     check_qkv(q, k, v, mask)
     if (n := q.shape[-3]//k.shape[-3]) > 1: k, v = (o.repeat_interleave(n, -3) for o in (k, v))
-    s = q @ k.mT*(q.shape[-1]**-.5 if scale is None else scale)
-    if causal: s = s.masked_fill(~causal_mask(*s.shape[-2:], s.device), -math.inf)
-    if mask is not None: s = s.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else s+mask
-    p = s.softmax(-1)
-    if mask is not None: p = p.masked_fill((s == -math.inf).all(-1, keepdim=True), 0.) # softmax gives nan there
-    return p @ v, p
+    scores = q @ k.mT*(q.shape[-1]**-.5 if scale is None else scale)
+    if causal: mask = with_causal(mask, *scores.shape[-2:], scores.device)
+    if mask is None: weights = scores.softmax(-1)
+    else: weights = masked_softmax(scores, mask)
+    weights = F.dropout(weights, dropout)
+    return weights @ v, weights
+
+def masked_softmax(
+    scores: Tensor, # [..., T, S]
+    mask: Tensor, # as in `attention`
+) -> Tensor: # [..., T, S]
+    "Softmax over the keys that `mask` allows; zeros, with gradient zero, in a row that allows none."
+    if mask.dtype == torch.bool: scores = scores.masked_fill(~mask, -math.inf)
+    else: scores = scores+mask
+    nowhere = (scores == -math.inf).all(-1, keepdim=True)
+    return scores.masked_fill(nowhere, 0.).softmax(-1).masked_fill(nowhere, 0.)
 
 # %% ../../nbs/llm/01_attention.ipynb #3dc55c78
 def check_qkv(q: Tensor, k: Tensor, v: Tensor, mask: Tensor = None): # as in `attention`
@@ -67,70 +90,69 @@ class MultiHeadAttention(nn.Module):
     def __init__(self,
         n_embd: int, # C, width of the tokens
         n_head: int, # H, heads of queries
-        n_kv_head: int = None, # G, heads of keys and values; default H
+        n_kv_head: int = None, # G, KV heads; default H
         head_dim: int = None, # D; default C/H
-        bias: bool = True, # add one in both products?
-        dropout: float = 0., # share of the shares set to zero in training
+        bias: bool = True, # add one in both linear maps?
+        dropout: float = 0., # probability that an attention weight is set to zero in training
     ):
         super().__init__()
         n_kv_head = n_head if n_kv_head is None else n_kv_head
-        for k, o in dict(n_embd=n_embd, n_head=n_head, n_kv_head=n_kv_head).items():
-            if o < 1: raise ValueError(f'{k} is {o}, expected at least 1')
-        if head_dim is None and n_embd % n_head: raise ValueError(f'{n_head} heads do not divide a width of {n_embd}: choose a divisor, or give head_dim')
+        for name, size in dict(n_embd=n_embd, n_head=n_head, n_kv_head=n_kv_head).items():
+            if size < 1: raise ValueError(f'{name} is {size}, expected at least 1')
+        if head_dim is None and n_embd % n_head:
+            raise ValueError(f'{n_head} heads do not divide a width of {n_embd}: choose a divisor, or give head_dim')
         if n_head % n_kv_head: raise ValueError(f'n_kv_head {n_kv_head} does not divide n_head {n_head}')
-        self.n_head, self.n_kv_head, self.head_dim, self.dropout = n_head, n_kv_head, head_dim or n_embd//n_head, dropout
+        self.n_head, self.n_kv_head = n_head, n_kv_head
+        self.head_dim, self.dropout = head_dim or n_embd//n_head, dropout
         self.qkv = nn.Linear(n_embd, (n_head+2*n_kv_head)*self.head_dim, bias=bias)
         self.out = nn.Linear(n_head*self.head_dim, n_embd, bias=bias)
 
-# %% ../../nbs/llm/01_attention.ipynb #c2d1cdb3
-@patch
-def heads(self: MultiHeadAttention,
-    x: Tensor, # [B, T, C] tokens that ask
-    context: Tensor = None, # [B, S, C] tokens that answer; default x
-) -> tuple: # [B, H, T, D] queries, [B, G, S, D] keys and values
-    "One product for all, cut into heads."
-    H, G, D = self.n_head, self.n_kv_head, self.head_dim
-    if context is None: q, k, v = self.qkv(x).split((H*D, G*D, G*D), -1)
-    else:
-        bias = (None, None) if self.qkv.bias is None else self.qkv.bias.split((H*D, 2*G*D))
-        wq, wkv = self.qkv.weight.split((H*D, 2*G*D))
-        q, (k, v) = F.linear(x, wq, bias[0]), F.linear(context, wkv, bias[1]).split((G*D, G*D), -1)
-    return tuple(o.unflatten(-1, (n, D)).transpose(1, 2) for o, n in ((q, H), (k, G), (v, G)))
+    def heads(self,
+        x: Tensor, # [B, T, C] tokens that the queries are made from
+        context: Tensor = None, # [B, S, C] tokens that keys and values are made from; default x
+    ) -> tuple: # [B, H, T, D] queries, [B, G, S, D] keys and values
+        "Queries, keys and values, cut into heads."
+        n_q, n_kv = self.n_head*self.head_dim, self.n_kv_head*self.head_dim
+        if context is None: q, k, v = self.qkv(x).split((n_q, n_kv, n_kv), -1)
+        else:
+            bias_q, bias_kv = (None, None) if self.qkv.bias is None else self.qkv.bias.split((n_q, 2*n_kv))
+            weight_q, weight_kv = self.qkv.weight.split((n_q, 2*n_kv))
+            q = F.linear(x, weight_q, bias_q)
+            k, v = F.linear(context, weight_kv, bias_kv).chunk(2, -1)
+        return tuple(o.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for o in (q, k, v))
 
-# %% ../../nbs/llm/01_attention.ipynb #bb613d8f
-@patch
-def forward(self: MultiHeadAttention,
-    x: Tensor, # [B, T, C]
-    context: Tensor = None, # [B, S, C]; default x
-    mask: Tensor = None, # broadcasts to [B, H, T, S]: True = may look, or numbers to add
-    causal: bool = False, # no look at later tokens?
-    need_weights: bool = False, # return the shares, too (slower)?
-):
-    "[B, T, C] answers; with `need_weights` a pair, the second [B, H, T, S] shares."
-    q, k, v = self.heads(x, context); p = self.dropout if self.training else 0.
-    check_qkv(q, k, v, mask)
-    if need_weights: o, w = attention(q, k, v, mask, causal)
-    else:
-        if causal and (mask is not None or q.shape[2] != k.shape[2]): # one mask says it all
-            seen = causal_mask(q.shape[2], k.shape[2], q.device)
-            mask, causal = seen if mask is None else mask & seen if mask.dtype == torch.bool else mask.masked_fill(~seen, -math.inf), False
-        o, w = F.scaled_dot_product_attention(q, k, v, mask, p, causal, enable_gqa=self.n_kv_head < self.n_head), None
-    o = self.out(o.transpose(1, 2).flatten(2))
-    return (o, w) if need_weights else o
+    def forward(self,
+        x: Tensor, # [B, T, C]
+        context: Tensor = None, # [B, S, C]; default x
+        mask: Tensor = None, # broadcasts to [B, H, T, S]: True = may look, or floats to add
+        causal: bool = False, # hide later tokens?
+        need_weights: bool = False, # return the attention weights, too (slower)?
+    ):
+        "[B, T, C]; with `need_weights` a pair, the second [B, H, T, S] attention weights, after dropout."
+        q, k, v = self.heads(x, context)
+        dropout = self.dropout if self.training else 0.
+        check_qkv(q, k, v, mask)
+        if need_weights: o, weights = attention(q, k, v, mask, causal, dropout=dropout)
+        else:
+            T, S = q.shape[2], k.shape[2]
+            if causal and (mask is not None or T != S): mask, causal = with_causal(mask, T, S, q.device), False
+            shared = self.n_kv_head < self.n_head
+            o = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, enable_gqa=shared)
+        o = self.out(o.transpose(1, 2).flatten(2))
+        return (o, weights) if need_weights else o
 
-# %% ../../nbs/llm/01_attention.ipynb #ecb32890
-@patch
-def load_torch(self: MultiHeadAttention,
-    other: nn.MultiheadAttention, # of the same width, heads and bias, keys and values as wide as queries
-) -> MultiHeadAttention:
-    "Copy the weights; raises `ValueError` for another kind of module."
-    mine = (self.qkv.in_features, self.n_head, self.n_head*self.head_dim, self.qkv.bias is not None, self.n_kv_head)
-    theirs = (other.embed_dim, other.num_heads, other.embed_dim, other.in_proj_bias is not None, other.num_heads)
-    if mine != theirs or other.in_proj_weight is None: raise ValueError(f'(width, heads, inner width, bias, heads of keys): {mine} here, {theirs} there')
-    with torch.no_grad():
-        for a, b in ((self.qkv.weight, other.in_proj_weight), (self.qkv.bias, other.in_proj_bias), (self.out.weight, other.out_proj.weight), (self.out.bias, other.out_proj.bias)):
-            if a is not None: a.copy_(b)
-    return self
+    def load_torch(self,
+        other: nn.MultiheadAttention, # of the same width, heads and bias, keys and values as wide as queries
+    ) -> MultiHeadAttention:
+        "Copy the weights; raises `ValueError` for another kind of module."
+        mine = (self.qkv.in_features, self.n_head, self.n_head*self.head_dim, self.qkv.bias is not None, self.n_kv_head)
+        theirs = (other.embed_dim, other.num_heads, other.embed_dim, other.in_proj_bias is not None, other.num_heads)
+        if mine != theirs or other.in_proj_weight is None:
+            raise ValueError(f'(width, heads, inner width, bias, KV heads): {mine} here, {theirs} there')
+        names = dict(weight=other.in_proj_weight, bias=other.in_proj_bias)
+        self.qkv.load_state_dict({k: v for k, v in names.items() if v is not None})
+        self.out.load_state_dict(other.out_proj.state_dict())
+        return self
 
 # %% ../../nbs/llm/01_attention.ipynb #f37aa55e
 def attention_flop(
@@ -226,7 +248,8 @@ def flash_attention(
     "The same answers as `attention`, in memory that grows with T and not with T·S. Raises as `check_qkv` and `causal_mask` do."
     check_qkv(q, k, v)
     if size < 1: raise ValueError(f'size is {size}, expected at least 1')
-    if causal: causal_mask(1, 1) if q.shape[-2] <= k.shape[-2] else causal_mask(q.shape[-2], k.shape[-2])
+    T, S = q.shape[-2], k.shape[-2]
+    if causal and T > S: raise ValueError(f'{T} causal queries for {S} keys: some of them would see nothing')
     G, n = k.shape[-3], q.shape[-3]//k.shape[-3]
     scale = q.shape[-1]**-.5 if scale is None else scale
     return FlashAttention.apply(q.unflatten(-3, (G, n)), k.unsqueeze(-3), v.unsqueeze(-3), causal, scale, size).flatten(-4, -3)

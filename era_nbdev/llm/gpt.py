@@ -20,7 +20,7 @@ from ..core.bench import bench
 from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, need
 from ..foundations.cloud import PRICES, Shard, ranks, shared_mean
 from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, cosine, keep_memory
-from .attention import MultiHeadAttention, attention_flop
+from .attention import MultiHeadAttention, attention_flop, with_causal
 from .corpus import Corpus, Letters, Windows, bits_per_byte, head_of, n_tokens, read_corpus
 from ..vision.resnet import param_groups
 
@@ -125,15 +125,17 @@ class Attention(MultiHeadAttention):
         super().__init__(c.n_embd, c.n_head, c.n_kv_head, c.head_dim, c.bias, c.dropout)
         self.q_norm, self.k_norm = (RMSNorm(c.head_dim, eps=c.norm_eps) if c.qk_norm else None for _ in 'qk')
 
-    def forward(self, x, turn=None, cache=None, mask=None): # [B, T, C], (cos, sin), (k, v) -> (k, v), [B, 1, T, S] True = may look
+    def forward(self, x, turn=None, cache=None, mask=None): # [B, T, C], (cos, sin), (k, v) -> (k, v), [B, 1, T, S] all that is said about who may look
         q, k, v = self.heads(x)
         if self.q_norm is not None: q, k = self.q_norm(q), self.k_norm(k)
         if turn is not None: q, k = rotate(q, *turn), rotate(k, *turn)
         if cache is not None: k, v = cache(k, v)
+        T, S = q.shape[2], k.shape[2]
+        if mask is None and 1 < T < S: mask = with_causal(None, T, S, q.device)
         full = q.device.type == 'cpu' and q.requires_grad and torch.is_autocast_enabled('cpu')
         with torch.autocast('cpu', enabled=False) if full else NO_CONTEXT:
             if full: q, k, v = q.float(), k.float(), v.float()
-            o = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0., mask is None and q.shape[2] > 1, enable_gqa=self.n_kv_head < self.n_head)
+            o = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0., mask is None and T > 1, enable_gqa=self.n_kv_head < self.n_head)
         return self.out(o.transpose(1, 2).flatten(2))
 
 # %% ../../nbs/llm/07_gpt.ipynb #1512d857
@@ -191,14 +193,16 @@ def check_ids(self: GPT, ids: Tensor, past: int = 0): # [B, T], tokens before th
 @patch
 def forward(self: GPT,
     ids: Tensor, # [B, T] tokens
-    pos: Tensor = None, # [T] or [B, T] places in the text; default 0 … T-1
-    cache = None, # one function (k, v) -> (k, v) for each layer
-    mask: Tensor = None, # [B, 1, T, S] True = may look; default causal
+    pos: Tensor = None, # [T] or [B, T] positions in the text; default: the T after the `n` tokens of the cache
+    cache = None, # holds `n` tokens; one function (k, v) -> (k, v) for each layer
+    mask: Tensor = None, # [B, 1, T, S] True = may look; default: every token up to its own
     last: bool = False, # only the last token's logits?
 ) -> Tensor: # [B, T, V], or [B, 1, V]
     "Logits. Raises as `check_ids` does."
-    self.check_ids(ids)
+    past = 0 if cache is None or pos is not None else cache.n
+    self.check_ids(ids, past)
     T, x, turn = ids.shape[1], self.wte(ids), None
+    if past: pos = torch.arange(past, past+T, device=ids.device)
     if self.wpe is not None: x = x+(self.wpe.weight[:T] if pos is None else self.wpe(pos))
     elif pos is None: turn = self.cos[:T], self.sin[:T]
     else: turn = tuple(o[pos] if pos.ndim == 1 else o[pos][:, None] for o in (self.cos, self.sin))
