@@ -160,6 +160,9 @@ def test_an_edited_file_is_used_or_refused(sky, capsys):
 @pytest.mark.parametrize('words, told', [
     ('plan mnst', ["'mnst'", "'mnist'"]), ('plan mnist --gpus 3', ['3 × L4']), ('plan mnist --accelerator L5 --hours 1', ["'L5'", 'A10G']),
     ('plan mnist --spot --hours 1', ['bucket']), ('plan mnist --nodes 2 --hours 1', ['one process']), ('plan mnist --hours -1', ['-1']), ('plan mnist --hours 1 --budget 0.1', ['0.10']),
+    ('plan mnist --hours nan', ['hours is nan']), ('plan mnist --hours inf', ['hours is inf']), ('plan mnist --hours 1 --budget nan', ['budget is nan']),
+    ('plan mnist --hours 1 --budget -1', ['budget is -1']), ('plan mnist --hours 1 --spot-price nan', ['spot_price is nan']), ('plan mnist --hours 1 --spot-price inf', ['spot_price is inf']),
+    ('plan mnist --hours 1 --gpus -1', ['-1 × L4']), ('plan mnist --hours 1 --nodes 0', ['nodes is 0']),
     ('plan mnist --hours 1 --options=--lrr=3', ['--lr']), ('plan mnist --hours 1 --options=--lr=-3', ['lr is -3']), ('plan mnist --scale fool', ['fool']), ('plna mnist', ['plna']),
     ('plan mnist --accelerator H100 --gpus 8', ['one process']), ('logs mnist --out y', ['era cloud plan']), ('plan mnist --accelerator T4', ['unknown', '--hours'])])
 def test_bad_options(capsys, words, told): bad(capsys, words, *told); assert not list(Path('.').rglob('*.yaml'))

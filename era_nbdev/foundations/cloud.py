@@ -17,15 +17,16 @@ from fastcore.basics import patch
 from .. import __version__
 from ..core import ledger
 from ..core.cli import command, read_options, show
+from ..core.data import info
 from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, find_experiment, nearest, need
 
 # %% auto #0
 __all__ = ['TFLOPS', 'AS_OF', 'PRICES', 'SKY_VARIABLES', 'ERA_VARIABLES', 'SPOT_SHARE', 'IMAGES', 'Instance', 'pick', 'new_key',
            'fingerprint', 'write_private', 'check_key', 'drop_block', 'put_block', 'one_address', 'my_address',
            'device_class', 'predict_hours', 'Shard', 'ranks', 'shared_mean', 'mean_loss', 'AllReduce', 'run_block',
-           'sky_task', 'to_yaml', 'write_task', 'digest', 'edited', 'problems', 'Plan', 'make_plan', 'sky_command',
-           'read_task', 'call', 'cloud', 'aws_errors', 'session', 'Place', 'find_ec2', 'tagged', 'ec2_down', 'choose',
-           'start', 'ec2_up', 'is_open', 'ec2_list', 'ec2']
+           'sky_task', 'to_yaml', 'write_task', 'digest', 'edited', 'problems', 'Plan', 'not_negative', 'make_plan',
+           'sky_command', 'read_task', 'call', 'cloud', 'aws_errors', 'session', 'Place', 'find_ec2', 'tagged',
+           'ec2_down', 'choose', 'start', 'ec2_up', 'is_open', 'ec2_list', 'ec2']
 
 # %% ../../nbs/foundations/05_cloud.ipynb #d8df3ae4
 @dataclass(frozen=True)
@@ -189,9 +190,10 @@ class AllReduce(Experiment):
         self.require(hidden=(self.hidden >= 1, '1 or more'), bs=(self.bs >= 1, '1 or more'), epochs=(self.epochs >= 1, '1 or more'),
                      lr=(0 < self.lr < float('inf'), 'more than 0'), save=(self.save >= 0, '0 or more'))
 
-    def work(self) -> float: # full batches only; 4 FLOP a weight and image backwards, less the gradient by the pixels
-        n, size = dict(digits=(1437, 64)).get(self.data, (60_000, 784))
-        return float(n//self.bs*self.bs*self.epochs*self.hidden*(4*size+60))
+    def work(self) -> float: # full batches only; 4 FLOP a weight and image backwards, minus the gradient with respect to the pixels
+        images = info(self.data)
+        pixels, seen = images.size**2, images.train//self.bs*self.bs*self.epochs
+        return float(seen*self.hidden*(4*pixels+6*len(images.classes)))
 
 # %% ../../nbs/foundations/05_cloud.ipynb #d2f87a17
 @patch
@@ -326,9 +328,14 @@ class Plan:
             ['results', 's3://'+mounts['/results']['name'] if '/results' in mounts else 'on the machine only']]
 
 # %% ../../nbs/foundations/05_cloud.ipynb #e2a85106
+def not_negative(**amounts): # name=number
+    "Raise `RunError` for the first number that is negative, infinite or nan."
+    for name, v in amounts.items():
+        if not 0 <= v < float('inf'): raise RunError(f'{name} is {v}, expected a number, 0 or more')
+
 def make_plan(name, scale='full', options='', gpus=1, accelerator='L4', hours=0., spot_price=0., **task) -> Plan: # see `cloud`
     "The plan for an experiment. Raises `RunError` if it cannot work or its duration is unknown."
-    if hours < 0 or spot_price < 0: raise RunError(f'hours is {hours} and spot_price {spot_price}, expected 0 or more')
+    not_negative(hours=hours, spot_price=spot_price)
     cls, words, where = find_experiment(name), shlex.split(options), pick(gpus, accelerator)
     exp, t = read_options(cls, name, ['--scale', scale, *words])[1], sky_task(cls, scale, words, where, **task)
     if bad := problems(t): raise RunError('; '.join(bad))
@@ -389,6 +396,7 @@ def cloud(
     "Rent machines for an experiment with SkyPilot: the price first, then a question, then the launch."
     file = (Path(out) if out else (ledger.root() or Path.cwd())/'runs'/'sky')/f'{name}-{scale}.yaml'
     if what in ('plan', 'launch'):
+        not_negative(budget=budget)
         p = make_plan(name, scale, options, gpus, accelerator, hours, spot_price,
                       nodes=nodes, spot=spot, data=data, results=results, extras=extras)
         show(['', ''], [*p.rows(), ['file', os.path.relpath(file)]])
@@ -510,7 +518,8 @@ def ec2_up(
 ) -> dict: # name, id, address, USD an hour (None: not in `PRICES`)
     "Start a machine that one address may log in to. What fails halfway is removed. Raises `RunError`."
     if not re.fullmatch(r'[a-z][a-z0-9-]{0,30}', name): raise RunError(f'name is {name!r}, expected up to 31 of a-z, 0-9 and -')
-    if hours <= 0 or disk < 8: raise RunError(f'hours is {hours} and disk {disk}, expected more than 0 and at least 8')
+    not_negative(hours=hours, max_price=max_price)
+    if hours == 0 or disk < 8: raise RunError(f'hours is {hours} and disk {disk}, expected more than 0 and at least 8')
     ec2, key = at.client(), at.file(f'era-{name}')
     usd, gpu = choose(ec2, instance_type, max_price)
     if key.exists() or any(find_ec2(ec2, name).values()): raise RunError(f'the name {name!r} is in use: ec2_down({name!r}) frees it')

@@ -252,7 +252,9 @@ def direction_of(metric: str) -> str: # 'minimize' or 'maximize'
 def make_plan(name: str, o: TuneOptions) -> tuple: # of an experiment: (plan as plain values, space)
     "What a study is about; it must not change later. Raises `RunError` for anything that cannot work."
     if o.trials < 1: raise RunError(f'trials is {o.trials}, expected 1 or more')
-    if o.timeout < 0 or o.confirm < 0: raise RunError(f'timeout is {o.timeout} and confirm is {o.confirm}, expected 0 or more')
+    if not 0 <= o.timeout < math.inf: raise RunError(f'timeout is {o.timeout}, expected seconds, 0 or more')
+    if o.confirm < 0: raise RunError(f'confirm is {o.confirm}, expected 0 or more')
+    if not 0 <= o.valid < 1: raise RunError(f'valid is {o.valid}, expected a share from 0 to below 1')
     exp = settings(name, o.scale); space = parse_space(list(o.field), exp)
     if o.study and Path(o.study).name != o.study: raise RunError(f'study is {o.study!r}, expected a name without slashes')
     own = 'valid' in field_types(exp) and 'valid' not in {r.name for r in space}

@@ -102,8 +102,8 @@ async function refresh() {
   if (JSON.stringify(runs.map(r => [r.name, r.state])) === before) return;
   const asked = models(answer.chosen); list();
   if (!chosen.size && runs.length) chosen.add(answer.chosen || runs[0].name), list();
-  await asked;
   follow();
+  await asked;
 }
 function models(first) {
   const old = $('model').value || first, groups = new Map();
