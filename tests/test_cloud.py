@@ -167,6 +167,17 @@ def test_an_edited_file_is_used_or_refused(sky, capsys):
     ('plan mnist --accelerator H100 --gpus 8', ['one process']), ('logs mnist --out y', ['era cloud plan']), ('plan mnist --accelerator T4', ['unknown', '--hours'])])
 def test_bad_options(capsys, words, told): bad(capsys, words, *told); assert not list(Path('.').rglob('*.yaml'))
 
+def test_files_are_utf8_in_any_locale(tmp_path):
+    (tmp_path/'config').write_text('# Schlüssel für São Paulo\nHost *\n', encoding='utf-8')
+    code = "import sys; from era_nbdev.foundations.cloud import put_block, drop_block; put_block(sys.argv[1], 'a', User='é'); drop_block(sys.argv[1], 'a')"
+    env = bare(LC_ALL='C', PYTHONCOERCECLOCALE='0', PYTHONUTF8='0')
+    subprocess.run([sys.executable, '-c', code, tmp_path/'config'], env=env, check=True)
+    assert (tmp_path/'config').read_text(encoding='utf-8') == '# Schlüssel für São Paulo\nHost *\n'
+
+def test_hints_are_quoted_for_paths_with_spaces(tmp_path):
+    key = tmp_path/'my keys'/'id'; key.parent.mkdir(); key.write_text('x'); key.chmod(0o644)
+    with pytest.raises(RunError, match="chmod 600 '.*my keys/id'"): cloud.check_key(key)
+
 def test_hours_follow_the_settings(monkeypatch):
     monkeypatch.chdir(HOME)
     once, twice = (cloud.make_plan('mnist', gpus=0, options=f'--epochs {n}') for n in (10, 20))

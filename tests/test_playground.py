@@ -300,7 +300,7 @@ def test_a_curve_grows_while_a_run_trains(open_page, runs, tmp_path):
             page.wait_for_timeout(250)
         assert len(set(counts)) > 3 and counts == sorted(counts), counts
         page.locator('.runs').screenshot(path=tmp_path/'live.png')
-        playwright.expect(page.locator('#live')).to_contain_text('finished', timeout=60_000)
+        playwright.expect(page.locator('#live')).to_contain_text('finished', timeout=240_000)
         assert p.wait(30) == 0
         playwright.expect(box(page, name)).to_be_visible()
         assert page.locator('#list li', has_text=name).locator('.state').inner_text() == 'finished'

@@ -85,12 +85,12 @@ def write_private(path, data, replace: bool = False): # file, bytes or str, may 
 def check_key(path): # of a private key
     "Raise `RunError` if others than its owner may read the key."
     mode = Path(path).stat().st_mode & 0o777
-    if mode & 0o077: raise RunError(f"{path} has mode {mode:04o}, so others may read it and ssh refuses it: 'chmod 600 {path}'")
+    if mode & 0o077: raise RunError(f'{path} has mode {mode:04o}, so others may read it and ssh refuses it: chmod 600 {shlex.quote(str(path))}')
 
 # %% ../../nbs/foundations/05_cloud.ipynb #9396f74d
 def drop_block(path, name: str) -> bool: # configuration, which may be missing; machine; was there one?
     "Remove our entry for `name`."
-    path = Path(path); text = path.read_text() if path.exists() else ''
+    path = Path(path); text = path.read_text(encoding='utf-8') if path.exists() else ''
     rest = re.sub(rf'^# >>> era {re.escape(name)}\n.*?^# <<< era {re.escape(name)}\n', '', text, flags=re.S | re.M)
     if rest != text: write_private(path, rest, replace=True)
     return rest != text
@@ -99,7 +99,7 @@ def put_block(path, name: str, **options): # configuration; machine; HostName='1
     "Write our entry for `name` at the top, in place of an older one: from then on `ssh era-NAME` works."
     drop_block(path, name); path = Path(path)
     lines = [f'# >>> era {name}', f'Host era-{name}', *(f'  {k} {v}' for k, v in options.items()), f'# <<< era {name}']
-    write_private(path, '\n'.join(lines)+'\n'+(path.read_text() if path.exists() else ''), replace=True)
+    write_private(path, '\n'.join(lines)+'\n'+(path.read_text(encoding='utf-8') if path.exists() else ''), replace=True)
 
 # %% ../../nbs/foundations/05_cloud.ipynb #2472c6cf
 def one_address(text: str) -> str: # '203.0.113.5' or '203.0.113.5/32'; returns the second form
@@ -243,7 +243,7 @@ def to_yaml(task: dict) -> str: # for SkyPilot
 def write_task(path, task: dict, force: bool = False): # file, what to write, also over what was edited by hand?
     "Write a task file in one step. Raises `RunError` if the file there was edited by hand."
     path, text = Path(path), to_yaml(task)
-    if path.exists() and edited(path.read_text()) and not force: raise RunError(f'{path} was edited by hand: --force overwrites it')
+    if path.exists() and edited(path.read_text(encoding='utf-8')) and not force: raise RunError(f'{path} was edited by hand: --force overwrites it')
     path.parent.mkdir(parents=True, exist_ok=True)
     ledger.write_atomic(path, f'# written by era cloud plan, {digest(text)}: edit it, and it will not be overwritten\n{text}')
 
@@ -329,7 +329,7 @@ def sky_command(what: str, task: dict, file, yes: bool = False) -> list: # as in
 def read_task(file: Path) -> dict: # of `write_task`, perhaps edited
     "The task in a file. Raises `RunError` if it is missing or has `problems`."
     if not file.exists(): raise RunError(f"there is no {file}: 'era cloud plan' writes it")
-    task = need('yaml', 'scale').safe_load(file.read_text())
+    task = need('yaml', 'scale').safe_load(file.read_text(encoding='utf-8'))
     if bad := problems(task): raise RunError(f'{file}: ' + '; '.join(bad))
     return task
 
@@ -372,7 +372,7 @@ def cloud(
                       nodes=nodes, spot=spot, data=data, results=results, extras=extras)
         show(['', ''], [*p.rows(), ['file', os.path.relpath(file)]])
         if budget and p.usd > budget: raise RunError(f'{p.usd:.2f} USD are more than the budget of {budget:.2f} USD')
-        if what == 'plan' or force or not file.exists() or not edited(file.read_text()): write_task(file, p.task, force)
+        if what == 'plan' or force or not file.exists() or not edited(file.read_text(encoding='utf-8')): write_task(file, p.task, force)
         if what == 'plan': return
         differ = [k for k in ('resources', 'num_nodes') if read_task(file).get(k) != p.task[k]]
         if differ: raise RunError(f'{file} was edited by hand, {" and ".join(differ)} are not as in this price: --force overwrites it')

@@ -131,7 +131,7 @@ def numeric_gradient(
     p: np.ndarray, # float64, contiguous; changed during the call and put back
     h: float = 1e-5, # half the distance of the two points
 ) -> np.ndarray: # of the shape of p
-    "The gradient of `f` by `p` from central differences. Raises `ValueError` for another dtype or layout."
+    "The gradient of `f` with respect to `p`, from central differences. Raises `ValueError` for another dtype or layout."
     if p.dtype != np.float64 or not p.flags.c_contiguous: raise ValueError(f'p is {p.dtype}, expected a contiguous array of float64')
     g, flat = np.empty_like(p), p.reshape(-1)
     for i, old in enumerate(flat.tolist()):
@@ -213,8 +213,8 @@ def loss(self: MLP, x: np.ndarray, y: np.ndarray) -> float: # [B, D] inputs, [B]
 # %% ../../nbs/foundations/01_neurons.ipynb #008d5344
 @patch
 def backward(self: MLP,
-    d: np.ndarray = None, # [B, K] gradient by the logits; None: that of the last `loss`
-    inputs: bool = False, # return the gradient by the inputs instead?
+    d: np.ndarray = None, # [B, K] gradient with respect to the logits; None: that of the last `loss`
+    inputs: bool = False, # return the gradient with respect to the inputs instead?
 ) -> np.ndarray: # `grad`, or [B, D]
     "Fill `grad`, from the last layer to the first, after `loss` or `forward`."
     d = self.d if d is None else d

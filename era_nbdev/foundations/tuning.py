@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/foundations/tuning.html.md"""
 
 # %% ../../nbs/foundations/08_tuning.ipynb #ac2369f7
 from __future__ import annotations
-import contextlib, dataclasses, io, itertools, json, math, signal, time, typing
+import contextlib, dataclasses, io, itertools, json, math, shlex, signal, time, typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -518,7 +518,7 @@ def tune(*argv):
     "Search for good settings: era tune NAME --field lr:1e-4..1e-1:log [--field bs:32,64] [--trials N] …."
     argv = list(argv)
     if not argv or argv[0].startswith('-'):
-        if argv and argv[0] not in ('-h', '--help'): raise RunError(f"the name comes first: 'era tune NAME {' '.join(argv)}'")
+        if argv and argv[0] not in ('-h', '--help'): raise RunError(f'the name comes first: era tune NAME {shlex.join(argv)}')
         return print('usage: era tune NAME --field lr:1e-4..1e-1:log [--field bs:32,64] [OPTIONS]\n\nexperiments: ' + ', '.join(e for c in chapters() for e in c['experiments'])
                      + "\n'era tune NAME --help' shows the options.")
     o, optuna = parse(TuneOptions, argv[1:], f'era tune {argv[0]}'), need('optuna', 'tune')
