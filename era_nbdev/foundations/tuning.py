@@ -15,7 +15,7 @@ import tyro
 import era_nbdev.core.ledger as ledger
 from ..core.cli import command, parse, show
 from ..core.ledger import write_atomic
-from ..core.run import Diverged, Experiment, Interrupted, RunError, canonical, chapters, launch, nearest, need, pick_device, settings
+from ..core.run import Diverged, Experiment, Interrupted, RunError, canonical, chapters, check_fields, launch, nearest, need, pick_device, settings
 from .learner import Callback
 
 # %% auto #0
@@ -138,7 +138,10 @@ def parse_space(
     if all(r.count == 1 for r in space): raise RunError(f'there is nothing to search: each of {", ".join(names)} has a single value')
     for r in space if exp is not None else ():
         for v in r.ends:
-            try: dataclasses.replace(exp, **{r.name: v}).check()
+            changed = dataclasses.replace(exp, **{r.name: v})
+            try:
+                check_fields(changed)
+                changed.check()
             except RunError as e: raise RunError(f'{r}: {e}') from None
     return space
 
