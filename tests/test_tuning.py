@@ -73,6 +73,8 @@ def bad(capsys, words, *told):
     ('mnist --field lr:1e-4..fast', ["'fast'", 'not a number']), ('mnist --field lr:-1..1', ['lr is -1.0', 'more than 0']),
     ('mnist --field lrr:1..2', ["'lrr'", "'lr'"]), ('mnist --field data:a..b', ['data:a..b', 'list its values']),
     ('mnist --field lr:1e-3..1 --field lr:1,2', ['lr is given twice']), ('mnist', ['empty', '--field']), ('mnist --field epochs:5', ['nothing to search']),
+    ('mnist --field lr:1e-3..1 --timeout nan', ['timeout is nan']), ('mnist --field lr:1e-3..1 --timeout inf', ['timeout is inf']),
+    ('mnist --field lr:1e-3..1 --valid nan', ['valid is nan']), ('mnist --field lr:nan..1', ['not a finite number']), ('mnist --field lr:1,inf', ['not a finite number']),
     ('mnist --field lr:1e-3..1 --trials 0', ['trials is 0']), ('mnist --field lr:1e-3..1 --trials x', ['x']), ('mnst --field lr:1e-3..1', ["'mnst'", "'mnist'"]),
     ('mnist --field lr:1e-3..1 --metric weight', ['larger weight', '--direction']), ('mnist --field lr:1e-3..1 --sampler gird', ['gird']),
     ('mnist --field lr:1e-3..1 --field bs:8,16,32 --sampler grid --trials 5', ['6 points', '5']), ('--field lr:1e-3..1', ['name comes first'])])
