@@ -104,12 +104,19 @@ def test_classic_networks_equal_torchvisions(name, size):
 
 @pytest.mark.parametrize('words, told', [
     ('run resnet --data nowhere', ["data is 'nowhere'", 'digits', 'folder']), ('run resnet --widths 8 16', ['(8, 16)', 'four numbers']),
-    ('run resnet --bs 1', ['bs is 1', '2 or more']), ('run resnet --lr 0', ['lr is 0']), ('run resnet --net resnet19', ['resnet19']),
+    ('run resnet --bs 1', ['bs is 1', '2 or more']), ('run resnet --lr 0', ['lr is 0']),
     ('run resnet --drop-path 0.2', ['drop_path is 0.2', 'resnet9']), ('run resnet --ema 1', ['ema is 1']), ('run resnt', ["'resnt'", "'resnet'"]),
-    ('run convnets --net vgggg', ['vgggg']), ('run convnets --bs 1', ['bs is 1']), ('run convnets --epochs 0', ['epochs is 0']),
-    ('run augment --policy mixupp', ['mixupp']), ('run augment --epochs 0', ['epochs is 0']), ('run augment --bs 1', ['bs is 1']),
-    ('run cnn --data cifar', ['cifar']), ('run cnn --shift 8', ['shift is 8'])])
+    ('run convnets --bs 1', ['bs is 1']), ('run convnets --epochs 0', ['epochs is 0']),
+    ('run augment --epochs 0', ['epochs is 0']), ('run augment --bs 1', ['bs is 1']),
+    ('run cnn --shift 8', ['shift is 8'])])
 def test_bad_options(capsys, words, told): bad(capsys, words, *told)
+
+@pytest.mark.parametrize('words, told', [
+    ('run resnet --net resnet19', 'resnet19'), ('run resnet --lr-schedule linear', 'linear'), ('run convnets --net vgggg', 'vgggg'),
+    ('run augment --policy mixupp', 'mixupp'), ('run cnn --data cifar', 'cifar')])
+def test_unknown_choices(capsys, words, told): # tyro's own words
+    assert main(words.split()) == 2
+    assert told in capsys.readouterr().err and not Path('era_runs').exists()
 
 # ---- folders of pictures
 
