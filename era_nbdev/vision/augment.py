@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from ..core.bench import bench
-from ..core.run import need
-from ..foundations.learner import Callback, keep_memory
+from ..core.run import keep_memory, need
+from ..foundations.learner import Callback
 from ..foundations.tensors import Batches
 
 # %% auto #0
@@ -400,7 +400,7 @@ def bench_augment(
     g = torch.Generator().manual_seed(0)
     x, y = torch.randint(0, 256, (n, 3, 32, 32), generator=g, dtype=torch.uint8).to(device), torch.randint(10, (n,), generator=g).to(device)
     def ours():
-        if device == 'cpu': keep_memory() # as the Learner does
+        if device == 'cpu': keep_memory() # as `era run` does
         ops, index, state = Compose(Crop(4), Flip(), CutOut(8), MixUp(.2), classes=10), torch.arange(n, device=device), [0]
         def f():
             for _ in range(batches): ops(x, y, index, state[0]); state[0] += 1
