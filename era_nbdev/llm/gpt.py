@@ -6,8 +6,8 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/gpt.html.md"""
 
 # %% ../../nbs/llm/07_gpt.ipynb #0084bb9a
 from __future__ import annotations
-import math, os, shutil
-from dataclasses import dataclass, replace
+import json, math, os, shutil
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from functools import partial
 from typing import ClassVar, Literal
@@ -25,43 +25,35 @@ from .corpus import Corpus, Letters, Windows, bits_per_byte, head_of, n_tokens, 
 from ..vision.resnet import param_groups
 
 # %% auto #0
-__all__ = ['MFU', 'RMSNorm', 'rope_frequencies', 'rotate', 'GPTConfig', 'modern', 'make_norm', 'Attention', 'MLP', 'Block', 'GPT',
-           'lm_loss', 'evaluate', 'sample', 'Gpt', 'kept_bytes', 'predict_bytes', 'bench_gpt', 'bench_gpt_bf16']
-
-# %% ../../nbs/llm/07_gpt.ipynb #d3ad1f22
-class _RMS(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, g, eps): # [..., C], [C]
-        x = x.to(g.dtype); r = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(len(g)).add_(eps).rsqrt_()
-        ctx.save_for_backward(x, g, r)
-        return F.rms_norm(x, g.shape, g, eps)
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dy):
-        x, g, r = ctx.saved_tensors
-        dx, dg, _ = torch.ops.aten.native_layer_norm_backward(dy, x, g.shape, torch.zeros_like(r), r, g, None, (True, True, False))
-        return dx.add_((dy @ g)[..., None].mul_(r/len(g))), dg, None
-
-class RMSNorm(nn.RMSNorm):
-    "As PyTorch's, with a shorter way back on the CPU. [@zhang2019b]"
-    def forward(self, x): # [..., C]
-        by_hand = x.device.type == 'cpu' and torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        return _RMS.apply(x, self.weight, self.eps) if by_hand else super().forward(x.to(self.weight.dtype))
+__all__ = ['MFU', 'rope_frequencies', 'rotate', 'RMSNorm', 'fused_attention', 'GPTConfig', 'modern', 'make_norm', 'Attention',
+           'MLP', 'Block', 'GPT', 'check_ids', 'save_gpt', 'load_gpt', 'lm_loss', 'evaluate', 'sample', 'Gpt',
+           'kept_bytes', 'predict_bytes', 'bench_gpt', 'bench_gpt_bf16']
 
 # %% ../../nbs/llm/07_gpt.ipynb #e8426372
 def rope_frequencies(
-    D: int, # numbers in a head, even
+    D: int, # width of a head, even
     base: float = 10_000., # the slowest pair turns once in about 2π·base positions
-    scaling: dict = None, # of Llama 3.1: factor, low_freq_factor, high_freq_factor, original_max_position_embeddings
+    scaling: dict = None, # rope_type 'linear' (factor), or 'llama3' (factor, low_freq_factor, high_freq_factor, original_max_position_embeddings)
 ) -> Tensor: # [D/2] radians for each position
     "Frequencies of @eq-gpt-rope. Raises `ValueError` for an odd D or a scaling that is not known."
-    if D % 2: raise ValueError(f'D is {D}, expected an even number: RoPE turns pairs')
-    w = base**(-torch.arange(0, D, 2).float()/D)
-    if not scaling or scaling.get('rope_type', 'default') == 'default': return w
-    if scaling['rope_type'] != 'llama3': raise ValueError(f"rope_type is {scaling['rope_type']!r}, expected 'default' or 'llama3'")
-    f, lo, hi, n = (scaling[k] for k in ('factor', 'low_freq_factor', 'high_freq_factor', 'original_max_position_embeddings'))
-    keep = ((n*w/(2*math.pi)-lo)/(hi-lo)).clamp(0, 1) # turns within the old context: many stay, few are stretched
-    return w*(keep+(1-keep)/f)
+    if D % 2: raise ValueError(f'D is {D}, expected an even number: RoPE rotates pairs')
+    w = 1/base**(torch.arange(0, D, 2).float()/D)
+    scaling = scaling or dict(rope_type='default')
+    kind = scaling.get('rope_type')
+    expected = dict(default=set(), linear={'factor'}, llama3={'factor', 'low_freq_factor', 'high_freq_factor', 'original_max_position_embeddings'})
+    if kind not in expected: raise ValueError(f'rope_type is {kind!r}, expected one of {", ".join(map(repr, expected))}')
+    found = set(scaling)-{'rope_type', 'rope_theta'}
+    if odd := found ^ expected[kind]: raise ValueError(f'{min(odd)} is {"not known" if min(odd) in found else "missing"} in the {kind} scaling of RoPE')
+    if kind == 'linear': return w/scaling['factor']
+    return _stretched(w, **{k: scaling[k] for k in found}) if kind == 'llama3' else w
+
+def _stretched(w, factor, low_freq_factor, high_freq_factor, original_max_position_embeddings): # frequencies of Llama 3.1
+    wavelength = 2*math.pi/w
+    smooth = (original_max_position_embeddings/wavelength-low_freq_factor)/(high_freq_factor-low_freq_factor)
+    slow = wavelength > original_max_position_embeddings/low_freq_factor
+    fast = wavelength < original_max_position_embeddings/high_freq_factor
+    between = (1-smooth)*w/factor+smooth*w
+    return torch.where(slow, w/factor, torch.where(fast, w, between))
 
 # %% ../../nbs/llm/07_gpt.ipynb #fe11adf4
 def rotate(
@@ -72,6 +64,38 @@ def rotate(
     "Turn the pairs (i, i + D/2). [@su2024]"
     a, b = x.chunk(2, -1)
     return torch.cat([a*cos-b*sin, b*cos+a*sin], -1)
+
+# %% ../../nbs/llm/07_gpt.ipynb #d3ad1f22
+class _RMS(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, g, eps): # [..., C], [C]
+        x = x.to(g.dtype)
+        r = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(len(g)).add_(eps).rsqrt_() # 1/r of the formula
+        ctx.save_for_backward(x, g, r)
+        return F.rms_norm(x, g.shape, g, eps)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, dy):
+        x, g, r = ctx.saved_tensors
+        zero = torch.zeros_like(r)
+        dx, dg, _ = torch.ops.aten.native_layer_norm_backward(dy, x, g.shape, zero, r, g, None, (True, True, False))
+        return dx.add_((dy @ g)[..., None].mul_(r/len(g))), dg, None
+
+class RMSNorm(nn.RMSNorm):
+    "As PyTorch's, with a shorter backward pass on the CPU. [@zhang2019b]"
+    def forward(self, x): # [..., C]
+        by_hand = x.device.type == 'cpu' and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        if by_hand: return _RMS.apply(x, self.weight, self.eps)
+        return super().forward(x.to(self.weight.dtype))
+
+# %% ../../nbs/llm/07_gpt.ipynb #e07cf898
+def fused_attention(q, k, v, mask=None, dropout=0., causal=False): # as in `attention`
+    "PyTorch's fused attention; on a CPU under autocast in float32, where its backward pass is faster."
+    full = q.device.type == 'cpu' and q.requires_grad and torch.is_autocast_enabled('cpu')
+    shared = k.shape[1] < q.shape[1]
+    if not full: return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, enable_gqa=shared)
+    with torch.autocast('cpu', enabled=False):
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), mask, dropout, causal, enable_gqa=shared)
 
 # %% ../../nbs/llm/07_gpt.ipynb #7ce623ee
 @dataclass(frozen=True)
@@ -87,26 +111,28 @@ class GPTConfig:
     hidden: int = None # width inside the feed-forward networks; default 4C, gated 8C/3
     norm: str = 'layer' # or 'rms'
     norm_eps: float = 1e-5 # ε of the norms
-    mlp: str = 'gelu' # or 'swiglu'
+    mlp: str = 'gelu' # its tanh approximation, as GPT-2 has it; 'gelu_exact' or 'swiglu'
     positions: str = 'learned' # or 'rope'
     rope_base: float = 10_000. # see `rope_frequencies`
-    rope_scaling: dict = None # see `rope_frequencies`
+    rope_scaling: dict = None # see `rope_frequencies`, which raises for what it does not know
     qk_norm: bool = False # RMSNorm of queries and keys?
     bias: bool = True # in linear maps and LayerNorms
     tied: bool = True # one matrix for the first and the last map?
     dropout: float = 0. # in training
 
     def __post_init__(self):
-        one_of = dict(norm=('layer', 'rms'), mlp=('gelu', 'swiglu'), positions=('learned', 'rope'))
+        one_of = dict(norm=('layer', 'rms'), mlp=('gelu', 'gelu_exact', 'swiglu'), positions=('learned', 'rope'))
         for k, names in one_of.items():
             if getattr(self, k) not in names: raise ValueError(f'{k} is {getattr(self, k)!r}, expected {" or ".join(map(repr, names))}')
+        if self.n_head % (self.n_kv_head or 1): raise ValueError(f'n_kv_head {self.n_kv_head} does not divide n_head {self.n_head}')
         for k in ('vocab_size', 'block_size', 'n_layer', 'n_head', 'n_embd'):
             if getattr(self, k) < 1: raise ValueError(f'{k} is {getattr(self, k)}, expected at least 1')
         if self.head_dim is None and self.n_embd % self.n_head: raise ValueError(f'n_head {self.n_head} does not divide n_embd {self.n_embd}: choose a divisor, or give head_dim')
-        set = partial(object.__setattr__, self) # frozen: defaults are filled in once, here
-        if self.n_kv_head is None: set('n_kv_head', self.n_head)
-        if self.head_dim is None: set('head_dim', self.n_embd//self.n_head)
-        if self.hidden is None: set('hidden', 4*self.n_embd if self.mlp == 'gelu' else 16*-(-self.n_embd//6))
+        fill = partial(object.__setattr__, self) # frozen: defaults are filled in once, here
+        if self.n_kv_head is None: fill('n_kv_head', self.n_head)
+        if self.head_dim is None: fill('head_dim', self.n_embd//self.n_head)
+        if self.hidden is None: fill('hidden', 16*-(-self.n_embd//6) if self.mlp == 'swiglu' else 4*self.n_embd)
+        if self.positions == 'rope': rope_frequencies(self.head_dim, self.rope_base, self.rope_scaling)
 
 # %% ../../nbs/llm/07_gpt.ipynb #7e2b5a69
 def modern(**kw) -> GPTConfig: # fields that differ
@@ -120,35 +146,41 @@ def make_norm(c: GPTConfig, n: int) -> nn.Module: # configuration, width
 
 # %% ../../nbs/llm/07_gpt.ipynb #601bed61
 class Attention(MultiHeadAttention):
-    "Causal self-attention with turned, perhaps normalised queries and keys."
+    "Causal self-attention with rotated, perhaps normalised queries and keys."
     def __init__(self, c: GPTConfig):
         super().__init__(c.n_embd, c.n_head, c.n_kv_head, c.head_dim, c.bias, c.dropout)
-        self.q_norm, self.k_norm = (RMSNorm(c.head_dim, eps=c.norm_eps) if c.qk_norm else None for _ in 'qk')
+        self.q_norm = RMSNorm(c.head_dim, eps=c.norm_eps) if c.qk_norm else None
+        self.k_norm = RMSNorm(c.head_dim, eps=c.norm_eps) if c.qk_norm else None
 
-    def forward(self, x, turn=None, cache=None, mask=None): # [B, T, C], (cos, sin), (k, v) -> (k, v), [B, 1, T, S] all that is said about who may look
+    def forward(self,
+        x: Tensor, # [B, T, C]
+        turn: tuple = None, # cos, sin of the positions, as in `rotate`
+        cache = None, # a function: new (k, v) -> all so far
+        mask: Tensor = None, # [B, 1, T, S] True = may look, with the causal part; default: every token up to its own
+    ) -> Tensor: # [B, T, C]
         q, k, v = self.heads(x)
         if self.q_norm is not None: q, k = self.q_norm(q), self.k_norm(k)
         if turn is not None: q, k = rotate(q, *turn), rotate(k, *turn)
         if cache is not None: k, v = cache(k, v)
         T, S = q.shape[2], k.shape[2]
-        if mask is None and 1 < T < S: mask = with_causal(None, T, S, q.device)
-        full = q.device.type == 'cpu' and q.requires_grad and torch.is_autocast_enabled('cpu')
-        with torch.autocast('cpu', enabled=False) if full else NO_CONTEXT:
-            if full: q, k, v = q.float(), k.float(), v.float()
-            o = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0., mask is None and T > 1, enable_gqa=self.n_kv_head < self.n_head)
+        causal = mask is None and T > 1
+        if causal and T < S: mask, causal = with_causal(None, T, S, q.device), False
+        o = fused_attention(q, k, v, mask, self.dropout if self.training else 0., causal)
         return self.out(o.transpose(1, 2).flatten(2))
 
 # %% ../../nbs/llm/07_gpt.ipynb #1512d857
 class MLP(nn.Module):
-    "The feed-forward network: GELU, or gated."
+    "The feed-forward network: GELU, @eq-gpt-gelu, or gated."
     def __init__(self, c: GPTConfig):
         super().__init__()
-        self.gated = c.mlp == 'swiglu'
-        self.up, self.down = nn.Linear(c.n_embd, c.hidden*(1+self.gated), bias=c.bias), nn.Linear(c.hidden, c.n_embd, bias=c.bias)
+        self.gated, self.gelu = c.mlp == 'swiglu', 'none' if c.mlp == 'gelu_exact' else 'tanh'
+        self.up = nn.Linear(c.n_embd, c.hidden*(1+self.gated), bias=c.bias)
+        self.down = nn.Linear(c.hidden, c.n_embd, bias=c.bias)
     def forward(self, x):
         x = self.up(x)
-        if self.gated: gate, x = x.chunk(2, -1); return self.down(F.silu(gate)*x)
-        return self.down(F.gelu(x, approximate='tanh'))
+        if not self.gated: return self.down(F.gelu(x, approximate=self.gelu))
+        gate, x = x.chunk(2, -1)
+        return self.down(F.silu(gate)*x)
 
 class Block(nn.Module):
     "One layer, pre-norm."
@@ -167,63 +199,132 @@ class GPT(nn.Module):
         c = self.config = config
         self.wte = nn.Embedding(c.vocab_size, c.n_embd)
         self.wpe = nn.Embedding(c.block_size, c.n_embd) if c.positions == 'learned' else None
-        self.drop, self.blocks, self.norm = nn.Dropout(c.dropout), nn.ModuleList([Block(c) for _ in range(c.n_layer)]), make_norm(c, c.n_embd)
-        self.head = nn.Linear(c.n_embd, c.vocab_size, bias=False)
-        if c.tied: self.head.weight = self.wte.weight
-        if c.positions == 'rope':
+        self.drop = nn.Dropout(c.dropout)
+        self.blocks = nn.ModuleList([Block(c) for _ in range(c.n_layer)])
+        self.norm, self.head = make_norm(c, c.n_embd), nn.Linear(c.n_embd, c.vocab_size, bias=False)
+        self.tie().make_tables()
+        for name, p in self.named_parameters():
+            into_stream = name.endswith(('attn.out.weight', 'mlp.down.weight'))
+            if p.ndim > 1: nn.init.normal_(p, std=.02/math.sqrt(2*c.n_layer) if into_stream else .02)
+            elif name.endswith('bias'): nn.init.zeros_(p)
+
+    def tie(self) -> GPT:
+        "One matrix for the first and the last map, if the configuration says so."
+        if self.config.tied: self.head.weight = self.wte.weight
+        return self
+
+    def make_tables(self, device=None, dtype=None) -> GPT: # where to; of which type, after computing in float32
+        "The cosines and sines of RoPE, which belong to the configuration and are in no file."
+        c = self.config
+        if c.positions != 'rope': return self
+        with torch.device(device or self.wte.weight.device):
             angle = torch.arange(c.block_size)[:, None]*rope_frequencies(c.head_dim, c.rope_base, c.rope_scaling)
-            self.register_buffer('cos', angle.cos(), persistent=False); self.register_buffer('sin', angle.sin(), persistent=False)
-        for k, p in self.named_parameters():
-            if p.ndim > 1: nn.init.normal_(p, std=.02/math.sqrt(2*c.n_layer) if k.endswith(('attn.out.weight', 'mlp.down.weight')) else .02)
-            elif k.endswith('bias'): nn.init.zeros_(p)
+        for name, table in dict(cos=angle.cos(), sin=angle.sin()).items():
+            self.register_buffer(name, table.to(dtype or table.dtype), persistent=False)
+        return self
+
+    def forward(self,
+        ids: Tensor, # [B, T] tokens
+        pos: Tensor = None, # [T] or [B, T] positions in the text; default: the T after the `n` tokens of the cache
+        cache = None, # holds `n` tokens; one function (k, v) -> (k, v) for each layer
+        mask: Tensor = None, # [B, 1, T, S] True = may look; default: every token up to its own
+        last: bool = False, # only the last token's logits?
+    ) -> Tensor: # [B, T, V], or [B, 1, V]
+        "Logits. Raises as `check_ids` does."
+        past = 0 if cache is None or pos is not None else cache.n
+        check_ids(self.config, ids, past)
+        T, x, turn = ids.shape[1], self.wte(ids), None
+        if past: pos = torch.arange(past, past+T, device=ids.device)
+        if self.wpe is not None: x = x+(self.wpe.weight[:T] if pos is None else self.wpe(pos))
+        elif pos is None: turn = self.cos[:T], self.sin[:T]
+        else: turn = tuple(o[pos] if pos.ndim == 1 else o[pos][:, None] for o in (self.cos, self.sin))
+        x = self.drop(x)
+        for i, block in enumerate(self.blocks): x = block(x, turn, None if cache is None else cache[i], mask)
+        if last: x = x[:, -1:]
+        return self.head(self.norm(x))
+
+    def count(self, embeddings: bool = True) -> int: # count the tables of tokens and positions?
+        "Number of parameters."
+        n = sum(p.numel() for p in self.parameters())
+        if embeddings: return n
+        tables = 0 if self.config.tied else self.wte.weight.numel()
+        return n-tables-(0 if self.wpe is None else self.wpe.weight.numel())
+
+    def flop_per_token(self, T: int = None) -> float: # tokens in a text; default the whole context
+        "FLOP of training on one token, @eq-gpt-flop."
+        c = self.config
+        T = T or c.block_size
+        tables = ['wpe.weight'] if c.tied else ['wpe.weight', 'wte.weight']
+        n = sum(p.numel() for name, p in self.named_parameters() if p.ndim > 1 and name not in tables)
+        return 6*n+3*c.n_layer*attention_flop(1, c.n_head, T, T, c.head_dim, causal=True)/T
+
+    def save(self, path) -> Path: # a file that ends in .safetensors
+        "Write weights and configuration into one file; see `save_gpt`."
+        return save_gpt(self, path)
+
+    @classmethod
+    def load(cls, path, dtype=None, device='cpu') -> GPT: # from `save`; of the model, default as in the file; where to
+        "The model of a file, in evaluation mode; see `load_gpt`."
+        return load_gpt(path, dtype, device)
 
 # %% ../../nbs/llm/07_gpt.ipynb #81dbe06a
-@patch
-def check_ids(self: GPT, ids: Tensor, past: int = 0): # [B, T], tokens before them
+def check_ids(
+    c: GPTConfig, # of the model
+    ids: Tensor, # [B, T] tokens
+    past: int = 0, # tokens before them
+):
     "Raise `ValueError` or `TypeError` for ids that do not fit the model."
-    c = self.config
     if ids.ndim != 2 or not ids.numel(): raise ValueError(f'ids have shape {tuple(ids.shape)}, expected [B, T] with at least one token')
     if ids.is_floating_point(): raise TypeError(f'ids are {ids.dtype}, expected integers')
     if past+ids.shape[1] > c.block_size: raise ValueError(f'{past+ids.shape[1]} tokens are more than the context of {c.block_size}')
     if ids.device.type == 'cpu' and not torch.compiler.is_compiling():
-        lo, hi = (int(o) for o in ids.aminmax())
-        if lo < 0 or hi >= c.vocab_size: raise ValueError(f'ids run from {lo} to {hi}, but the vocabulary has {c.vocab_size} tokens')
+        lowest, highest = (int(o) for o in ids.aminmax())
+        if lowest < 0 or highest >= c.vocab_size:
+            raise ValueError(f'ids run from {lowest} to {highest}, but the vocabulary has {c.vocab_size} tokens')
 
-# %% ../../nbs/llm/07_gpt.ipynb #0a174eaa
-@patch
-def forward(self: GPT,
-    ids: Tensor, # [B, T] tokens
-    pos: Tensor = None, # [T] or [B, T] positions in the text; default: the T after the `n` tokens of the cache
-    cache = None, # holds `n` tokens; one function (k, v) -> (k, v) for each layer
-    mask: Tensor = None, # [B, 1, T, S] True = may look; default: every token up to its own
-    last: bool = False, # only the last token's logits?
-) -> Tensor: # [B, T, V], or [B, 1, V]
-    "Logits. Raises as `check_ids` does."
-    past = 0 if cache is None or pos is not None else cache.n
-    self.check_ids(ids, past)
-    T, x, turn = ids.shape[1], self.wte(ids), None
-    if past: pos = torch.arange(past, past+T, device=ids.device)
-    if self.wpe is not None: x = x+(self.wpe.weight[:T] if pos is None else self.wpe(pos))
-    elif pos is None: turn = self.cos[:T], self.sin[:T]
-    else: turn = tuple(o[pos] if pos.ndim == 1 else o[pos][:, None] for o in (self.cos, self.sin))
-    x = self.drop(x)
-    for i, b in enumerate(self.blocks): x = b(x, turn, None if cache is None else cache[i], mask)
-    if last: x = x[:, -1:]
-    return self.head(self.norm(x))
+# %% ../../nbs/llm/07_gpt.ipynb #8f0f47ae
+def save_gpt(
+    model: GPT,
+    path, # a file that ends in .safetensors; an earlier one is replaced
+) -> Path:
+    "Write weights and configuration into one file."
+    from safetensors.torch import save_file
+    path = Path(path)
+    if path.suffix != '.safetensors': raise ValueError(f'{path} ends in {path.suffix or "nothing"}, expected .safetensors')
+    state = model.state_dict()
+    if model.config.tied:
+        if not torch.equal(state.pop('head.weight'), state['wte.weight']): raise ValueError('tied, but head.weight and wte.weight differ: model.tie()')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        save_file({name: o.contiguous() for name, o in state.items()}, part, dict(format='pt', gpt_config=json.dumps(asdict(model.config))))
+        os.replace(part, path)
+    finally: part.unlink(missing_ok=True)
+    return path
 
-# %% ../../nbs/llm/07_gpt.ipynb #2f2b69fd
-@patch
-def count(self: GPT, embeddings: bool = True) -> int: # count the tables of tokens and positions?
-    "Number of parameters."
-    n = sum(p.numel() for p in self.parameters())
-    return n if embeddings else n-self.wte.weight.numel()*(not self.config.tied)-(self.wpe.weight.numel() if self.wpe is not None else 0)
-
-@patch
-def flop_per_token(self: GPT, T: int = None) -> float: # tokens in a text; default the whole context
-    "FLOP of training on one token, @eq-gpt-flop."
-    c = self.config; T = T or c.block_size
-    n = sum(p.numel() for k, p in self.named_parameters() if p.ndim > 1 and 'wpe' not in k and (c.tied or 'wte' not in k))
-    return 6*n+3*c.n_layer*attention_flop(1, c.n_head, T, T, c.head_dim, causal=True)/T
+def load_gpt(
+    path, # of `save_gpt`
+    dtype = None, # of the model; default as in the file
+    device = 'cpu', # where to
+) -> GPT: # in evaluation mode
+    "A model from its file. Raises `FileNotFoundError` or `ValueError`, naming the file."
+    from safetensors import SafetensorError, safe_open
+    path = Path(path)
+    if path.is_dir(): raise ValueError(f'{path} is a folder, expected a file of GPT.save: load_hf reads folders of Hugging Face, Run.load_into runs')
+    if not path.exists(): raise FileNotFoundError(f'{path} is missing')
+    try:
+        with safe_open(path, 'pt', device=str(device)) as f:
+            about, state = (f.metadata() or {}).get('gpt_config'), {name: f.get_tensor(name) for name in f.keys()}
+    except SafetensorError as e: raise ValueError(f'{path} is damaged or no safetensors file ({e})') from None
+    if about is None: raise ValueError(f'{path} holds no configuration: expected a file of GPT.save')
+    try: c = GPTConfig(**json.loads(about))
+    except TypeError as e: raise ValueError(f'{path} was written by another version: {e}') from None
+    with torch.device('meta'): model = GPT(c)
+    want = {name: p.shape for name, p in model.named_parameters()}
+    odd = [name for name in want.keys() | state.keys() if name not in want or name not in state or want[name] != state[name].shape]
+    if odd: raise ValueError(f'{path} does not hold the model of its configuration: see {min(odd)}')
+    model.load_state_dict({name: o.to(dtype or o.dtype, copy=True) for name, o in state.items()}, strict=False, assign=True)
+    return model.tie().make_tables(device, dtype or model.wte.weight.dtype).eval()
 
 # %% ../../nbs/llm/07_gpt.ipynb #06e6c3bc
 def lm_loss(
