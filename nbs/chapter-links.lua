@@ -1,4 +1,5 @@
--- Puts "Open in Colab · Notebook · Source of the module" at the top of each chapter's web page.
+-- Puts two lines under the title of each chapter's web page: "Session 12 · 100 minutes · needs transformers", from its front matter,
+-- and "Open in Colab · Notebook · Source of the module".
 -- A chapter is a notebook inside a part: PART/NN_name.ipynb, whose module is era_nbdev/PART/name.py.
 -- Quarto gives filters no `website` metadata, so the address is read from nbdev.yml, where nbdev writes it.
 
@@ -24,13 +25,30 @@ local function chapter()
   if part then return root, part, name end
 end
 
+-- What the front matter says of session, time and packages, as one line, or nothing.
+local function facts(meta)
+  local parts = pandoc.List()
+  local function of(key)
+    local value = meta[key]
+    if value == nil then return "" end
+    if pandoc.utils.type(value) ~= "List" then return pandoc.utils.stringify(value) end
+    local words = pandoc.List()
+    for _, item in ipairs(value) do words:insert(pandoc.utils.stringify(item)) end
+    return table.concat(words, ", ")
+  end
+  if of("session") ~= "" then parts:insert("Session " .. (of("session"):gsub("^S", ""))) end
+  if of("minutes") ~= "" then parts:insert(of("minutes") .. " minutes") end
+  if of("needs") ~= "" then parts:insert("needs " .. of("needs")) end
+  if #parts > 0 then return table.concat(parts, " · ") end
+end
+
 function Pandoc(doc)
   if not quarto.doc.is_format("html:js") then return end
   local root, part, name = chapter()
   if not root then return end
   local url, branch = repository(root)
   local notebook = "/blob/" .. branch .. "/nbs/" .. part .. "/" .. name .. ".ipynb"
-  local module = "/blob/" .. branch .. "/era_nbdev/" .. part .. "/" .. name:gsub("^%d+_", "") .. ".py"
+  local module = "/blob/" .. branch .. "/era_nbdev/" .. part .. "/" .. name:gsub("^%d+%a?_", "") .. ".py"
   local links = {
     pandoc.Link("Open in Colab", url:gsub("^https://github%.com", "https://colab.research.google.com/github") .. notebook),
     pandoc.Link("Notebook", url .. notebook),
@@ -42,5 +60,7 @@ function Pandoc(doc)
     line:insert(link)
   end
   doc.blocks:insert(1, pandoc.Div({ pandoc.Para(line) }, pandoc.Attr("", { "chapter-links" })))
+  local about = facts(doc.meta)
+  if about then doc.blocks:insert(1, pandoc.Div({ pandoc.Para(pandoc.Str(about)) }, pandoc.Attr("", { "chapter-facts" }))) end
   return doc
 end

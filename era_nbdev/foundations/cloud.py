@@ -22,10 +22,10 @@ from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, find
 # %% auto #0
 __all__ = ['TFLOPS', 'AS_OF', 'PRICES', 'SKY_VARIABLES', 'ERA_VARIABLES', 'SPOT_SHARE', 'IMAGES', 'Instance', 'pick', 'new_key',
            'fingerprint', 'write_private', 'check_key', 'drop_block', 'put_block', 'one_address', 'my_address',
-           'device_class', 'predict_hours', 'Shard', 'ranks', 'shared_mean', 'mean_loss', 'AllReduce', 'run_block',
-           'sky_task', 'to_yaml', 'write_task', 'digest', 'edited', 'problems', 'Plan', 'make_plan', 'sky_command',
-           'read_task', 'call', 'cloud', 'aws_errors', 'session', 'Place', 'find_ec2', 'tagged', 'ec2_down', 'choose',
-           'start', 'ec2_up', 'is_open', 'ec2_list', 'ec2']
+           'device_class', 'predict_hours', 'mean_loss', 'AllReduce', 'run_block', 'sky_task', 'to_yaml', 'write_task',
+           'digest', 'edited', 'problems', 'Plan', 'make_plan', 'sky_command', 'read_task', 'call', 'cloud',
+           'aws_errors', 'session', 'Place', 'find_ec2', 'tagged', 'ec2_down', 'choose', 'start', 'ec2_up', 'is_open',
+           'ec2_list', 'ec2']
 
 # %% ../../nbs/foundations/05_cloud.ipynb #d8df3ae4
 @dataclass(frozen=True)
@@ -133,42 +133,11 @@ def predict_hours(exp: Experiment, gpu: str) -> tuple: # what is planned, kind o
     work, seconds, basis = max(known)
     return seconds*exp.work()/work/3600, basis
 
-# %% ../../nbs/foundations/05_cloud.ipynb #83857f9c
-class Shard:
-    "The rows `rank`, `rank + world`, … of each batch of `batches`."
-    def __init__(self, batches, rank: int, world: int): # `Batches` with a multiple of `world` rows in each; this process of how many
-        self.batches, self.part = batches, slice(rank, None, world)
-    def __len__(self): return len(self.batches)
-    def __iter__(self): return ((x[self.part], y[self.part]) for x, y in self.batches)
-    def set_epoch(self, epoch): self.batches.set_epoch(epoch)
-    start = property(lambda self: self.batches.start, lambda self, n: setattr(self.batches, 'start', n))
-
-# %% ../../nbs/foundations/05_cloud.ipynb #181140f7
-@contextlib.contextmanager
-def ranks(run: Run): # of this process -> yields (rank, number of processes)
-    "Meet the processes that `torchrun` started; alone without it. All but the first keep their files in a temporary folder."
-    world = int(os.environ.get('WORLD_SIZE', 1))
-    if world == 1: yield 0, 1; return
-    import torch, torch.distributed as dist
-    if gpu := run.device.startswith('cuda'): torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
-    dist.init_process_group('nccl' if gpu else 'gloo')
-    if rank := dist.get_rank():
-        if not run.resumed: shutil.rmtree(run.dir)
-        run.scratch = tempfile.TemporaryDirectory(); run.dir = Path(run.scratch.name)
-    try: yield rank, world
-    finally: dist.destroy_process_group()
-
 # %% ../../nbs/foundations/05_cloud.ipynb #5c87153e
-def shared_mean(loss): # of this process's share of a batch
-    "The mean over all processes, with the gradient of this one's share."
-    import torch.distributed as dist
-    if not dist.is_initialized(): return loss
-    mean = loss.detach().clone(); dist.all_reduce(mean)
-    return loss+(mean/dist.get_world_size()-loss.detach())
-
 def mean_loss(pred, y): # [B, K] scores, [B] classes
     "Cross-entropy, as `shared_mean`."
     import torch.nn.functional as F
+    from era_nbdev.core.distributed import shared_mean
     return shared_mean(F.cross_entropy(pred, y))
 
 # %% ../../nbs/foundations/05_cloud.ipynb #8d432056
@@ -198,6 +167,7 @@ class AllReduce(Experiment):
 def fit(self: AllReduce, run: Run) -> dict: # its folder
     "Train alone or with others; the accuracy and the losses. Raises `RunError` if the batch cannot be divided."
     state = run.load_state() if run.resumed else None # before any process changes its folder
+    from era_nbdev.core.distributed import ranks
     with ranks(run) as (rank, world): return self.train(run, state, rank, world)
 
 @patch
@@ -205,6 +175,7 @@ def train(self: AllReduce, run, state, rank, world) -> dict: # run, checkpoint o
     "What each process does."
     import torch
     from era_nbdev.core.data import load
+    from era_nbdev.core.distributed import Shard
     from era_nbdev.foundations.learner import Callback, Learner, Progress, Track, accuracy
     from era_nbdev.foundations.tensors import Batches
     d, dev = load(self.data), run.device

@@ -14,13 +14,14 @@ import torch
 from torch import nn
 import torch.nn.functional as F
 from fastcore.basics import patch
+from ..core.distributed import is_main
 from ..core.run import Diverged, Interrupted, RunError, experiment, nearest, rng_state, set_rng_state
 from .tensors import Batches
 
 # %% auto #0
 __all__ = ['EVENTS', 'PRECISIONS', 'NO_CONTEXT', 'Callback', 'constant', 'cosine', 'wsd', 'cos_phase', 'one_cycle', 'Mean',
-           'accuracy', 'Learner', 'keep_memory', 'set_rate', 'EMA', 'EarlyStopping', 'Track', 'weights', 'is_main',
-           'Progress', 'lr_find', 'steepest', 'bench_net', 'raw_epoch', 'bench_learner']
+           'accuracy', 'Learner', 'keep_memory', 'set_rate', 'EMA', 'EarlyStopping', 'Track', 'weights', 'Progress',
+           'lr_find', 'steepest', 'bench_net', 'raw_epoch', 'bench_learner']
 
 # %% ../../nbs/foundations/04_learner.ipynb #df45c015
 class Callback:
@@ -374,10 +375,6 @@ class Track(Callback):
 def weights(learn: Learner) -> dict: # name -> tensor
     "The model as it should be used: the average of a callback that keeps one, else the weights themselves."
     return next((cb.weights() for cb in learn.cbs if hasattr(cb, 'weights')), learn.model.state_dict())
-
-def is_main() -> bool:
-    "Is this the only process, or the first of several?"
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 # %% ../../nbs/foundations/04_learner.ipynb #fa8fc4ab
 class Progress(Callback):
