@@ -100,14 +100,14 @@ def data(
 # %% ../../nbs/core/07_cli.ipynb #6476b014
 @command
 def results(
-    name: str = '', # of a chapter or experiment; all if empty
+    name: str = '', # of a chapter, experiment, benchmark or check; all if empty
     /,
 ):
     "The ledger: what was measured, and by which command."
     import era_nbdev.core.ledger as ledger
-    rows = [r for r in ledger.results() if r['kind'] == 'run' and name in ('', r['name'], r['chapter'])]
-    if not rows: return print('nothing recorded' + (f' for {name!r}' if name else '') + " here; 'era run NAME --record' records a run in a clone of the project")
-    show(['experiment', 'scale', 'metrics', 'device', 'command'], [[r['name'], r['scale'], _metrics(r), r['device'], r['command']] for r in rows])
+    found = ledger.overview(name)
+    if not found.rows: return print("nothing recorded here; 'era run NAME --record' records a run in a clone of the project")
+    show(found.head, found.rows)
 
 @command
 def parity():
@@ -116,8 +116,6 @@ def parity():
     rows = ledger.results(kind='parity'); g = ledger.value
     show(['chapter', 'check', 'difference', 'gradients', 'allowed', 'speed × reference'],
          [[r['chapter'], r['name'], g(r, 'error'), g(r, 'grad_error') if 'grad_error' in r['metrics'] else '', g(r, 'allowed'), g(r, 'speed')] for r in rows])
-
-def _metrics(r): return ', '.join(f'{k} {m["value"]:.4g}{" "+m["unit"] if m["unit"] else ""}' for k, m in r['metrics'].items())
 
 # %% ../../nbs/core/07_cli.ipynb #7c9fdd34
 @dataclass

@@ -17,7 +17,8 @@ from ..core.bench import bench
 from ..core.data import load
 from ..core.run import Experiment, Run, experiment, nearest, need
 from .tensors import Batches
-from .learner import Learner, Progress, Track, accuracy, one_cycle
+from .learner import Learner, Progress, Track, accuracy
+from .schedules import one_cycle
 from .mnist import MLP, ask
 
 # %% auto #0

@@ -18,7 +18,8 @@ from ..core.data import Images, load
 from ..core.run import Experiment, Run, RunError, experiment, open_run, serves
 from .web import ApiError, as_digit, decode_image, make_app, make_server, serve
 from .tensors import Batches
-from .learner import EMA, Learner, Progress, Track, accuracy, one_cycle
+from .learner import EMA, Learner, Progress, Track, accuracy
+from .schedules import one_cycle
 
 # %% auto #0
 __all__ = ['IMAGES', 'MLP', 'Mnist', 'hold_out', 'ask', 'decode_array', 'create_app', 'app_for_run', 'serve_mnist']
