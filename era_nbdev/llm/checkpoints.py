@@ -18,7 +18,7 @@ from .subwords import load_tokenizer
 
 # %% auto #0
 __all__ = ['ENDS', 'hf_names', 'hf_kind', 'config_from_hf', 'config_to_hf', 'array_files', 'Arrays', 'read_arrays', 'load_hf',
-           'save_hf', 'pairs_to_halves', 'open_model', 'find_model']
+           'save_hf', 'pairs_to_halves', 'WithStart', 'open_model', 'find_model']
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #29a3d7b4
 def hf_names(c: GPTConfig) -> list: # of (our name, their names, transposed?)
@@ -243,18 +243,55 @@ def pairs_to_halves(
     return w.unflatten(0, (-1, head_dim//2, 2)).transpose(1, 2).flatten(0, 2)
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #572d3c06
+class WithStart:
+    "A tokenizer whose texts begin with the token that the model expects there."
+    def __init__(self, tokenizer, start: int): # id of the first token
+        self.tokenizer, self.start = tokenizer, start
+    def __getattr__(self, name): return getattr(self.tokenizer, name)
+    def encode(self, text: str, *args, **kwargs) -> list:
+        return [self.start, *self.tokenizer.encode(text, *args, **kwargs)]
+    def decode(self, ids) -> str:
+        ids = list(ids)
+        return self.tokenizer.decode(ids[1:] if ids[:1] == [self.start] else ids)
+
 def open_model(
-    folder, # with config.json, safetensors and tokenizer.json
+    folder, # with config.json, safetensors, and tokenizer.json or tokenizer.model
     dtype = torch.float32, # of the model
 ) -> tuple: # `GPT` in evaluation mode, tokenizer, ids that end a text
     "A model that can be talked to. Raises `FileNotFoundError` or `ValueError`, for a tokenizer that does not belong to the model, too."
-    folder = Path(folder); model, path = load_hf(folder, dtype), folder/'tokenizer.json'
-    if not path.exists(): raise FileNotFoundError(f'{path} is missing: without it the ids of this model mean nothing')
-    tok, V, end = load_tokenizer(path), model.config.vocab_size, None
-    if not .99*V <= tok.vocab_size <= V: raise ValueError(f'{path} has {tok.vocab_size:,} ids, the model rows for {V:,}: this tokenizer does not belong to it')
-    for f in ('generation_config.json', 'config.json'):
-        if end is None and (folder/f).exists(): end = json.loads((folder/f).read_text()).get('eos_token_id')
+    folder = Path(folder)
+    model = load_hf(folder, dtype)
+    V = model.config.vocab_size
+    names = [name for name in ('tokenizer.json', 'tokenizer.model') if (folder/name).exists()]
+    if not names: raise FileNotFoundError(f'{folder}/tokenizer.json is missing, and tokenizer.model, too: without one the ids of this model mean nothing')
+    tok = load_tokenizer(folder/names[0])
+    if not .99*V <= tok.vocab_size <= V:
+        raise ValueError(f'{folder/names[0]} has {tok.vocab_size:,} ids, the model rows for {V:,}: this tokenizer does not belong to it')
+    start, end = _start(folder, tok), _setting(folder, 'eos_token_id', 'generation_config.json', 'config.json')
+    if start is not None: tok = WithStart(tok, start)
     return model, tok, tuple(end if isinstance(end, list) else [] if end is None else [end])
+
+def _setting(folder, key, *files): # the first that is set, or None
+    for name in files:
+        path = folder/name
+        if not path.exists(): continue
+        try: value = json.loads(path.read_text(encoding='utf-8')).get(key)
+        except (ValueError, AttributeError) as e: raise ValueError(f'{path} is damaged: {e}') from None
+        if value is not None: return value
+
+_START_WITH_BOS = 'LlamaTokenizer', 'LlamaTokenizerFast', 'CodeLlamaTokenizer', 'CodeLlamaTokenizerFast'
+
+def _start(folder, tok): # id that texts begin with, or None
+    wanted = _setting(folder, 'add_bos_token', 'tokenizer_config.json')
+    kind = _setting(folder, 'tokenizer_class', 'tokenizer_config.json')
+    if wanted is None: wanted = kind in _START_WITH_BOS or kind is None and (folder/'tokenizer.model').exists()
+    if not wanted: return None
+    start = _setting(folder, 'bos_token_id', 'generation_config.json', 'config.json')
+    name = _setting(folder, 'bos_token', 'tokenizer_config.json')
+    if start is None: start = tok.special.get(name['content'] if isinstance(name, dict) else name)
+    if type(start) is not int or not 0 <= start < tok.vocab_size:
+        raise ValueError(f'texts for the model in {folder} begin with BOS, but bos_token_id is {start!r}')
+    return start
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #505b756d
 ENDS = '<|endoftext|>', '<|end_of_text|>', '</s>' # strings that end a document
