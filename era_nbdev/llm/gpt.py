@@ -6,29 +6,33 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/gpt.html.md"""
 
 # %% ../../nbs/llm/07_gpt.ipynb #0084bb9a
 from __future__ import annotations
-import json, math, os, shutil
+import hashlib, json, math, os, shutil, sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from ..core.bench import bench
 from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, need
+from ..core.data import DataError, checksum
 from ..core.distributed import Shard, ranks, shared_mean
 from ..foundations.cloud import PRICES
 from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, keep_memory
 from ..foundations.schedules import cosine, param_groups
 from .attention import MultiHeadAttention, attention_flop, with_causal
 from .corpus import Corpus, Letters, Windows, bits_per_byte, head_of, n_tokens, read_corpus
+from .subwords import load_tokenizer
 
 # %% auto #0
-__all__ = ['MFU', 'rope_frequencies', 'rotate', 'RMSNorm', 'fused_attention', 'GPTConfig', 'modern', 'make_norm', 'Attention',
-           'MLP', 'Block', 'GPT', 'check_ids', 'save_gpt', 'load_gpt', 'lm_loss', 'evaluate', 'sample', 'Gpt',
-           'kept_bytes', 'predict_bytes', 'bench_gpt', 'bench_gpt_bf16']
+__all__ = ['MFU', 'NO_BF16', 'rope_frequencies', 'rotate', 'RMSNorm', 'fused_attention', 'GPTConfig', 'modern', 'make_norm',
+           'Attention', 'MLP', 'Block', 'GPT', 'check_ids', 'save_gpt', 'load_gpt', 'lm_loss', 'shared_loss',
+           'evaluate', 'sample', 'data_checksum', 'keep_corpus', 'kept_corpus', 'LanguageModelling', 'Gpt',
+           'kept_bytes', 'predict_bytes', 'training_work', 'training_plan', 'bench_gpt', 'bench_gpt_bf16',
+           'bench_gpt_start']
 
 # %% ../../nbs/llm/07_gpt.ipynb #e8426372
 def rope_frequencies(
@@ -224,6 +228,10 @@ class GPT(nn.Module):
             self.register_buffer(name, table.to(dtype or table.dtype), persistent=False)
         return self
 
+    def check_ids(self, ids: Tensor, past: int = 0): # [B, T] tokens; tokens before them
+        "Raise as the function `check_ids` does."
+        check_ids(self.config, ids, past)
+
     def forward(self,
         ids: Tensor, # [B, T] tokens
         pos: Tensor = None, # [T] or [B, T] positions in the text; default: the T after the `n` tokens of the cache
@@ -233,7 +241,7 @@ class GPT(nn.Module):
     ) -> Tensor: # [B, T, V], or [B, 1, V]
         "Logits. Raises as `check_ids` does."
         past = 0 if cache is None or pos is not None else cache.n
-        check_ids(self.config, ids, past)
+        self.check_ids(ids, past)
         T, x, turn = ids.shape[1], self.wte(ids), None
         if past: pos = torch.arange(past, past+T, device=ids.device)
         if self.wpe is not None: x = x+(self.wpe.weight[:T] if pos is None else self.wpe(pos))
@@ -335,6 +343,10 @@ def lm_loss(
     "Mean cross-entropy in nats for each token."
     return F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), ignore_index=-100)
 
+def shared_loss(logits: Tensor, y: Tensor): # as `lm_loss`, of this process's rows
+    "`lm_loss` over the rows of all processes."
+    return shared_mean(lm_loss(logits, y))
+
 # %% ../../nbs/llm/07_gpt.ipynb #d2aefd43
 @torch.no_grad()
 def evaluate(
@@ -369,106 +381,159 @@ def sample(
     return out[0].tolist()
 
 # %% ../../nbs/llm/07_gpt.ipynb #3a7d2ef5
-@experiment('gpt', smoke={}, lesson=dict(data='tiny_shakespeare', n_layer=4, n_head=4, n_embd=160, block_size=128, bs=32, epochs=7, lr=4e-3),
-            full=dict(data='fineweb', arch='gpt2', vocab_size=50_304, n_layer=12, n_head=12, n_embd=768, block_size=1024, bs=64, accumulate=8, epochs=1, judge=10_485_760, lr=1.8e-3, warmup=.04, dropout=0., precision='bf16', compile=True))
-@dataclass
-class Gpt(Experiment):
-    "Train a language model on letters of a text, or on tokens from shards; under torchrun on several devices."
+def data_checksum(
+    data: str, # as in `read_corpus`
+) -> str:
+    "What tells one state of the data from another: of shards, their sizes and their vocabulary; of a text, its SHA-256."
+    folder = Path(data)
+    if not folder.is_dir(): return checksum(data)
+    sizes = [f'{p.relative_to(folder)} {p.stat().st_size}' for p in sorted(folder.glob('*/*.npy'))]
+    texts = [p.read_text(encoding='utf-8') for p in (folder/'tokens.json', folder/'tokenizer.json') if p.exists()]
+    return hashlib.sha256('\n'.join(sizes+texts).encode()).hexdigest()
+
+def keep_corpus(
+    run: Run,
+    data: str, # as in `read_corpus`
+    corpus: Corpus, # what it gave
+):
+    "Keep in the run's folder what its model needs to read and write text. Raises `RunError` if a resumed run meets other data."
+    letters = ''.join(corpus.tokenizer.vocab) if isinstance(corpus.tokenizer, Letters) else None
+    about = dict(checksum=data_checksum(data), vocab_size=corpus.vocab_size, bytes=corpus.bytes, letters=letters)
+    before = run.kept('corpus', None) if run.resumed else None
+    if before and before['checksum'] != about['checksum']:
+        raise RunError(f'{data} has changed since this run began: restore it, or start a new run')
+    run.keep('corpus', about)
+    file = Path(data)/'tokenizer.json'
+    if letters is None and file.is_file(): shutil.copy(file, run.dir/'tokenizer.json')
+
+def kept_corpus(
+    run: Run,
+    data: str, # as in `read_corpus`
+    read, # function that reads it
+) -> Corpus: # without its tokens if the data has changed or is gone
+    "The corpus of a finished run, by what `keep_corpus` wrote; a note on stderr if the data has changed."
+    about = run.kept('corpus', None)
+    if about is None: return read() # a run of an earlier version
+    try: now = data_checksum(data)
+    except (DataError, OSError): now = None
+    if now == about['checksum']: return read()
+    if now: print(f'note: {data} has changed since this model was trained; the vocabulary kept in {run.dir} is used', file=sys.stderr)
+    file, tokenizer = run.dir/'tokenizer.json', None
+    if about['letters'] is not None: tokenizer = Letters(about['letters'])
+    elif file.exists(): tokenizer = load_tokenizer(file)
+    return Corpus(None, None, tokenizer, about['vocab_size'], about['bytes'])
+
+# %% ../../nbs/llm/07_gpt.ipynb #34ab0d09
+class LanguageModelling(Experiment):
+    "What experiments that train a `GPT` share; they have `corpus()`, `config(vocab_size)` and the settings of `Gpt`."
     distributed: ClassVar[bool] = True
+    paths: ClassVar[tuple] = ('data',)
+
+    def fit(self, run: Run) -> dict:
+        "Train, alone or with the processes that torchrun started; evaluate on the held-out text, and write a sample."
+        state = run.load_state() if run.resumed else None
+        with ranks(run) as (rank, world): return self.train(run, state, rank, world)
+
+    def train(self, run, state, rank, world) -> dict: # run, checkpoint or None, this process of how many
+        "What each process does."
+        self.require(bs=(self.bs % world == 0, f'a multiple of the {world} processes'))
+        d = self.corpus()
+        keep_corpus(run, self.data, d)
+        model, held = GPT(self.config(d.vocab_size)), head_of(d.valid, self.judge)
+        train = Windows(d.train, self.block_size, self.bs, run.config['seed'], device=run.device)
+        valid = Windows(held, self.block_size, 2*self.bs//world, shuffle=False, device=run.device)
+        def optimizer(_, lr): # decays matrices only, so it asks the model for its parameters
+            return torch.optim.AdamW(param_groups(model, self.weight_decay), lr=lr, betas=(.9, self.beta2), fused=True)
+        callbacks = [Track(run), Progress() if rank == 0 else Callback(), *run.callbacks] # as many on each process
+        wrap = nn.parallel.DistributedDataParallel if world > 1 else None
+        learn = Learner(model, Shard(train, rank, world), valid, shared_loss, optimizer, [], callbacks, run.device,
+                        self.precision, self.accumulate, self.clip, self.compile, wrap=wrap)
+        learn.fit(self.epochs, self.lr, cosine(self.warmup, self.floor), resume=state)
+        tokens = len(train)*self.bs*self.block_size*self.epochs
+        return self.report(learn, d, held) | dict(tokens=tokens, processes=world)
+
+    def report(self, learn, d: Corpus, held) -> dict: # after training; the held-out tokens
+        "Loss, bits per byte, a sample."
+        loss = evaluate(learn.model, held, 2*self.bs)
+        out = dict(valid_loss=loss, train_loss=learn.history[-1]['train_loss'], parameters=learn.model.count())
+        if d.bytes and held is d.valid: out['bits_per_byte'] = bits_per_byte(loss, n_tokens(held), d.bytes)
+        text = ''
+        if d.tokenizer:
+            first = [int(i) for i in (held[0] if isinstance(held, list) else held)[:1]] # begin as the held-out text does
+            text = d.tokenizer.decode(sample(learn.model, first, 400, known=d.tokenizer.vocab_size))
+        return out | dict(extra=dict(curve=[h['valid_loss'] for h in learn.history], sample=text))
+
+    def language_model(self, run: Run) -> tuple: # `GPT` with the run's weights, `Corpus`
+        "What generation needs; from the run's folder alone, if the data is gone."
+        d = kept_corpus(run, self.data, self.corpus)
+        return run.load_into(GPT(self.config(d.vocab_size))).eval(), d
+
+    def predictor(self, run: Run): # a function of a text
+        "What `run.predict` calls: the probability of each next token; of a large vocabulary, of the twenty likeliest."
+        model, d = self.language_model(run)
+        def next_token(text):
+            ids = torch.tensor([d.tokenizer.encode(text)[-self.block_size:]])
+            with torch.no_grad(): p = model(ids, last=True)[0, -1].softmax(0)
+            top = p.topk(len(p) if len(p) <= 256 else 20)
+            return {d.tokenizer.decode([i]): v for v, i in zip(top.values.tolist(), top.indices.tolist())}
+        return next_token
+
+# %% ../../nbs/llm/07_gpt.ipynb #11ce1df5
+@experiment('gpt', smoke={},
+    lesson=dict(data='tiny_shakespeare', n_layer=4, n_head=4, n_embd=160, block_size=128, bs=32, epochs=7, lr=4e-3, plan_tokens=1_003_854, vocab_size=65),
+    full=dict(data='fineweb', arch='gpt2', vocab_size=50_304, n_layer=12, n_head=12, n_embd=768, block_size=1024, bs=64, accumulate=8, epochs=1,
+              judge=10_485_760, lr=1.8e-3, warmup=.04, dropout=0., precision='bf16', compile=True, plan_tokens=10_000_000_000))
+@dataclass
+class Gpt(LanguageModelling):
+    "Train a language model on characters of a text, or on tokens from shards; under torchrun on several devices."
     data: str = 'pydocs' # 'pydocs', 'tiny_shakespeare', a UTF-8 text file, or a folder of token shards, from 'era shards'
     arch: Literal['modern', 'gpt2'] = 'modern' # kind of decoder
-    vocab_size: int = 0 # of shards; 0: as they say. Letters count themselves
-    n_layer: int = 2 # layers
-    n_head: int = 2 # heads of queries
-    n_kv_head: int = 0 # heads of keys and values; 0: as many
-    n_embd: int = 64 # width
-    block_size: int = 64 # tokens in a window
-    dropout: float = 0. # in training
-    epochs: int = 1 # passes through the text
-    bs: int = 32 # windows in a batch, over all processes
-    accumulate: int = 1 # batches for each step
-    lr: float = 1e-2 # peak learning rate
-    warmup: float = .05 # share of the steps with a rising rate
-    floor: float = .02 # last rate as a share of the peak
-    beta2: float = .98 # of AdamW
-    weight_decay: float = .1 # of matrices
-    clip: float = 1. # largest length of the gradient
+    vocab_size: Annotated[int, Ge(0)] = 0 # of shards; 0: as they say. A text has as many as it has characters
+    n_layer: Annotated[int, Ge(1)] = 2 # layers
+    n_head: Annotated[int, Ge(1)] = 2 # heads of queries
+    n_kv_head: Annotated[int, Ge(0)] = 0 # KV heads; 0: as many
+    n_embd: Annotated[int, Ge(1)] = 64 # width
+    block_size: Annotated[int, Ge(1)] = 64 # tokens in a window
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0. # in training
+    epochs: Annotated[int, Ge(1)] = 1 # passes through the text
+    bs: Annotated[int, Ge(1)] = 32 # windows in a batch, over all processes
+    accumulate: Annotated[int, Ge(1)] = 1 # batches for each step
+    lr: Annotated[float, Gt(0)] = 1e-2 # peak learning rate
+    warmup: Annotated[float, Ge(0), Lt(1)] = .05 # share of the steps with a rising rate
+    floor: Annotated[float, Ge(0), Lt(1)] = .02 # last rate as a share of the peak
+    beta2: Annotated[float, Ge(0), Lt(1)] = .98 # of AdamW
+    weight_decay: Annotated[float, Ge(0)] = .1 # of matrices
+    clip: Annotated[float, Gt(0)] = 1. # largest length of the gradient
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
     compile: bool = False # use torch.compile
-    judge: int = 0 # held-out tokens to be judged by; 0: all
+    judge: Annotated[int, Ge(0)] = 0 # held-out tokens to evaluate on; 0: all
+    plan_tokens: Annotated[int, Ge(0)] = 0 # training tokens that --plan assumes while the data is not on this machine
 
-# %% ../../nbs/llm/07_gpt.ipynb #82f48744
-@patch
-def check(self: Gpt): # called by `settings`
-    "Raise `RunError` for settings out of range."
-    at_least = {k: (getattr(self, k) >= 1, '1 or more') for k in ('n_layer', 'n_head', 'n_embd', 'block_size', 'epochs', 'bs', 'accumulate')}
-    self.require(**at_least)
-    self.require(n_head=(self.n_embd % self.n_head == 0 and self.n_embd//self.n_head % 2 == 0, f'a divisor of n_embd, {self.n_embd}, that leaves an even head'), n_kv_head=(self.n_kv_head >= 0 and self.n_head % (self.n_kv_head or 1) == 0, f'a divisor of n_head, {self.n_head}, or 0'),
-                 lr=(0 < self.lr < math.inf, 'more than 0'), clip=(self.clip > 0, 'more than 0'), weight_decay=(self.weight_decay >= 0, '0 or more'),
-                 judge=(self.judge >= 0, '0 or more'), **{k: (0 <= getattr(self, k) < 1, 'a share in [0, 1)') for k in ('dropout', 'warmup', 'floor', 'beta2')})
+    def check(self): # called by `settings`
+        "Raise `RunError` for settings out of range."
+        super().check()
+        even = self.n_embd % self.n_head == 0 and self.n_embd//self.n_head % 2 == 0
+        fits = self.n_head % (self.n_kv_head or 1) == 0
+        self.require(n_head=(even, f'a divisor of n_embd, {self.n_embd}, that leaves an even head'),
+                     n_kv_head=(fits, f'a divisor of n_head, {self.n_head}, or 0'))
 
-# %% ../../nbs/llm/07_gpt.ipynb #381ed0cc
-@patch
-def corpus(self: Gpt) -> Corpus:
-    "The text of `data`. Raises `RunError` or `DataError`, naming the file."
-    return read_corpus(self.data, self.vocab_size, 20*self.block_size)
+    def corpus(self) -> Corpus:
+        "The text of `data`. Raises `RunError` or `DataError`, naming the file."
+        return read_corpus(self.data, self.vocab_size, 20*self.block_size)
 
-@patch
-def config(self: Gpt,
-    vocab_size: int, # tokens
-) -> GPTConfig:
-    "The shape of the model."
-    make = modern if self.arch == 'modern' else partial(GPTConfig, bias=False)
-    return make(vocab_size=vocab_size, block_size=self.block_size, n_layer=self.n_layer, n_head=self.n_head, n_kv_head=self.n_kv_head or None, n_embd=self.n_embd, dropout=self.dropout)
+    def config(self, vocab_size: int) -> GPTConfig: # tokens
+        "The shape of the model."
+        make = modern if self.arch == 'modern' else partial(GPTConfig, bias=False)
+        return make(vocab_size=vocab_size, block_size=self.block_size, n_layer=self.n_layer, n_head=self.n_head,
+                    n_kv_head=self.n_kv_head or None, n_embd=self.n_embd, dropout=self.dropout)
 
-# %% ../../nbs/llm/07_gpt.ipynb #d82595bb
-@patch
-def fit(self: Gpt, run: Run) -> dict: # what `launch` writes into the summary
-    "Train, alone or with the processes that torchrun started; judge on the held-out text, and write a sample."
-    state = run.load_state() if run.resumed else None
-    with ranks(run) as (rank, world): return self.train(run, state, rank, world)
+    def work(self) -> float: # 0 if the length of the text is not known
+        "FLOP of the whole training."
+        return training_work(self)[0]
 
-@patch
-def train(self: Gpt, run, state, rank, world) -> dict: # run, checkpoint or None, this process of how many
-    "What each process does."
-    self.require(bs=(self.bs % world == 0, f'a multiple of the {world} processes'))
-    d = self.corpus(); model, held = GPT(self.config(d.vocab_size)), head_of(d.valid, self.judge)
-    train = Windows(d.train, self.block_size, self.bs, run.config['seed'], device=run.device)
-    valid = Windows(held, self.block_size, 2*self.bs//world, shuffle=False, device=run.device)
-    def opt(params, lr): return torch.optim.AdamW(param_groups(learn.model, self.weight_decay), lr=lr, betas=(.9, self.beta2), fused=True)
-    def loss(pred, y): return shared_mean(lm_loss(pred, y))
-    cbs = [Track(run), Progress() if rank == 0 else Callback(), *run.callbacks] # as many on each
-    learn = Learner(model, Shard(train, rank, world), valid, loss, opt, [], cbs, run.device, self.precision, self.accumulate, self.clip, self.compile,
-                    wrap=nn.parallel.DistributedDataParallel if world > 1 else None)
-    learn.fit(self.epochs, self.lr, cosine(self.warmup, self.floor), resume=state)
-    return self.report(learn, d, held, len(train)*self.bs*self.block_size*self.epochs) | dict(processes=world)
-
-# %% ../../nbs/llm/07_gpt.ipynb #6f80a03a
-@patch
-def report(self: Gpt, learn, d: Corpus, held, tokens: int) -> dict: # after training; the held-out tokens; tokens trained on
-    "Loss, bits per byte, a sample."
-    loss = evaluate(learn.model, held, 2*self.bs)
-    out = dict(valid_loss=loss, train_loss=learn.history[-1]['train_loss'], tokens=tokens, parameters=learn.model.count())
-    if d.bytes and held is d.valid: out['bits_per_byte'] = bits_per_byte(loss, n_tokens(held), d.bytes)
-    text = d.tokenizer.decode(sample(learn.model, d.tokenizer.encode('\n'), 400, known=d.tokenizer.vocab_size)) if d.tokenizer and '\n' in d.tokenizer.vocab+['\n']*(not isinstance(d.tokenizer, Letters)) else ''
-    return out | dict(extra=dict(curve=[h['valid_loss'] for h in learn.history], sample=text))
-
-# %% ../../nbs/llm/07_gpt.ipynb #0b5f01eb
-@patch
-def language_model(self: Gpt, run: Run) -> tuple: # `GPT` with the run's weights, `Corpus`
-    "What generation needs."
-    d = self.corpus()
-    return run.load_into(GPT(self.config(d.vocab_size))).eval(), d
-
-@patch
-def predictor(self: Gpt, run: Run): # a function of a text
-    "What `run.predict` calls: the probability of each token that may come next; of a large vocabulary, of the twenty likeliest."
-    model, d = self.language_model(run)
-    def f(text):
-        with torch.no_grad(): p = model(torch.tensor([d.tokenizer.encode(text)[-self.block_size:]]), last=True)[0, -1].softmax(0)
-        top = p.topk(len(p) if len(p) <= 256 else 20)
-        return {d.tokenizer.decode([i]): v for v, i in zip(top.values.tolist(), top.indices.tolist())}
-    return f
+    def plan(self) -> list: # rows (what, value)
+        "Size, memory, time and price of the run, for `era run gpt --plan`. Raises `RunError` for a text of unknown length."
+        return training_plan(self)
 
 # %% ../../nbs/llm/07_gpt.ipynb #8abd243c
 def kept_bytes(c: GPTConfig, T: int, precision: str = 'fp32') -> int: # tokens at once
@@ -491,82 +556,137 @@ def predict_bytes(c: GPTConfig, tokens: int, precision: str = 'fp32') -> float: 
 
 # %% ../../nbs/llm/07_gpt.ipynb #6237bc03
 MFU = .4 # assumed share of the peak rate
+NO_BF16 = 'T4', # GPUs of PRICES without units for bfloat16
 
-@patch
-def work(self: Gpt) -> float: # 0 if the length of the text is not known
-    "FLOP of the whole training."
-    n = dict(pydocs=600_000, tiny_shakespeare=1_003_854, fineweb=10_000_000_000).get(self.data, 0)
-    if Path(self.data).exists(): n = n_tokens(self.corpus().train)
-    with torch.device('meta'): return n*self.epochs*GPT(self.config(self.vocab_size or 65)).flop_per_token()
+def training_work(e) -> tuple: # experiment; FLOP, tokens, vocabulary
+    "How much a training computes; zeros if neither the data nor `plan_tokens` says how long the text is."
+    try: d = e.corpus()
+    except (DataError, RunError):
+        if Path(e.data).exists(): raise
+        n, V = e.plan_tokens, e.vocab_size
+    else: n, V = n_tokens(d.train), d.vocab_size
+    if not n or not V: return 0., 0, 0
+    with torch.device('meta'): model = GPT(e.config(V))
+    return n*e.epochs*model.flop_per_token(), n*e.epochs, V
 
-@patch
-def plan(self: Gpt) -> list: # rows (what, value)
-    "Size, memory, time and price of the run, for `era run gpt --plan`. Raises `RunError` for a text of unknown length."
-    c, flop = self.config(self.vocab_size or 65), self.work()
-    if not flop: raise RunError(f"how many tokens {self.data!r} has is not known: 'era shards {self.data} FILE …' writes them")
+def training_plan(e) -> list: # experiment; rows (what, value)
+    "Size, memory, time and price. Raises `RunError` for a text of unknown length."
+    flop, tokens, V = training_work(e)
+    if not flop: raise RunError(f"how many tokens {e.data!r} has is not known: 'era shards {e.data} FILE …' writes them")
+    c, batch = e.config(V), e.bs*e.accumulate*e.block_size
     with torch.device('meta'): model = GPT(c)
-    tokens, batch = flop/model.flop_per_token(), self.bs*self.accumulate*self.block_size
-    def span(hours): return f'{hours:,.1f} hours' if hours >= 1 else f'{60*hours:.2g} minutes'
-    rows = [['parameters', f'{model.count():,}'], ['tokens', f'{tokens:,.0f} in {tokens/batch:,.0f} steps of {batch:,}'], ['work', f'{flop:.2e} FLOP']]
-    def need_gb(world): n = self.bs//world*self.block_size; return (16*model.count()+predict_bytes(c, n, self.precision)+6*n*c.vocab_size)/1e9
-    sizes = {w: need_gb(w) for w in {max(p.gpus, 1) for p in PRICES} if self.bs % w == 0}
-    for p in [p for p in PRICES if p.tflops and p.gpus in sizes]:
-        hours, gb = flop/(MFU*p.tflops*1e12)/3600, sizes[p.gpus]
-        fits = f'{gb:.1f} of {p.memory} GB each' + ('' if gb < .92*p.memory else ', does not fit: a smaller --bs and more --accumulate')
-        rows.append([f'{p.gpus} × {p.gpu}', f'{span(hours)} at {MFU:.0%} of the peak, {hours*p.usd:,.2f} USD; {fits}'])
+    steps = f'{tokens:,.0f} in {max(tokens//batch, 1):,.0f} steps of {batch:,}'
+    if tokens < batch: steps += ': less than one batch; choose a smaller --bs, --accumulate or --block-size'
+    rows = [['parameters', f'{model.count():,}'], ['tokens', steps], ['work', f'{flop:.2e} FLOP']]
+    for p in PRICES:
+        if p.tflops and e.bs % max(p.gpus, 1) == 0: rows.append([f'{p.gpus} × {p.gpu}', _on(p, e, model, flop)])
     return [*rows, ['start', 'torchrun --nproc-per-node GPUS -m era_nbdev.core.cli run gpt …']]
+
+def _on(p, e, model, flop): # time, price and memory on a machine
+    if e.precision == 'bf16' and p.gpu in NO_BF16: return 'multiplies no bfloat16 in hardware: --precision fp16'
+    c, hours = model.config, flop/(MFU*p.tflops*1e12)/3600
+    kept = predict_bytes(c, e.bs//p.gpus*e.block_size, e.precision)
+    gb = (16*model.count()+kept+6*e.bs//p.gpus*e.block_size*c.vocab_size)/1e9
+    fits = '' if gb < .92*p.memory else ', does not fit: a smaller --bs and more --accumulate'
+    span = f'{hours:,.1f} hours' if hours >= 1 else f'{60*hours:.2g} minutes'
+    peak = 'peak' if e.precision != 'fp32' else 'peak in 16 bits, with --precision bf16 or fp16; in fp32 several times as long'
+    return f'{span} at {MFU:.0%} of the {peak}, {hours*p.usd:,.2f} USD; {gb:.1f} of {p.memory} GB each{fits}'
 
 # %% ../../nbs/llm/07_gpt.ipynb #0c4c3e24
 class _Plain(nn.Module): # a GPT-2 without biases, as one writes it first
     def __init__(self, V=65, T=64, L=4, H=4, C=128):
         super().__init__()
-        self.H, self.wte, self.wpe, self.head = H, nn.Embedding(V, C), nn.Embedding(T, C), nn.Linear(C, V, bias=False)
+        def linear(a, b): return nn.Linear(a, b, bias=False)
+        def norm(): return nn.LayerNorm(C, bias=False)
+        def layer():
+            return nn.ModuleDict(dict(n1=norm(), qkv=linear(C, 3*C), out=linear(C, C), n2=norm(), up=linear(C, 4*C), down=linear(4*C, C)))
+        self.H, self.wte, self.wpe, self.head = H, nn.Embedding(V, C), nn.Embedding(T, C), linear(C, V)
         self.wte.weight = self.head.weight
-        def lin(a, b): return nn.Linear(a, b, bias=False)
-        self.layers = nn.ModuleList([nn.ModuleDict(dict(n1=nn.LayerNorm(C, bias=False), qkv=lin(C, 3*C), out=lin(C, C), n2=nn.LayerNorm(C, bias=False), up=lin(C, 4*C), down=lin(4*C, C))) for _ in range(L)])
-        self.norm = nn.LayerNorm(C, bias=False)
+        self.layers, self.norm = nn.ModuleList([layer() for _ in range(L)]), norm()
+
     def forward(self, ids, y):
-        B, T = ids.shape; x = self.wte(ids)+self.wpe(torch.arange(T, device=ids.device))
+        B, T = ids.shape
+        x = self.wte(ids)+self.wpe(torch.arange(T, device=ids.device))
         for l in self.layers:
             q, k, v = (o.view(B, T, self.H, -1).transpose(1, 2) for o in l.qkv(l.n1(x)).chunk(3, -1))
-            x = x+l.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(B, T, -1)); x = x+l.down(F.gelu(l.up(l.n2(x))))
+            o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x+l.out(o.transpose(1, 2).reshape(B, T, -1))
+            x = x+l.down(F.gelu(l.up(l.n2(x))))
         return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), y.flatten())
 
 # %% ../../nbs/llm/07_gpt.ipynb #72f80310
-def _bench(device, half, steps=20): # in bf16?; steps in a round
-    V, T, B = 65, 64, 12
-    g = torch.Generator().manual_seed(0); data = torch.randint(V, (50, B, T+1), generator=g).to(device)
-    def loop(model, loss, fused, keep=False, compiled=False):
-        if compiled and device == 'cpu' and not shutil.which(os.environ.get('CXX', 'g++')): raise MissingExtra('torch.compile needs a C++ compiler, g++')
-        if compiled: os.environ['TORCHINDUCTOR_COMPILE_THREADS'] = '1' # no helpers, whose time would not be seen
-        if keep and device == 'cpu': keep_memory() # as the Learner does
-        model = model.to(device).train(); net = torch.compile(model) if compiled else model
-        opt = torch.optim.AdamW(param_groups(model, .1), lr=1e-3, betas=(.9, .99), fused=fused or None)
-        def f():
-            for i in range(steps):
-                x, y = data[i % 50, :, :-1], data[i % 50, :, 1:]
-                with torch.autocast(device, torch.bfloat16, enabled=half): l = loss(net, x, y)
-                l.backward(); nn.utils.clip_grad_norm_(model.parameters(), 1.); opt.step(); opt.zero_grad()
-            return steps*B*T
-        return f
-    def ours(arch): return lambda: loop(GPT(arch(vocab_size=V, block_size=T, n_layer=4, n_head=4, n_embd=128)), lambda m, x, y: lm_loss(m(x), y), True, True)
-    def plain(**how): return lambda: loop(_Plain(), lambda m, x, y: m(x, y), False, **how)
-    def theirs():
-        t = need('transformers', 'llm'); off = dict(resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., use_cache=False, bos_token_id=None, eos_token_id=None)
-        m = t.GPT2LMHeadModel(t.GPT2Config(vocab_size=V, n_positions=T, n_embd=128, n_layer=4, n_head=4, **off))
-        return loop(m, lambda m, x, y: F.cross_entropy(m(x).logits.flatten(0, 1), y.flatten()), False)
-    return {'ours': ours(partial(GPTConfig, bias=False)), 'ours, modern': ours(modern), 'plain, as nanoGPT': plain(), 'plain, same memory': plain(keep=True),
-            'plain, compiled': plain(compiled=True), 'transformers': theirs}
+_VOCAB, _TOKENS, _TEXTS = 65, 64, 12 # characters; in a text; in a batch
+
+class _WithLoss(nn.Module): # model and loss in one, for torch.compile
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+    def forward(self, ids, y): return lm_loss(self.model(ids), y)
+
+class _Logits(nn.Module): # the same for a model of transformers
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+    def forward(self, ids, y): return F.cross_entropy(self.model(ids).logits.flatten(0, 1), y.flatten())
+
+def _compiled(model, device):
+    if device == 'cpu' and not shutil.which(os.environ.get('CXX', 'g++')): raise MissingExtra('torch.compile needs a C++ compiler, g++')
+    os.environ['TORCHINDUCTOR_COMPILE_THREADS'] = '1' # no helpers, whose time would not be seen
+    return torch.compile(model)
+
+def _trainer(model, device, half, steps, ours=False, keep=False, compiled=False): # (ids, y) -> loss; a function of no arguments
+    if keep and device == 'cpu': keep_memory() # as the Learner does
+    draw = torch.Generator().manual_seed(0)
+    data = torch.randint(_VOCAB, (50, _TEXTS, _TOKENS+1), generator=draw).to(device)
+    model = model.to(device).train()
+    net = _compiled(model, device) if compiled else model
+    opt = torch.optim.AdamW(param_groups(model, .1), lr=1e-3, betas=(.9, .99), fused=ours or None)
+    def train():
+        for i in range(steps):
+            batch = data[i % 50]
+            with torch.autocast(device, torch.bfloat16, enabled=half): loss = net(batch[:, :-1], batch[:, 1:])
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.)
+            opt.step()
+            opt.zero_grad()
+        return steps*_TEXTS*_TOKENS
+    return train
+
+def _ours(make=partial(GPTConfig, bias=False, mlp='gelu_exact')): # function of sizes -> configuration
+    return _WithLoss(GPT(make(vocab_size=_VOCAB, block_size=_TOKENS, n_layer=4, n_head=4, n_embd=128)))
+
+def _theirs():
+    hf = need('transformers', 'llm')
+    off = dict(resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., use_cache=False, bos_token_id=None, eos_token_id=None)
+    return _Logits(hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=_VOCAB, n_positions=_TOKENS, n_embd=128, n_layer=4, n_head=4, activation_function='gelu', **off)))
+
+def _bench(device, half, first, steps=20): # in bf16?; which of ours the others are compared with; steps in a round
+    def run(make, **how): return lambda: _trainer(make(), device, half, steps, **how)
+    mine = {'ours': run(_ours, ours=True, keep=True), 'ours, compiled': run(_ours, ours=True, keep=True, compiled=True),
+            'ours, modern': run(partial(_ours, modern), ours=True, keep=True)}
+    return {first: mine[first]} | mine | {'plain, as nanoGPT': run(_Plain), 'plain, same memory': run(_Plain, keep=True),
+            'plain, compiled': run(_Plain, compiled=True), 'transformers': run(_theirs)}
 
 # %% ../../nbs/llm/07_gpt.ipynb #62752e03
-_GOALS = {'plain, as nanoGPT': 1.15, 'plain, compiled': 1., 'transformers': 1.4}
-
-@bench('gpt', 'tokens', **_GOALS)
+@bench('gpt', 'tokens', **{'plain, as nanoGPT': 1.05, 'plain, compiled': 1.05, 'transformers': 1.4})
 def bench_gpt(device='cpu'): # or 'cuda'
     "Contestants of `era bench gpt`: training steps in 32 bits; each returns the number of tokens."
-    return _bench(device, False)
+    return _bench(device, False, 'ours, compiled')
 
-@bench('gpt_bf16', 'tokens', **_GOALS)
+@bench('gpt_bf16', 'tokens', **{'plain, as nanoGPT': 1.4, 'plain, compiled': 1.4, 'transformers': 1.4})
 def bench_gpt_bf16(device='cpu'): # or 'cuda'
     "Contestants of `era bench gpt_bf16`: the same with products in bf16."
-    return _bench(device, True)
+    return _bench(device, True, 'ours')
+
+@bench('gpt_start', 'starts')
+def bench_gpt_start(device='cpu'): # or 'cuda'
+    "Contestants of `era bench gpt_start`: a model made and trained for one step, without what earlier starts left in a cache."
+    def start(make, **how):
+        def begin():
+            torch.compiler.reset()
+            _trainer(make(), device, False, 1, **how)()
+            return 1
+        os.environ['TORCHINDUCTOR_FORCE_DISABLE_CACHES'] = '1'
+        return begin
+    return {'ours': lambda: start(_ours, ours=True), 'ours, compiled': lambda: start(_ours, ours=True, compiled=True),
+            'plain, compiled': lambda: start(_Plain, compiled=True)}
