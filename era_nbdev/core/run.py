@@ -369,7 +369,8 @@ def read_weights(
     try:
         with safe_open(path, framework='pt') as f:
             tensors = {k: f.get_tensor(k) for k in f.keys()}
-            aliases = json.loads((f.metadata() or {}).get('tied', '{}'))
+            about = json.loads((f.metadata() or {}).get('run', '{}'))
+            aliases = about.get('tied', {})
         return tensors | {name: tensors[first] for name, first in aliases.items()}
     except Exception as e: raise CheckpointError(f'{path} is damaged or foreign ({e})') from None
 
@@ -405,7 +406,7 @@ class Checkpoints(Metrics):
         buffer, aliases = io.BytesIO(), tied(tensors)
         torch.save(state | own, buffer)
         weights = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items() if k not in aliases}
-        model = save(weights, dict(run=json.dumps(own), tied=json.dumps(aliases)))
+        model = save(weights, dict(run=json.dumps(own | dict(tied=aliases)))) # one key: several come in any order
         earlier = (self.dir/'state.pt').exists() and (self.dir/'checkpoint.safetensors').exists()
         try:
             write_atomic(self.dir/'state.pt', buffer.getbuffer())
@@ -615,7 +616,7 @@ def launch(
 def peak_memory() -> int: # megabytes
     "The largest memory that this program has had. (Linux's `ru_maxrss` would count the process that started it, too.)"
     status = Path('/proc/self/status')
-    found = re.search(r'VmHWM:\s*(\d+) kB', status.read_text()) if status.exists() else None
+    found = re.search(r'VmHWM:\s*(\d+) kB', status.read_text('utf-8')) if status.exists() else None
     if found: return int(found[1])//2**10
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//(2**20 if sys.platform == 'darwin' else 2**10)
