@@ -1,10 +1,13 @@
 "Tokenizers on whole real texts: identical ids to tiktoken and Hugging Face, 10,000 strings of Unicode, and training that streams. Skipped without the data or the packages."
-import json, random, resource, subprocess, sys, unicodedata
+import json, os, random, resource, subprocess, sys, unicodedata
+from pathlib import Path
 import pytest
 
 pytest.importorskip('tiktoken'); pytest.importorskip('tokenizers')
 from era_nbdev.core.data import dataset, find, load
 from era_nbdev.llm.tokenizers import GPT2, GPT4, read_gpt2, read_tiktoken, train_bpe, _hf
+
+STORIES = Path(os.environ.get('ERA_DATA', 'none'))/'stories260k' # a trained Llama, not a registered data set
 
 def have(*names): return pytest.mark.skipif(not all(find(dataset(n)) for n in names), reason='the data is not on this machine')
 
@@ -48,3 +51,49 @@ def test_a_large_file_streams(tmp_path):
            f"t = train_bpe(read_text({str(path)!r}), 2000); print(peak_memory()-a, t.vocab_size)"
     mb, n = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
     assert int(n) == 2000 and int(mb) < 150, f'{mb} MB more for a file of 100 MB'
+
+def trained_sentencepiece(path, **options):
+    import io
+    spm, written = pytest.importorskip('sentencepiece'), io.BytesIO()
+    how = dict(vocab_size=1500, model_type='bpe', normalization_rule_name='identity', byte_fallback=True, allow_whitespace_only_pieces=True) | options
+    spm.SentencePieceTrainer.train(sentence_iterator=iter(load('pydocs')[:200_000].splitlines()), model_writer=written, num_threads=1, minloglevel=2, **how)
+    path.write_bytes(written.getvalue())
+    return path
+
+def same_as_sentencepiece(path, n):
+    import sentencepiece
+    from era_nbdev.llm.subwords import load_tokenizer
+    ours, theirs, r = load_tokenizer(path), sentencepiece.SentencePieceProcessor(model_file=str(path)), random.Random(2)
+    spaced = [''.join(r.choices([' ', '  ', '\n', '▁', '<s>', '<0x0A>', 'the', ' the', '1999', 'é', '🙂', '\x00'], k=r.randint(0, 8))) for _ in range(n)]
+    for s in strings(n)+spaced+[load('pydocs')[:50_000]]:
+        assert ours.encode(s) == theirs.encode(s) and ours.decode(ours.encode(s)) == theirs.decode(theirs.encode(s)), ascii(s)
+    for _ in range(n):
+        ids = r.choices(range(r.choice((5, 300, ours.vocab_size))), k=r.randint(0, 9))
+        assert ours.decode(ids) == theirs.decode(ids), ids
+
+@pytest.mark.parametrize('options', [dict(remove_extra_whitespaces=False, split_digits=True), {}, dict(byte_fallback=False), dict(add_dummy_prefix=False), dict(split_by_whitespace=False)])
+def test_ids_of_sentencepiece(options, tmp_path): same_as_sentencepiece(trained_sentencepiece(tmp_path/'tokenizer.model', **options), 400)
+
+@have('tokenizers')
+def test_ids_of_llama2(tmp_path):
+    from tokenizers import Tokenizer
+    from era_nbdev.llm.subwords import load_tokenizer
+    path = next(f for k, f in load('tokenizers').items() if k.startswith('llama2'))
+    same_as_sentencepiece(path, 1500)
+    ours = load_tokenizer(path)
+    ours.save(tmp_path/'tokenizer.json')
+    theirs, again = Tokenizer.from_file(str(tmp_path/'tokenizer.json')), load_tokenizer(tmp_path)
+    for s in strings(1000)+[load('pydocs')[:100_000]]: assert theirs.encode(s).ids == again.encode(s, 'all') == ours.encode(s, 'all'), ascii(s)
+
+@pytest.mark.skipif(not (STORIES/'tokenizer.json').exists(), reason='the data is not on this machine')
+def test_a_folder_of_the_hub_opens():
+    from tokenizers import Tokenizer
+    from era_nbdev.llm.subwords import load_tokenizer
+    folder = STORIES
+    same_as_sentencepiece(folder/'tokenizer.model', 500)
+    ours, theirs = load_tokenizer(folder, 512), Tokenizer.from_file(str(folder/'tokenizer.json'))
+    for s in [*strings(500), ' a  b', 'a\n\nb', '<s> a', '']: assert ours.encode(s, 'all') == theirs.encode(s).ids, ascii(s)
+
+def test_no_chapter_hides_an_import():
+    import era_nbdev
+    assert [p.name for p in Path(era_nbdev.__file__).parent.glob('llm/*.py') if p.stem in ('tokenizers', 'subwords', 'corpus') and 'importlib' in p.read_text()] == []

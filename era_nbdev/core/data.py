@@ -6,18 +6,19 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/data.html.md"""
 
 # %% ../../nbs/core/02_data.ipynb #1ec811f9
 from __future__ import annotations
-import difflib, gzip, hashlib, io, json, os, struct, tarfile, time, warnings
+import difflib, gzip, hashlib, io, json, os, shutil, struct, tarfile, time, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
+from .errors import BookError, RunError
 
 # %% auto #0
-__all__ = ['REGISTRY', 'DataError', 'Dataset', 'register', 'dataset', 'cache_dir', 'places', 'find', 'Resumable', 'fetch',
-           'absent', 'path', 'load', 'sha256', 'verify', 'checksum', 'Images', 'Info', 'info', 'read_idx', 'read_tar',
-           'read_folder', 'image_folder', 'state']
+__all__ = ['REGISTRY', 'DataError', 'Dataset', 'register', 'dataset', 'cache_dir', 'places', 'find', 'fullest', 'Resumable',
+           'fetch', 'absent', 'path', 'load', 'sha256', 'verify', 'checksum', 'Images', 'Info', 'info', 'read_idx',
+           'read_tar', 'read_folder', 'decoded', 'image_folder', 'state']
 
 # %% ../../nbs/core/02_data.ipynb #62835023
-class DataError(FileNotFoundError):
+class DataError(BookError, FileNotFoundError):
     "A data set is absent, damaged or could not be fetched; the message says what to do."
 
 @dataclass
@@ -50,10 +51,11 @@ def register(ds: Dataset) -> Dataset: # adds one entry
     return ds
 
 def dataset(name: str) -> Dataset: # one entry by its name
-    "The registry's entry for `name`; an unknown name raises `ValueError` with the nearest one."
+    "The registry's entry for `name`; an unknown name raises `RunError` with the nearest one."
     if name in REGISTRY: return REGISTRY[name]
-    near = difflib.get_close_matches(name, REGISTRY, 1)
-    raise ValueError(f'no data set {name!r}' + (f': did you mean {near[0]!r}?' if near else '') + " ('era data list' shows all)")
+    near = difflib.get_close_matches(str(name), REGISTRY, 1)
+    hint = f': did you mean {near[0]!r}?' if near else ''
+    raise RunError(f"no data set {name!r}{hint} ('era data list' shows all)")
 
 # %% ../../nbs/core/02_data.ipynb #ca801b45
 def cache_dir() -> Path:
@@ -70,70 +72,121 @@ def find(ds: Dataset): # a folder, or None
     "The first of `places` that holds every file of `ds`, or `None`."
     return next((p for p in places(ds) if all((p/f).exists() for f in ds.files)), None)
 
+def fullest(ds: Dataset) -> Path: # a folder that need not exist
+    "The one of `places` that holds most files of `ds`; the first of several that hold equally many."
+    return max(places(ds), key=lambda folder: sum((folder/f).exists() for f in ds.files))
+
 # %% ../../nbs/core/02_data.ipynb #404ddf83
 class Resumable:
     "A downloader for pooch that keeps what has arrived and asks for the rest. Progress goes to stderr."
-    def __init__(self, part: Path, retries=3, timeout=30): self.part, self.retries, self.timeout = Path(part), retries, timeout
+    def __init__(
+        self,
+        part: Path, # file that keeps the bytes between attempts
+        retries: int = 3, # attempts after the first
+        timeout: float = 30, # seconds of silence after which an attempt ends
+    ):
+        self.part, self.retries = Path(part), retries
+        self.timeout = timeout
 
     def __call__(self, url, output_file, pooch):
         import requests
         for attempt in range(self.retries+1):
-            try: self.get(url); break
+            try:
+                self.get(url)
+                break
             except requests.HTTPError: raise
             except requests.RequestException:
                 if attempt == self.retries: raise
                 time.sleep(.2*2**attempt)
         os.replace(self.part, output_file)
 
-# %% ../../nbs/core/02_data.ipynb #a5f72b41
-from fastcore.basics import patch
+    def get(self, url):
+        "One attempt at `url`, which appends to the part file."
+        import requests
+        have = self.part.stat().st_size if self.part.exists() else 0
+        headers = {'Accept-Encoding': 'identity'}
+        if have: headers['Range'] = f'bytes={have}-'
+        with requests.get(url, stream=True, timeout=(10, self.timeout), headers=headers) as answer:
+            if answer.status_code == 416: return
+            answer.raise_for_status()
+            if answer.status_code != 206: have = 0
+            self.receive(answer, have)
 
-@patch
-def get(self: Resumable, url):
-    "One attempt at `url`; appends to the part file."
-    import requests
-    from rich.progress import Progress, BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn, TimeRemainingColumn
+    def receive(self, answer, have): # a response of requests; bytes that are here already
+        "Write the body of `answer` behind the first `have` bytes."
+        import requests
+        length = answer.headers.get('Content-Length')
+        total = have+int(length) if length else None
+        name = self.part.name.removesuffix('.part')
+        with open(self.part, 'ab' if have else 'wb') as f, _progress() as bar:
+            task = bar.add_task(name, total=total, completed=have)
+            for chunk in answer.iter_content(1 << 16):
+                f.write(chunk)
+                bar.advance(task, len(chunk))
+            if total and f.tell() < total:
+                raise requests.ConnectionError(f'the connection ended after {f.tell():,} of {total:,} bytes')
+
+def _progress(): # a bar on stderr, if that is a terminal
     from rich.console import Console
-    have = self.part.stat().st_size if self.part.exists() else 0
-    with requests.get(url, stream=True, timeout=(10, self.timeout), headers={'Accept-Encoding': 'identity'} | ({'Range': f'bytes={have}-'} if have else {})) as r:
-        if r.status_code == 416: return
-        r.raise_for_status()
-        if r.status_code != 206: have = 0
-        total = have+int(r.headers['Content-Length']) if 'Content-Length' in r.headers else None
-        cols = TextColumn('{task.description}'), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-        with open(self.part, 'ab' if have else 'wb') as f, Progress(*cols, console=(c := Console(stderr=True)), transient=True, disable=not c.is_terminal) as bar:
-            task = bar.add_task(self.part.name.removesuffix('.part'), total=total, completed=have)
-            for chunk in r.iter_content(1 << 16): f.write(chunk); bar.advance(task, len(chunk))
-            if total and f.tell() < total: raise requests.ConnectionError(f'the connection ended after {f.tell():,} of {total:,} bytes')
+    from rich.progress import (BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn,
+                               TransferSpeedColumn)
+    console = Console(stderr=True)
+    columns = [TextColumn('{task.description}'), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+               TimeRemainingColumn()]
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 # %% ../../nbs/core/02_data.ipynb #8f587ccf
 def fetch(
     ds: Dataset, # an entry of the registry
     timeout: float = 30, # seconds of silence after which an attempt ends
 ) -> Path: # the folder in the cache
-    "Download the files of `ds` that are missing. Raises `DataError`: no address, no network, not found, wrong checksum."
+    "Bring the missing files of `ds` into the cache. Raises `DataError`: no address, no network, wrong checksum."
+    folder = cache_dir()/ds.name
+    for f in ds.files:
+        target = folder/f
+        target.parent.mkdir(parents=True, exist_ok=True)
+        elsewhere = [place/f for place in places(ds)[:-1] if (place/f).exists()]
+        if target.exists() and target.is_dir(): continue
+        if elsewhere and not target.exists(): _copy(elsewhere[0], target)
+        else: _download(ds, f, target, timeout)
+    return folder
+
+def _copy(source, target): # a file or a folder, in one step
+    half = target.with_name(f'.{target.name}.{os.getpid()}')
+    if source.is_dir(): shutil.copytree(source, half)
+    else: shutil.copyfile(source, half)
+    os.replace(half, target)
+
+def _download(ds, f, target, timeout): # file `f` of `ds`; nothing happens if it is there and its checksum fits
     import pooch, requests
     pooch.get_logger().setLevel('WARNING') # it would announce each file
-    folder = cache_dir()/ds.name; folder.mkdir(parents=True, exist_ok=True)
-    for f, sha in ds.files.items():
-        url, target, part = ds.address(f), folder/f, folder/f'{f}.part'
-        if not url: raise DataError(absent(ds, 'it has no address to be downloaded from'))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for fresh in (not part.exists(), True):
-            try: pooch.retrieve(url, sha, target.name, target.parent, downloader=Resumable(part, timeout=timeout)); break
-            except ValueError:
-                part.unlink(missing_ok=True)
-                if fresh: raise DataError(f'{ds.name}: {url} does not have the checksum {sha[:12]}…; the file was removed. '
-                                          'Try again, or put a good copy under $ERA_DATA') from None
-            except requests.HTTPError as e: raise DataError(absent(ds, f'{url} answered {e.response.status_code}')) from None
-            except requests.RequestException as e: raise DataError(absent(ds, f'no connection to {url} ({type(e).__name__})')) from None
-    return folder
+    url = '' if f.endswith('/') else ds.address(f)
+    if not url: raise DataError(absent(ds, 'it has no address to be downloaded from'))
+    part = target.with_name(f'{target.name}.part')
+    for fresh in (not part.exists(), True):
+        try:
+            pooch.retrieve(url, ds.files[f], target.name, target.parent, downloader=Resumable(part, timeout=timeout))
+            return
+        except requests.HTTPError as e:
+            raise DataError(absent(ds, f'{url} answered {e.response.status_code}')) from None
+        except requests.RequestException as e:
+            raise DataError(absent(ds, f'there is no connection to {url} ({type(e).__name__})')) from None
+        except ValueError:
+            part.unlink(missing_ok=True)
+            if fresh: raise DataError(
+                f'{ds.name}: {url} does not have the checksum {ds.files[f][:12]}…; the file was removed. '
+                'Try again, or put a good copy under $ERA_DATA') from None
 
 # %% ../../nbs/core/02_data.ipynb #05007a6f
 def absent(ds: Dataset, why: str) -> str: # one line for the user
-    "The sentence for a data set that is not on this machine."
+    "The sentence for a data set that is not on this machine, or not all of it."
+    folder = fullest(ds)
+    lacking = [f for f in ds.files if not (folder/f).exists()]
+    state = 'not on this machine'
+    if len(lacking) < len(ds.files): state = f'not complete on this machine ({folder} lacks {", ".join(lacking)})'
     hint = f', or use the offline stand-in {ds.standin!r}' if ds.standin else ''
-    return f'data set {ds.name!r} is not on this machine and {why}: put its files into $ERA_DATA/{ds.name}/ (set the variable ERA_DATA to that folder){hint}'
+    return (f'data set {ds.name!r} is {state} and {why}: put its files into $ERA_DATA/{ds.name}/ '
+            f'(set the variable ERA_DATA to that folder){hint}')
 
 def path(name: str) -> Path: # the folder with its files
     "The folder of data set `name`, fetched if need be."
@@ -141,13 +194,20 @@ def path(name: str) -> Path: # the folder with its files
     return find(ds) or fetch(ds)
 
 def load(name: str): # tensors, text or documents: see the set's own section
-    "Load data set `name`. Raises `ValueError` for an unknown name and `DataError` when it is absent or damaged."
+    "Load data set `name`. Raises `RunError` for an unknown name and `DataError` when it is absent or damaged."
     ds = dataset(name)
     if not ds.files: return ds.parse(None)
     folder = path(name)
     try: return ds.parse(folder)
-    except (EOFError, OSError, ValueError, tarfile.TarError, struct.error) as e:
-        raise DataError(f"{name}: the files in {folder} cannot be read ({e}); 'era data verify {name}' finds the damaged one") from e
+    except (ImportError, MemoryError): raise
+    except Exception as e: # decoders of damaged files raise almost anything
+        wrong = [f for f, state in verify(name).items() if state != 'ok']
+        if not wrong: raise
+        more = f' and {len(wrong)-2} more' if len(wrong) > 2 else ''
+        raise DataError(
+            f"{name}: the files in {folder} cannot be read ({type(e).__name__}: {str(e)[:100]}). "
+            f"Not the published files: {', '.join(wrong[:2])}{more}; 'era data verify {name}' lists all. "
+            f"Remove them, and 'era data get {name}' fetches them") from e
 
 # %% ../../nbs/core/02_data.ipynb #0dcec2ba
 def sha256(path) -> str: # 64 hexadecimal digits
@@ -160,7 +220,8 @@ def sha256(path) -> str: # 64 hexadecimal digits
 
 def verify(name: str) -> dict: # file -> 'ok', 'missing' or 'damaged'
     "Compare each file of data set `name` with its checksum."
-    ds = dataset(name); folder = find(ds) or places(ds)[0]
+    ds = dataset(name)
+    folder = find(ds) or fullest(ds)
     def state(f, sha):
         if not (folder/f).exists(): return 'missing'
         return 'ok' if sha256(folder/f) == sha else 'damaged'
@@ -211,11 +272,11 @@ class Info:
     classes: tuple # names of the classes
 
 def info(name: str) -> Info: # sizes and classes
-    "Sizes and classes of the image set `name`. Raises `ValueError` for any other data set."
+    "Sizes and classes of the image set `name`. Raises `RunError` for any other data set."
     found = dataset(name).info
     if found is not None: return found
     sets = [d.name for d in REGISTRY.values() if d.info]
-    raise ValueError(f'data set {name!r} has no images of one size: expected {", ".join(sets)}')
+    raise RunError(f'data set {name!r} has no images of one size: expected {", ".join(sets)}')
 
 # %% ../../nbs/core/02_data.ipynb #1eea43a4
 def read_idx(path): # uint8 tensor
@@ -285,17 +346,43 @@ def read_folder(path) -> dict: # split -> class -> list of [3, H, W] uint8 tenso
     return out
 
 # %% ../../nbs/core/02_data.ipynb #b4f33a04
-def _cifar(d):
+def decoded(
+    cache: Path, # an .npz file
+    source: Path, # the file that it is made from
+    decode: Callable, # source -> {name: array}
+) -> dict: # {name: array}
+    "What `decode(source)` gives, kept in `cache`; made again if that file is damaged or belongs to another source."
+    import numpy as np
+    origin = sha256(source)
+    try:
+        with np.load(cache) as kept:
+            arrays = {name: kept[name] for name in kept}
+        if str(arrays.pop('origin', '')) == origin: return arrays
+    except Exception: pass # absent, damaged, or no such archive: in each case it is made anew
+    arrays = decode(source)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    half = cache.with_name(f'.{cache.stem}.{os.getpid()}.npz')
+    try:
+        np.savez(half, origin=origin, **arrays)
+        os.replace(half, cache)
+    finally: half.unlink(missing_ok=True)
+    return arrays
+
+def _decode_cifar(archive): # {x_train, y_train, x_test, y_test, classes}
     import torch, numpy as np
-    cache = cache_dir()/'cifar10'/'decoded.npz'
-    if not cache.exists():
-        t = read_tar(d/'cifar10_jpeg.tar.gz'); classes = sorted(t['train'])
-        arrays = {f'x_{s}': torch.stack([im for c in classes for im in t[s][c]]).numpy() for s in t}
-        arrays |= {f'y_{s}': np.repeat(np.arange(len(classes)), [len(t[s][c]) for c in classes]) for s in t}
-        cache.parent.mkdir(parents=True, exist_ok=True); tmp = cache.with_name(f'.{os.getpid()}.npz')
-        np.savez(tmp, classes=classes, **arrays); os.replace(tmp, cache)
-    a = np.load(cache)
-    return Images(*(torch.from_numpy(a[k]) for k in ('x_train', 'y_train', 'x_test', 'y_test')), a['classes'].tolist())
+    splits = read_tar(archive)
+    classes = sorted(splits['train'])
+    arrays = dict(classes=np.array(classes))
+    for name, of_class in splits.items():
+        arrays[f'x_{name}'] = torch.stack([picture for c in classes for picture in of_class[c]]).numpy()
+        arrays[f'y_{name}'] = np.repeat(np.arange(len(classes)), [len(of_class[c]) for c in classes])
+    return arrays
+
+def _cifar(folder):
+    import torch
+    arrays = decoded(cache_dir()/'cifar10'/'decoded.npz', folder/'cifar10_jpeg.tar.gz', _decode_cifar)
+    tensors = [torch.from_numpy(arrays[k]) for k in ('x_train', 'y_train', 'x_test', 'y_test')]
+    return Images(*tensors, arrays['classes'].tolist())
 
 _OBJECTS = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 register(Dataset('cifar10', 'CIFAR-10 as JPEGs: 60,000 small photos, 32×32', 'none stated; research use', _cifar,
@@ -331,8 +418,8 @@ def _split(folder, size, on_error, max_pixels): # class -> list of images, [mess
             try: classes[c.name].append(_square(f, size, max_pixels))
             except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
                 bad.append(f'{f}: {str(e).replace(str(f), "this file")}')
-                if on_error == 'raise': raise ValueError(f"{bad[0]} (on_error='skip' leaves such files out)") from e
-        if not classes[c.name]: raise ValueError(f'{c} has no picture that can be read')
+                if on_error == 'raise': raise RunError(f"{bad[0]} (on_error='skip' leaves such files out)") from e
+        if not classes[c.name]: raise RunError(f'{c} has no picture that can be read')
     return classes, bad
 
 # %% ../../nbs/core/02_data.ipynb #3586681d
@@ -343,17 +430,17 @@ def image_folder(
     max_pixels: int = 50_000_000, # largest picture that is decoded
     splits: tuple = ('train', 'val'), # names of the training and the test folder
 ) -> Images: # x_train, y_train, x_test, y_test as uint8 [N, 3, size, size] and int64 [N]; classes
-    "Pictures from a folder. Raises `FileNotFoundError` or `ValueError` that names the folder or file."
+    "Pictures from a folder. Raises `DataError` or `RunError` that names the folder or file."
     import torch
-    if on_error not in ('raise', 'skip'): raise ValueError(f"on_error is {on_error!r}, expected 'raise' or 'skip'")
-    if size < 1: raise ValueError(f'size is {size}, expected 1 or more')
+    if on_error not in ('raise', 'skip'): raise RunError(f"on_error is {on_error!r}, expected 'raise' or 'skip'")
+    if size < 1: raise RunError(f'size is {size}, expected 1 or more')
     found, bad = [], []
     for folder in (Path(path)/s for s in splits):
-        if not folder.is_dir(): raise FileNotFoundError(f'no folder {folder}: expected {path}/{splits[0]}/CLASS/*.jpg and {path}/{splits[1]}/CLASS/*.jpg')
+        if not folder.is_dir(): raise DataError(f'no folder {folder}: expected {path}/{splits[0]}/CLASS/*.jpg and {path}/{splits[1]}/CLASS/*.jpg')
         classes, b = _split(folder, size, on_error, max_pixels); found.append(classes); bad += b
-        if not classes: raise ValueError(f'{folder} is empty: expected a folder for each class in it')
+        if not classes: raise RunError(f'{folder} is empty: expected a folder for each class in it')
     here, there = map(set, found)
-    if here != there: raise ValueError(f'classes differ: {sorted(here-there)} only in {splits[0]}, {sorted(there-here)} only in {splits[1]}')
+    if here != there: raise RunError(f'classes differ: {sorted(here-there)} only in {splits[0]}, {sorted(there-here)} only in {splits[1]}')
     if bad: warnings.warn(f'{len(bad)} files of {path} left out; the first: {bad[0]}', stacklevel=2)
     names = sorted(here)
     def tensors(c): return torch.stack([im for k in names for im in c[k]]), torch.tensor([i for i, k in enumerate(names) for _ in c[k]])
@@ -427,6 +514,15 @@ register(Dataset('web_text', '300 C4 and 30 Wikipedia documents; {"c4": [str], "
     'c4_demo.jsonl': 'f51528081ef22279f2840c02c4cd7cdfc372138be0817c5b8714d200af692b78',
     'wiki_demo.txt': '69c0c4d067a95a1a65022f2ae1efff9654b1953b09f206f8832620ebbffa0daf'}, standin='pydocs', mb=1.8,
     url=f'{_raw}/hiyouga/LLaMA-Factory/ff6d4d12eeb035d6ce06805a5733dd7b29f2ac30/data'));
+
+# %% ../../nbs/core/02_data.ipynb #d5a03f60
+register(Dataset('stories260k', 'a trained Llama of 260,032 parameters with its tokenizer; a folder', 'MIT', lambda d: d, {
+    'config.json': '652c0347151fbe082023bfb8a9c79faf23a062a79b64b32a39e06bfca2d214ac',
+    'generation_config.json': 'b1a85db093320bbd1ef48970da77c5e1f5aeeee1a82bee306caf076d9befcde5',
+    'model.safetensors': '407a7c581bdd66972383ce9ad24857713fb98786d06ea564a2fe9b34ebe77dfd',
+    'tokenizer.json': '3e482f08cbbe5620228421936122d677533c22e9e4f8b3a481aafefa3e618d7a',
+    'tokenizer.model': '822b28dcdee7b4f2de3332e0066a3f33688e08afb26e9e7808a58aa6426bd55b',
+    'tokenizer_config.json': '3e4caece7db5568ea725be7e6e07d1041be8648f716abd619efb1a149d81f9af'}, mb=1.1));
 
 # %% ../../nbs/core/02_data.ipynb #6218282a
 def _digits(_):

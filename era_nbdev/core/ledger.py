@@ -6,13 +6,14 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/ledger.html.md"""
 
 # %% ../../nbs/core/03_ledger.ipynb #92029952
 from __future__ import annotations
-import contextlib, datetime, hashlib, json, os, platform, subprocess, sys, tempfile
+import contextlib, datetime, difflib, hashlib, json, operator, os, platform, re, subprocess, sys, tempfile
 from importlib import metadata
 from pathlib import Path
+from .errors import BookError
 
 # %% auto #0
-__all__ = ['device_name', 'versions', 'commit', 'root', 'folder', 'write_atomic', 'record', 'command_line', 'results', 'value',
-           'Table', 'table']
+__all__ = ['NEEDED', 'device_name', 'versions', 'commit', 'NoLedger', 'root', 'folder', 'write_atomic', 'record', 'LedgerError',
+           'entries', 'command_line', 'results', 'value', 'Table', 'table', 'overview']
 
 # %% ../../nbs/core/03_ledger.ipynb #654f9651
 def device_name(device='cpu') -> str: # e.g. 'NVIDIA H200' or 'AMD EPYC, 2 threads'
@@ -22,7 +23,7 @@ def device_name(device='cpu') -> str: # e.g. 'NVIDIA H200' or 'AMD EPYC, 2 threa
         return torch.cuda.get_device_name(device)
     if str(device) == 'mps': return f'Apple GPU ({platform.processor() or platform.machine()})'
     info = Path('/proc/cpuinfo')
-    names = [l.split(':')[1].strip() for l in info.read_text().splitlines() if l.startswith('model name')] if info.exists() else []
+    names = [l.split(':')[1].strip() for l in info.read_text(encoding='utf-8', errors='replace').splitlines() if l.startswith('model name')] if info.exists() else []
     return f'{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} threads'
 
 # %% ../../nbs/core/03_ledger.ipynb #d3164559
@@ -33,25 +34,31 @@ def versions(*more) -> dict: # package -> version
         with contextlib.suppress(metadata.PackageNotFoundError): out[p] = metadata.version(p)
     return out
 
-def commit() -> str: # 10 hexadecimal digits, with '+' if files were changed since; '' outside a repository
-    "The commit of the working folder."
-    def git(*a): return subprocess.run(['git', *a], capture_output=True, text=True, timeout=20)
-    try: h = git('rev-parse', '--short=10', 'HEAD')
+def commit(timeout: float = 20) -> str: # 10 hexadecimal digits; '' outside a repository
+    "The commit of the working folder, with '+' unless git says in `timeout` seconds that no file was changed since."
+    def git(*words):
+        return subprocess.run(['git', *words], capture_output=True, text=True, timeout=timeout)
+    try: head = git('rev-parse', '--short=10', 'HEAD')
     except (OSError, subprocess.TimeoutExpired): return ''
-    if h.returncode: return ''
-    return h.stdout.strip() + ('+' if git('status', '--porcelain', '-uno').stdout.strip() else '')
+    if head.returncode: return ''
+    try: changed = git('status', '--porcelain', '-uno').stdout.strip()
+    except subprocess.TimeoutExpired: changed = 'perhaps' # a large repository, or one on a network disk
+    return head.stdout.strip() + ('+' if changed else '')
 
 # %% ../../nbs/core/03_ledger.ipynb #239bcfde
+class NoLedger(BookError, FileNotFoundError):
+    "There is no ledger at this place."
+
 def root(): # a folder, or None
     "The project's folder: the nearest one above the working folder that holds `settings.ini` and `results`."
     here = Path.cwd().resolve()
     return next((p for p in (here, *here.parents) if (p/'settings.ini').is_file() and (p/'results').is_dir()), None)
 
 def folder() -> Path:
-    "Where the ledger lies: `$ERA_RESULTS`, else `results/` of the project. Raises `FileNotFoundError` outside of it."
+    "Where the ledger lies: `$ERA_RESULTS`, else `results/` of the project. Raises `NoLedger` outside of it."
     if os.environ.get('ERA_RESULTS'): return Path(os.environ['ERA_RESULTS'])
     if root(): return root()/'results'
-    raise FileNotFoundError('no ledger here: run this inside a clone of the project, or set ERA_RESULTS to a folder')
+    raise NoLedger('no ledger here: run this inside a clone of the project, or set ERA_RESULTS to a folder')
 
 # %% ../../nbs/core/03_ledger.ipynb #5de4e8e9
 def write_atomic(
@@ -63,10 +70,14 @@ def write_atomic(
     fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
     try:
         with os.fdopen(fd, 'wb') as f:
-            f.write(data.encode() if isinstance(data, str) else data)
-            f.flush(); os.fsync(f.fileno())
-        os.chmod(tmp, 0o644); os.replace(tmp, path)
-    except BaseException: Path(tmp).unlink(missing_ok=True); raise
+            f.write(data.encode('utf-8') if isinstance(data, str) else data)
+            f.flush()
+            os.fsync(f.fileno())
+        os.chmod(tmp, 0o644)
+        os.replace(tmp, path)
+    except BaseException:
+        Path(tmp).unlink(missing_ok=True)
+        raise
 
 # %% ../../nbs/core/03_ledger.ipynb #1c5cc5c9
 def record(
@@ -78,16 +89,44 @@ def record(
     device: str = 'cpu', # where it ran
     **more, # anything else that belongs to the entry: scale, seed, note, …
 ) -> dict: # the entry
-    "Write one entry into the ledger. Raises `ValueError` for a metric that is not a finite number."
+    "Write one entry into the ledger. Raises `ValueError` for no metrics, or one that is not a finite number."
+    if not metrics: raise LedgerError(f'{name} has no metrics to be recorded')
     ms = {k: dict(value=v[0], unit=v[1]) if isinstance(v, tuple) else dict(value=v, unit='') for k, v in metrics.items()}
     for k, m in ms.items():
         if not isinstance(m['value'], (int, float)) or m['value'] != m['value'] or abs(m['value']) == float('inf'):
-            raise ValueError(f'metric {k!r} is {m["value"]!r}, expected a finite number')
+            raise LedgerError(f'metric {k!r} is {m["value"]!r}, expected a finite number')
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
     entry = dict(kind=kind, name=name, metrics=ms, command=command or command_line(), device=device_name(device),
                  versions=versions(), commit=commit(), when=now, **more)
     _merge(folder()/f'{chapter}.json', entry)
     return entry
+
+# %% ../../nbs/core/03_ledger.ipynb #22162d45
+NEEDED = 'kind', 'name', 'command', 'device' # what tells two entries apart
+
+class LedgerError(BookError, ValueError):
+    "A ledger file that is damaged; the message names the file and the row."
+
+def entries(path: Path) -> list: # of dictionaries
+    "The rows of one ledger file. Raises `LedgerError` for a file that cannot be read or a row that lacks a part."
+    try: rows = json.loads(path.read_text(encoding='utf-8'))
+    except (ValueError, RecursionError) as e:
+        raise LedgerError(f'the ledger file {path} is damaged: {e}') from None
+    if not isinstance(rows, list): raise LedgerError(f'the ledger file {path} is damaged: expected a list of entries')
+    for i, row in enumerate(rows, 1):
+        fault = _fault(row)
+        if fault: raise LedgerError(f'the ledger file {path} is damaged: row {i} {fault}')
+    return rows
+
+def _fault(row) -> str: # what is wrong with one row; '' if nothing
+    if not isinstance(row, dict): return 'is no entry'
+    for key in NEEDED:
+        if not isinstance(row.get(key), str): return f'lacks {key!r}'
+    if not isinstance(row.get('metrics'), dict): return "lacks 'metrics'"
+    for name, metric in row['metrics'].items():
+        if not isinstance(metric, dict) or not isinstance(metric.get('value'), (int, float)):
+            return f'has no number for the metric {name!r}'
+    return ''
 
 # %% ../../nbs/core/03_ledger.ipynb #5697e996
 def command_line() -> str: # 'era run mnist --scale lesson', or 'python file.py'
@@ -103,8 +142,9 @@ def _merge(path, entry):
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = Path(tempfile.gettempdir())/f'era-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}.lock'
     with FileLock(lock):
-        old = json.loads(path.read_text()) if path.exists() else []
-        rows = sorted([o for o in old if not _same(o, entry)]+[entry], key=lambda o: (o['kind'], o['name'], o['command'], o['device']))
+        old = entries(path) if path.exists() else []
+        rows = [o for o in old if not _same(o, entry)]+[entry]
+        rows.sort(key=operator.itemgetter(*NEEDED))
         write_atomic(path, json.dumps(rows, indent=1, ensure_ascii=False)+'\n')
 
 # %% ../../nbs/core/03_ledger.ipynb #0d5ea83b
@@ -114,28 +154,59 @@ def results(
 ) -> list: # of entries
     "The ledger's entries, each with its chapter. Outside a clone of the project there are none."
     try: files = sorted(folder().glob(f'{chapter}.json' if chapter else '*.json'))
-    except FileNotFoundError: return []
-    rows = [dict(o, chapter=f.stem) for f in files for o in json.loads(f.read_text())]
+    except NoLedger: return []
+    rows = [dict(o, chapter=f.stem) for f in files for o in entries(f)]
     return [o for o in rows if all(o.get(k) == v for k, v in match.items())]
 
 def value(entry: dict, metric: str): # the number
-    "One number of an entry."
-    return entry['metrics'][metric]['value']
+    "One number of an entry. Raises `ValueError` for a metric that it lacks."
+    if metric in entry['metrics']: return entry['metrics'][metric]['value']
+    raise LedgerError(f'the entry {entry["name"]!r} has no metric {metric!r}: expected {", ".join(entry["metrics"])}')
 
 # %% ../../nbs/core/03_ledger.ipynb #08f47ea4
 class Table:
     "A small table that prints in a terminal and renders on a page."
-    def __init__(self, head, rows): self.head, self.rows = list(head), [[_show(c) for c in r] for r in rows]
+    def __init__(
+        self,
+        head, # names of the columns
+        rows, # each with one value for each column: text or numbers
+    ):
+        self.head, rows = list(head), [list(row) for row in rows]
+        for row in rows:
+            if len(row) != len(self.head): raise ValueError(f'the row {row} has {len(row)} values, expected {len(self.head)}')
+        self.rows = [[_show(value) for value in row] for row in rows]
+        self.is_number = [_are_numbers(column) for column in zip(*rows)] or [False]*len(self.head)
+
     def _repr_markdown_(self):
         if not self.rows: return '*Nothing recorded on this machine.*'
-        return '\n'.join('| '+' | '.join(r)+' |' for r in [self.head, ['---']*len(self.head), *self.rows])
-    def __repr__(self):
-        ws = [max(map(len, c)) for c in zip(self.head, *self.rows)]
-        return '\n'.join('  '.join(c.ljust(w) for c, w in zip(r, ws)).rstrip() for r in [self.head, *self.rows])
+        rule = ['---:' if number else '---' for number in self.is_number]
+        head = [_escaped(name) for name in self.head]
+        rows = [[_in_markdown(name, cell) for name, cell in zip(self.head, row)] for row in self.rows]
+        return '\n'.join(f'| {" | ".join(line)} |' for line in [head, rule, *rows])
 
-def _show(v):
-    if isinstance(v, float): return f'{v:.4g}' if abs(v) < 1e4 else f'{v:,.0f}'
-    return str(v)
+    def __repr__(self):
+        widths = [max(map(len, column)) for column in zip(self.head, *self.rows)]
+        lines = []
+        for row in [self.head, *self.rows]:
+            cells = [cell.rjust(width) if number else cell.ljust(width)
+                     for cell, width, number in zip(row, widths, self.is_number)]
+            lines.append('  '.join(cells).rstrip())
+        return '\n'.join(lines)
+
+def _show(value):
+    if isinstance(value, float): return f'{value:.4g}' if abs(value) < 1e4 else f'{value:,.0f}'
+    return str(value)
+
+def _are_numbers(column): # numbers, or empty cells beside numbers
+    filled = [value for value in column if value not in ('', None)]
+    return bool(filled) and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in filled)
+
+def _escaped(text): # for a cell of a Markdown table
+    return text.replace('|', '\\|').replace('\n', ' ')
+
+def _in_markdown(name, cell): # commands and options as code
+    is_code = name == 'command' or re.search(r'(^|\s)--\w', cell)
+    return f'`{_escaped(cell)}`' if is_code and cell and '`' not in cell else _escaped(cell)
 
 # %% ../../nbs/core/03_ledger.ipynb #157f1f61
 def table(
@@ -147,3 +218,26 @@ def table(
     units = {m: next((o['metrics'][m]['unit'] for o in rows if m in o['metrics']), '') for m in metrics}
     head = [*columns, *(f'{m} ({u})' if (u := units[m]) else m for m in metrics)]
     return Table(head, [[*(o.get(c, '') for c in columns), *(value(o, m) if m in o['metrics'] else '' for m in metrics)] for o in rows])
+
+# %% ../../nbs/core/03_ledger.ipynb #03921cec
+def overview(
+    name: str = '', # of a chapter ('foundations.mnist' or 'mnist'), experiment, benchmark or check; '' for all
+) -> Table: # empty if nothing at all is recorded here
+    "What was measured under `name`, and by which command. Raises `ValueError` for a name that no entry has."
+    rows = results()
+    found = [row for row in rows if name in ('', *_names(row))]
+    if rows and not found:
+        known = sorted({known for row in rows for known in _names(row)})
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f': did you mean {near[0]!r}?' if near else ''
+        raise LedgerError(f"nothing is recorded under {name!r}{hint} ('era results' shows all)")
+    head = ['kind', 'name', 'scale', 'metrics', 'device', 'command']
+    return Table(head, [[row['kind'], row['name'], row.get('scale', ''), _measured(row), row['device'], row['command']]
+                        for row in found])
+
+def _names(row): # under which `overview` finds an entry
+    return row['name'], row['chapter'], row['chapter'].split('.')[-1]
+
+def _measured(row): # 'accuracy 0.98, time 1.5 s'
+    parts = [f'{name} {_show(metric["value"])} {metric.get("unit", "")}' for name, metric in row['metrics'].items()]
+    return ', '.join(part.strip() for part in parts)

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from ..core.distributed import is_main
 from ..core.run import Diverged, Interrupted, RunError, experiment, nearest, rng_state, set_rng_state
+from .schedules import constant, set_rate
 from .tensors import Batches
 
 # %% auto #0
-__all__ = ['EVENTS', 'PRECISIONS', 'NO_CONTEXT', 'Callback', 'constant', 'cosine', 'wsd', 'cos_phase', 'one_cycle', 'Mean',
-           'accuracy', 'Learner', 'keep_memory', 'set_rate', 'EMA', 'EarlyStopping', 'Track', 'weights', 'Progress',
-           'lr_find', 'steepest', 'bench_net', 'raw_epoch', 'bench_learner']
+__all__ = ['EVENTS', 'PRECISIONS', 'NO_CONTEXT', 'Callback', 'Mean', 'accuracy', 'Learner', 'keep_memory', 'EMA', 'EarlyStopping',
+           'Track', 'weights', 'Progress', 'lr_find', 'steepest', 'bench_net', 'raw_epoch', 'bench_learner']
 
 # %% ../../nbs/foundations/04_learner.ipynb #df45c015
 class Callback:
@@ -30,58 +30,6 @@ class Callback:
     def load_state_dict(self, state: dict): pass
 
 EVENTS = 'before_fit', 'before_epoch', 'after_step', 'after_log', 'before_validate', 'after_validate', 'after_epoch', 'after_fit'
-
-# %% ../../nbs/foundations/04_learner.ipynb #1f81a814
-def constant(step: int, total: int): # step from 0, total number of steps
-    "The factor 1 at every step."
-    return 1., None
-
-def cosine(
-    warmup: float = 0., # share of the run with a linear rise, in [0, 1)
-    floor: float = 0., # factor at the end
-): # a schedule: (step, total) -> (factor, momentum or None)
-    "Linear warm-up, then half a cosine (@eq-cosine)."
-    def f(step, total):
-        w = round(warmup*total)
-        if step < w: return (step+1)/w, None
-        return floor+(1-floor)*.5*(1+math.cos(math.pi*(step-w)/(total-w))), None
-    return f
-
-# %% ../../nbs/foundations/04_learner.ipynb #67b0e516
-def wsd(
-    warmup: float = .05, # share of the run with a linear rise
-    decay: float = .2, # share of the run with a linear fall at the end
-    floor: float = 0., # factor at the end
-): # a schedule
-    "Warm-up, stable, decay."
-    if not 0 <= warmup+decay <= 1: raise ValueError(f'warmup {warmup} and decay {decay} together are not in [0, 1]')
-    def f(step, total):
-        w, d = round(warmup*total), round(decay*total)
-        if step < w: return (step+1)/w, None
-        left = total-step
-        return (1. if left > d else floor+(1-floor)*left/(d+1)), None
-    return f
-
-# %% ../../nbs/foundations/04_learner.ipynb #120928e8
-def cos_phase(a: float, b: float, t: float) -> float: # from a (t=0) to b (t=1)
-    "@eq-cosphase."
-    return a+(b-a)*.5*(1-math.cos(math.pi*t))
-
-def one_cycle(
-    pct: float = .3, # share of the run in which the rate rises, in (0, 1)
-    div: float = 25., # peak rate / first rate
-    final_div: float = 1e4, # first rate / last rate
-    moms: tuple = (.95, .85), # momentum at the ends and at the peak; None leaves it alone
-): # a schedule
-    "The one-cycle policy with the steps of `torch.optim.lr_scheduler.OneCycleLR`."
-    if not 0 < pct < 1: raise ValueError(f'pct is {pct}, expected a share in (0, 1)')
-    def f(step, total):
-        top = pct*total-1
-        up = step <= top
-        t = (step/top if top > 0 else 1.) if up else (step-top)/(total-1-top)
-        lr = cos_phase(1/div, 1., t) if up else cos_phase(1., 1/(div*final_div), t)
-        return lr, None if moms is None else cos_phase(*(moms if up else moms[::-1]), t)
-    return f
 
 # %% ../../nbs/foundations/04_learner.ipynb #b44e7258
 class Mean:
@@ -221,13 +169,6 @@ def update(self: Learner, micro: list): # of (xb, yb)
 
 # %% ../../nbs/foundations/04_learner.ipynb #ae5b1d87
 NO_CONTEXT = contextlib.nullcontext()
-
-def set_rate(group: dict, lr: float, momentum: float = None): # a parameter group, its learning rate, its momentum or first beta
-    "Set the learning rate and, if given, the momentum of an optimizer's parameter group."
-    group['lr'] = lr
-    if momentum is not None:
-        if 'betas' in group: group['betas'] = (momentum, *group['betas'][1:])
-        elif 'momentum' in group: group['momentum'] = momentum
 
 @patch
 def autocast(self: Learner): # context manager

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core.ledger import write_atomic
 from ..core.run import RunError, open_run
 from .gpt import GPT, GPTConfig, modern, rope_frequencies
-from .tokenizers import load_tokenizer
+from .subwords import load_tokenizer
 
 # %% auto #0
 __all__ = ['ENDS', 'hf_names', 'hf_kind', 'config_from_hf', 'config_to_hf', 'read_arrays', 'load_hf', 'save_hf',

@@ -15,7 +15,8 @@ from ..core.cli import command
 from ..core.data import load
 from ..core.ledger import write_atomic
 from ..core.run import RunError, need
-from .tokenizers import load_tokenizer, read_gpt2, read_text
+from .subwords import load_tokenizer
+from .tokenizers import read_gpt2, read_text
 
 # %% auto #0
 __all__ = ['bits_per_byte', 'write_tokens', 'open_tokens', 'n_tokens', 'head_of', 'Windows', 'documents', 'shards', 'Letters',

@@ -20,10 +20,10 @@ from ..core.bench import bench
 from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, need
 from ..core.distributed import Shard, ranks, shared_mean
 from ..foundations.cloud import PRICES
-from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, cosine, keep_memory
+from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, keep_memory
+from ..foundations.schedules import cosine, param_groups
 from .attention import MultiHeadAttention, attention_flop, with_causal
 from .corpus import Corpus, Letters, Windows, bits_per_byte, head_of, n_tokens, read_corpus
-from ..vision.resnet import param_groups
 
 # %% auto #0
 __all__ = ['MFU', 'RMSNorm', 'rope_frequencies', 'rotate', 'GPTConfig', 'modern', 'make_norm', 'Attention', 'MLP', 'Block', 'GPT',

@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/subwords.html.md"""
 
 # %% ../../nbs/llm/04_subwords.ipynb #2b871b6f
 from __future__ import annotations
-import math, time, unicodedata
+import codecs, heapq, math, re, struct, time, unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,46 +16,80 @@ import numpy as np
 from fastcore.basics import patch
 from ..core.data import load
 from ..core.run import Experiment, Run, RunError, experiment
-from .tokenizers import BaseTokenizer, KINDS, PATTERNS, check_size, compiled, fill_vocab, learn_merges, load_tokenizer, read_text, to_bytes, train_bpe
+from .tokenizers import (BaseTokenizer, PATTERNS, bpe_from_json, check_rows, check_size, compiled,
+    fill_vocab, learn_merges, read_text, read_tokenizer, to_bytes, train_bpe)
 
 # %% auto #0
-__all__ = ['BERT_SPECIAL', 'bert_words', 'WordPiece', 'train_wordpiece', 'viterbi', 'find_edges', 'expect', 'prune', 'normalise',
-           'Unigram', 'train_unigram', 'TrainTokenizer']
+__all__ = ['BERT_SPECIAL', 'BYTE_TOKENS', 'NORMAL', 'UNKNOWN', 'CONTROL', 'BYTE', 'READERS', 'bert_words', 'WordPiece',
+           'train_wordpiece', 'wordpiece_from_json', 'viterbi', 'find_edges', 'expect', 'prune', 'normalise', 'Unigram',
+           'train_unigram', 'unigram_from_json', 'merge_word', 'SentencePieceBPE', 'read_varint', 'protobuf',
+           'read_sentencepiece', 'ranks_from_scores', 'sentencepiece_from_json', 'bpe_of_any_kind', 'load_tokenizer',
+           'TrainTokenizer']
 
 # %% ../../nbs/llm/04_subwords.ipynb #97c7f714
 _PUNCT = r'!-/:-@\[-`{-~\p{P}'
-_HAN = r'\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\uf900-\ufaff\U0002f800-\U0002fa1f'
+_HAN = (r'\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f'
+        r'\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\uf900-\ufaff\U0002f800-\U0002fa1f')
 
-def bert_words(text: str, lower: bool = True) -> list: # any text; to lower case, without accents?
+def bert_words(
+    text: str, # any string without lone surrogates
+    lower: bool = True, # to lower case?
+    strip_accents: bool = None, # remove accents? None: as `lower`
+) -> list: # of strings
     "The words of `text` as BERT cuts it [@devlin2019]: punctuation and Chinese characters stand alone."
-    to_bytes(text); text = compiled(r'[^\P{C}\t\n\r]|\ufffd').sub('', text)
+    to_bytes(text)
+    text = compiled(r'[^\P{C}\t\n\r]|\ufffd').sub('', text)
     text = compiled(f'([{_HAN}])').sub(r' \1 ', text)
-    if lower: text = compiled(r'\p{Mn}').sub('', unicodedata.normalize('NFD', text)).replace('Σ', 'σ').lower()
+    if lower if strip_accents is None else strip_accents:
+        text = compiled(r'\p{Mn}').sub('', unicodedata.normalize('NFD', text))
+    if lower: text = text.replace('Σ', 'σ').lower()
     return compiled(rf'[{_PUNCT}]|[^\s{_PUNCT}]+').findall(text)
 
 # %% ../../nbs/llm/04_subwords.ipynb #20cea528
 class WordPiece(BaseTokenizer):
-    "Words as the longest tokens that fit, from left to right. Raises `ValueError` if the vocabulary has no `unk`."
+    "Words as the longest tokens that fit, from left to right. Raises `ValueError` if there is no `unk`."
     def __init__(self,
         vocab: list, # string of each id
         unk: str = '[UNK]', # token of a word that does not fit
         lower: bool = True, # see `bert_words`
         special: dict = None, # string -> id
+        strip_accents: bool = None, # see `bert_words`
+        cleanup: bool = False, # no space before punctuation when decoding?
     ):
-        self.vocab, self.unk, self.lower, self.special, self.index = vocab, unk, lower, dict(special or {}), {t: i for i, t in enumerate(vocab)}
+        self.vocab, self.unk, self.lower, self.special = vocab, unk, lower, dict(special or {})
+        self.strip_accents, self.cleanup = strip_accents, cleanup
+        self.index = {t: i for i, t in enumerate(vocab)}
         if unk not in self.index: raise ValueError(f'the vocabulary has no token {unk!r} for unknown words')
         self.word = lru_cache(2**16)(self._word) # each word once
 
-    def _word(self, w): # ids of one word
-        out, i = [], 0
-        while i < len(w) <= 100: # longer ones are no words
-            j = next((j for j in range(len(w), i, -1) if '##'*(i > 0)+w[i:j] in self.index), 0)
-            if not j: return [self.index[self.unk]]
-            out.append(self.index['##'*(i > 0)+w[i:j]]); i = j
-        return out or [self.index[self.unk]]
+    def _word(self, word): # ids of one word
+        ids, i = [], 0
+        if len(word) > 100: return [self.index[self.unk]]
+        while i < len(word):
+            prefix = '##' if i else ''
+            ends = (j for j in range(len(word), i, -1) if prefix+word[i:j] in self.index)
+            j = next(ends, None)
+            if j is None: return [self.index[self.unk]]
+            ids.append(self.index[prefix+word[i:j]])
+            i = j
+        return ids or [self.index[self.unk]]
 
-    def encode(self, text: str) -> list: "The ids of `text`."; return [i for w in bert_words(text, self.lower) for i in self.word(w)]
-    def decode(self, ids) -> str: "The words of `ids`, with one space between them."; return ' '.join(self.tokens(ids)).replace(' ##', '')
+    def encode(self,
+        text: str, # any string without lone surrogates
+        allowed_special=(), # special tokens to be recognised in `text`, or 'all'
+    ) -> list:
+        "The ids of `text`. Raises `ValueError` for a lone surrogate or an unknown special token."
+        ids = []
+        for part, special in self.split_special(text, allowed_special):
+            if special is not None: ids.append(special)
+            else: ids += [i for w in bert_words(part, self.lower, self.strip_accents) for i in self.word(w)]
+        return ids
+
+    def decode(self, ids) -> str:
+        "The words of `ids`, with one space between them."
+        parts = [t[2:] if t.startswith('##') else ' '+t for t in self.tokens(ids)]
+        if self.cleanup: parts = [compiled(r"^ (?=[.?!,]|n't|'[ms]|'[vr]e)").sub('', t) for t in parts]
+        return ''.join(parts).removeprefix(' ')
 
 # %% ../../nbs/llm/04_subwords.ipynb #d82d1e4f
 BERT_SPECIAL = '[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'
@@ -82,11 +116,16 @@ def train_wordpiece(
 @patch
 def spec(self: WordPiece) -> dict: # normalizer, pre_tokenizer, decoder, model
     "The parts of the file that are WordPiece's own."
-    return dict(normalizer=dict(type='BertNormalizer', clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=self.lower),
-                pre_tokenizer=dict(type='BertPreTokenizer'), decoder=dict(type='WordPiece', prefix='##', cleanup=False),
+    return dict(normalizer=dict(type='BertNormalizer', clean_text=True, handle_chinese_chars=True, strip_accents=self.strip_accents, lowercase=self.lower),
+                pre_tokenizer=dict(type='BertPreTokenizer'), decoder=dict(type='WordPiece', prefix='##', cleanup=self.cleanup),
                 model=dict(type='WordPiece', unk_token=self.unk, continuing_subword_prefix='##', max_input_chars_per_word=100, vocab=self.index))
 
-KINDS['WordPiece'] = lambda o, special: WordPiece(fill_vocab(o['model']['vocab'], special), o['model']['unk_token'], o['normalizer']['lowercase'], special)
+def wordpiece_from_json(contents: dict, special: dict) -> WordPiece: # of a tokenizer.json; string -> id
+    "WordPiece from the contents of a file."
+    vocab = fill_vocab(contents['model']['vocab'], special)
+    words, decoder = contents['normalizer'], contents.get('decoder') or {}
+    return WordPiece(vocab, contents['model']['unk_token'], words['lowercase'], special,
+                     words.get('strip_accents'), decoder.get('cleanup', False))
 
 # %% ../../nbs/llm/04_subwords.ipynb #d117c7a9
 def viterbi(word, scores, longest, unknown=-math.inf): # a string; {token: log-probability}; characters of a token at most; of an unknown character
@@ -196,7 +235,255 @@ def spec(self: Unigram) -> dict: # normalizer, pre_tokenizer, decoder, model
     return dict(normalizer=dict(type='Sequence', normalizers=one), pre_tokenizer=space, decoder=space,
                 model=dict(type='Unigram', unk_id=self.unk, vocab=[[t, s] for t, s in zip(self.vocab, self.scores)], byte_fallback=False))
 
-KINDS['Unigram'] = lambda o, special: Unigram(*map(list, zip(*o['model']['vocab'])), o['model']['unk_id'], special)
+def unigram_from_json(contents: dict, special: dict) -> Unigram: # of a tokenizer.json; string -> id
+    "Unigram from the contents of a file."
+    tokens, scores = zip(*contents['model']['vocab'])
+    return Unigram([*tokens], [*scores], contents['model']['unk_id'], special)
+
+# %% ../../nbs/llm/04_subwords.ipynb #c9c1fe5c
+def merge_word(
+    word: str, # characters
+    ranks: dict, # pair of strings -> its place in the order of merging, the first is 0
+) -> list: # of strings that give `word` when joined
+    "The symbols of a word after all merges, the lowest rank first, then the leftmost."
+    symbols, n = list(word), len(word)
+    after, before = [*range(1, n+1)], [*range(-1, n-1)] # neighbours of each symbol
+    heap = []
+
+    def offer(i, j):
+        rank = ranks.get((symbols[i], symbols[j]))
+        if rank is not None: heapq.heappush(heap, (rank, i))
+
+    for i in range(n-1):
+        offer(i, i+1)
+    while heap:
+        rank, i = heapq.heappop(heap)
+        j = after[i]
+        if j == n or ranks.get((symbols[i], symbols[j])) != rank: continue # merged otherwise since
+        symbols[i] += symbols[j]
+        symbols[j], after[i] = '', after[j]
+        if after[i] < n:
+            before[after[i]] = i
+            offer(i, after[i])
+        if before[i] >= 0:
+            offer(before[i], i)
+    return [s for s in symbols if s]
+
+# %% ../../nbs/llm/04_subwords.ipynb #ba1a3f54
+BYTE_TOKENS = {f'<0x{b:02X}>': b for b in range(256)}
+codecs.register_error('each_byte', lambda e: ('\ufffd'*(e.end-e.start), e.end)) # as SentencePiece does
+
+class SentencePieceBPE(BaseTokenizer):
+    "BPE over characters with ▁ for spaces and bytes for unknown characters, as in Llama 2 [@kudo2018b]."
+    without_effect = ('fuse_unk',)
+
+    def __init__(self,
+        vocab: list, # string of each id; None where there is no token
+        ranks: dict, # pair of strings -> its place in the order of merging
+        special: dict = None, # string -> id: control tokens and the unknown token
+        unk: str = None, # token of an unknown character, for vocabularies without bytes
+        prefix: str = 'always', # put ▁ before: the 'first' part of a text, 'always' (each part), 'never'
+        double: bool = True, # put it before a space, too?
+        squeeze: bool = False, # one space for several, none at the ends?
+        unk_shown: str = ' ⁇ ', # what decoding shows for `unk`
+    ):
+        self.vocab, self.ranks, self.special, self.unk = vocab, ranks, dict(special or {}), unk
+        self.prefix, self.double, self.squeeze, self.unk_shown = prefix, double, squeeze, unk_shown
+        tokens = {*vocab}
+        self.bytes = {t: b for t, b in BYTE_TOKENS.items() if t in tokens}
+        if len(self.bytes) not in (0, 256): raise ValueError(f'{len(self.bytes)} byte tokens, expected 256 or none')
+        if not self.bytes and unk not in tokens: raise ValueError('neither byte tokens nor a token for unknown characters')
+        self.index = {t: i for i, t in enumerate(vocab) if t is not None}
+        self.words = _word_pattern(ranks)
+        self.word = lru_cache(2**17)(self._word) # each word once
+
+    def encode(self,
+        text: str, # any string without lone surrogates
+        allowed_special=(), # special tokens to be recognised in `text`, or 'all'
+    ) -> list:
+        "The ids of `text`. Raises `ValueError` for a lone surrogate or an unknown special token."
+        ids = []
+        for part, special in self.split_special(text, allowed_special):
+            ids += [special] if special is not None else self._ordinary(part, first=not ids)
+        return ids
+
+    def _ordinary(self, text, first): # ids of a part without special tokens; is it the first part?
+        to_bytes(text) # refuses what has no UTF-8 form
+        if self.squeeze: text = re.sub(' +', ' ', text).removeprefix(' ').rstrip(' ▁')
+        if not text: return []
+        text = text.replace(' ', '▁')
+        wanted = self.prefix == 'always' or self.prefix == 'first' and first
+        if wanted and (self.double or text[0] != '▁'): text = '▁'+text
+        ids = [i for word in self.words.findall(text) for i in self.word(word)]
+        return ids if self.bytes else self._fused(ids)
+
+    def _word(self, word): # ids of one word
+        ids = []
+        for token in merge_word(word, self.ranks):
+            if token in self.index and token not in self.special: ids.append(self.index[token])
+            elif self.bytes: ids += [self.index[f'<0x{b:02X}>'] for b in token.encode()]
+            else: ids.append(self.index[self.unk])
+        return ids
+
+    def _fused(self, ids): # unknown characters in a row are one
+        unk = self.index[self.unk]
+        return [i for k, i in enumerate(ids) if i != unk or not k or ids[k-1] != unk]
+
+    def decode(self, ids) -> str: # integers: a list, an array, a tensor
+        "The text of `ids`, as SentencePiece gives it."
+        out, run, at_start = [], bytearray(), self.prefix != 'never' or self.squeeze
+        for token in self.tokens(ids):
+            if token in self.bytes:
+                run.append(self.bytes[token])
+                continue
+            out.append(run.decode(errors='each_byte'))
+            run.clear()
+            at_start = at_start and not any(out)
+            shown = self._shown(token)
+            if at_start and shown.startswith(' ') and token != self.unk:
+                shown, at_start = shown[1:], self.squeeze
+            out.append(shown)
+        return ''.join(out)+run.decode(errors='each_byte')
+
+    def _shown(self, token): # what one token is in the text
+        if token == self.unk: return self.unk_shown
+        return '' if token in self.special else token.replace('▁', ' ')
+
+def _word_pattern(ranks): # expression of the parts of a text that no merge crosses
+    tokens = {l+r for l, r in ranks}
+    if any(re.search('[^▁]▁', t) for t in tokens): return re.compile('(?s:.+)')
+    inner = re.escape(''.join(sorted({c for t in tokens for c in t}-{'▁'}))) # characters that merge
+    return re.compile(f'▁*[{inner}]+|▁+|[^{inner}]' if inner else '(?s:.)')
+
+# %% ../../nbs/llm/04_subwords.ipynb #ac0c2563
+def read_varint(data: bytes, i: int) -> tuple: # where the number begins
+    "A whole number of a protocol buffer, and where the next field goes on."
+    number = shift = 0
+    while True:
+        byte = data[i]
+        i += 1
+        number |= (byte & 127) << shift
+        if byte < 128: return number, i
+        shift += 7
+
+def protobuf(data: bytes): # a message; generator of pairs
+    "Field number and value (an integer or bytes) of each field. Raises `IndexError` or `KeyError` for damage."
+    i = 0
+    while i < len(data):
+        key, i = read_varint(data, i)
+        field, kind = key >> 3, key & 7
+        if kind == 0:
+            value, i = read_varint(data, i)
+        else:
+            size, i = read_varint(data, i) if kind == 2 else ({1: 8, 5: 4}[kind], i)
+            if i+size > len(data): raise IndexError('it ends in the middle of a field')
+            value, i = data[i:i+size], i+size
+        yield field, value
+
+# %% ../../nbs/llm/04_subwords.ipynb #1303b190
+NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6 # types of a token
+
+def read_sentencepiece(path) -> SentencePieceBPE: # of a tokenizer.model
+    "The tokenizer in a file of SentencePiece. Raises `ValueError` for one that is damaged or of another kind."
+    try: tokens, trainer, normalizer = _model_parts(Path(path).read_bytes())
+    except (IndexError, KeyError, TypeError, AttributeError, ValueError, struct.error) as e:
+        raise ValueError(f'{path} is damaged or no file of SentencePiece ({type(e).__name__}: {e})') from None
+    try: _refuse_model(tokens, trainer, normalizer)
+    except ValueError as e: raise ValueError(f'{path}: {e}') from None
+    scores = {t: score for t, score, kind in tokens if kind == NORMAL}
+    special = {t: i for i, (t, _, kind) in enumerate(tokens) if kind in (UNKNOWN, CONTROL)}
+    unk = next((t for t, _, kind in tokens if kind == UNKNOWN), None)
+    return SentencePieceBPE([t for t, _, _ in tokens], ranks_from_scores(scores), special, unk,
+        prefix='always' if normalizer.get(3, 1) else 'never', squeeze=bool(normalizer.get(4, 1)),
+        unk_shown=trainer[44].decode() if 44 in trainer else ' ⁇ ')
+
+def ranks_from_scores(scores: dict) -> dict: # token -> score
+    "Rank of each pair of tokens that together are a token (@eq-sub-score)."
+    place = {s: k for k, s in enumerate(sorted({*scores.values()}, reverse=True))}
+    return {(t[:k], t[k:]): place[s] for t, s in scores.items() for k in range(1, len(t))
+            if t[:k] in scores and t[k:] in scores}
+
+def _model_parts(data): # tokens as (string, score, type); the fields of training and of normalising
+    tokens, trainer, normalizer = [], {}, {}
+    for field, value in protobuf(data):
+        if field == 1:
+            token = dict(protobuf(value))
+            score, = struct.unpack('<f', token.get(2, bytes(4)))
+            tokens.append((token[1].decode(), score, token.get(3, NORMAL)))
+        elif field == 2: trainer = dict(protobuf(value))
+        elif field == 3: normalizer = dict(protobuf(value))
+    if not tokens: raise ValueError('it holds no tokens')
+    return tokens, trainer, normalizer
+
+def _refuse_model(tokens, trainer, normalizer): # what SentencePieceBPE would not do as the file asks
+    kind = {1: 'unigram', 2: 'bpe', 3: 'word', 4: 'char'}.get(trainer.get(3, 1), 'unknown')
+    if kind != 'bpe': raise ValueError(f'the model is of type {kind}, expected bpe')
+    if normalizer.get(2) or normalizer.get(6):
+        name = normalizer.get(1, b'').decode()
+        raise ValueError(f'normalisation {name!r} replaces characters by a table, which is not applied here: expected identity')
+    if not normalizer.get(5, 1): raise ValueError('escape_whitespaces is false, expected true')
+    if trainer.get(24): raise ValueError('treat_whitespace_as_suffix is true, expected false')
+    odd = [t for t, _, kind in tokens if kind not in (NORMAL, UNKNOWN, CONTROL, BYTE)]
+    if odd: raise ValueError(f'token {odd[0]!r} is user-defined or unused, which is not built here')
+
+# %% ../../nbs/llm/04_subwords.ipynb #e7148dc1
+_TO_SPACE = dict(type='Replace', pattern=dict(String='▁'), content=' ')
+_FROM_SPACE = dict(type='Replace', pattern=dict(String=' '), content='▁')
+_SQUEEZE = [dict(type='Replace', pattern=dict(Regex=r'\A +|[ ▁]+\z'), content=''),
+            dict(type='Replace', pattern=dict(Regex=' +'), content=' ')]
+
+@patch
+def spec(self: SentencePieceBPE) -> dict: # normalizer, pre_tokenizer, decoder, model
+    "The parts of the file that are this tokenizer's own."
+    steps = _SQUEEZE if self.squeeze else []
+    if self.prefix == 'always' and self.double: steps = [*steps, dict(type='Prepend', prepend='▁')]
+    normalizer = dict(type='Sequence', normalizers=[*steps, _FROM_SPACE])
+    metaspace = dict(type='Metaspace', replacement='▁', prepend_scheme=self.prefix, split=False)
+    written_by_metaspace = not self.double
+    strip = [] if self.prefix == 'never' else [dict(type='Strip', content=' ', start=1, stop=0)]
+    decoder = dict(type='Sequence', decoders=[_TO_SPACE, dict(type='ByteFallback'), dict(type='Fuse'), *strip])
+    merges = sorted(self.ranks, key=self.ranks.get)
+    model = dict(type='BPE', dropout=None, unk_token=self.unk, continuing_subword_prefix=None, end_of_word_suffix=None,
+                 fuse_unk=True, byte_fallback=bool(self.bytes), ignore_merges=False,
+                 vocab={t: i for i, t in enumerate(self.vocab) if t is not None}, merges=[[*pair] for pair in merges])
+    return dict(normalizer=None if written_by_metaspace else normalizer,
+                pre_tokenizer=metaspace if written_by_metaspace else None, decoder=decoder, model=model)
+
+def sentencepiece_from_json(contents: dict, special: dict) -> SentencePieceBPE: # of a tokenizer.json; string -> id
+    "SentencePiece BPE from the contents of a file. Raises `ValueError` for another kind of BPE."
+    model, metaspace = contents['model'], contents.get('pre_tokenizer')
+    if model.get('unk_token') and not model.get('byte_fallback') and not model.get('fuse_unk'):
+        raise ValueError('fuse_unk is false, expected true')
+    pairs = [tuple(p) if isinstance(p, list) else tuple(p.split(' ')) for p in model['merges']]
+    ranks = {pair: k for k, pair in reversed([*enumerate(pairs)])}
+    steps = (contents.get('normalizer') or {}).get('normalizers', [])
+    prefix = 'always' if any(s['type'] == 'Prepend' for s in steps) else 'never'
+    if metaspace: prefix = metaspace.get('prepend_scheme', 'always')
+    squeeze = any(s.get('content') == '' for s in steps)
+    return SentencePieceBPE(fill_vocab(model['vocab'], special), ranks, special, model.get('unk_token'),
+                            prefix, double=not metaspace, squeeze=squeeze)
+
+# %% ../../nbs/llm/04_subwords.ipynb #1590d6a3
+def bpe_of_any_kind(contents: dict, special: dict): # of a tokenizer.json; string -> id
+    "`BPE` or `SentencePieceBPE`, whichever the file describes."
+    pre_tokenizer = contents.get('pre_tokenizer')
+    over_bytes = 'ByteLevel' in str(pre_tokenizer) or contents['model'].get('end_of_word_suffix')
+    return (bpe_from_json if over_bytes else sentencepiece_from_json)(contents, special)
+
+READERS = dict(BPE=bpe_of_any_kind, WordPiece=wordpiece_from_json, Unigram=unigram_from_json)
+
+def load_tokenizer(
+    path, # of a tokenizer.json, a tokenizer.model, or a folder that holds one of them
+    vocab_size: int = None, # ids that it must have, if known: the rows of a model's embedding
+) -> BaseTokenizer:
+    "The tokenizer in a file. Raises `ValueError` for one that is damaged or of another kind or size."
+    path = Path(path)
+    if path.is_dir():
+        found = [f for f in (path/'tokenizer.json', path/'tokenizer.model') if f.exists()]
+        if not found: raise FileNotFoundError(f'{path} holds neither tokenizer.json nor tokenizer.model')
+        path = found[0]
+    if path.suffix == '.model': return check_rows(path, read_sentencepiece(path), vocab_size)
+    return read_tokenizer(path, READERS, vocab_size)
 
 # %% ../../nbs/llm/04_subwords.ipynb #6a8e0bdd
 @experiment('tokenizer', smoke=dict(vocab_size=1024), lesson=dict(data='tiny_shakespeare', vocab_size=4096), full=dict(data='tiny_shakespeare', vocab_size=8192))

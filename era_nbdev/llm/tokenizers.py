@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/tokenizers.html.md"""
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #d874cc4b
 from __future__ import annotations
-import base64, codecs, importlib, json, unicodedata
+import base64, codecs, json, unicodedata
 from collections import Counter
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -18,9 +18,10 @@ from ..core.ledger import write_atomic
 from ..core.run import need
 
 # %% auto #0
-__all__ = ['BYTES', 'GPT2', 'GPT4', 'PATTERNS', 'CL100K', 'KINDS', 'to_bytes', 'visible', 'from_visible', 'split', 'compiled',
-           'fast', 'count_pieces', 'learn_merges', 'BaseTokenizer', 'BPE', 'train_bpe', 'check_size', 'read_gpt2',
-           'read_tiktoken', 'load_tokenizer', 'fill_vocab', 'read_text', 'bench_bpe_train', 'bench_bpe_encode']
+__all__ = ['BYTES', 'GPT2', 'GPT4', 'PATTERNS', 'CL100K', 'FILE_KEYS', 'DEFAULTS', 'to_bytes', 'visible', 'from_visible', 'split',
+           'compiled', 'fast', 'count_pieces', 'learn_merges', 'BaseTokenizer', 'BPE', 'train_bpe', 'check_size',
+           'read_gpt2', 'read_tiktoken', 'read_tokenizer', 'check_rows', 'load_bpe', 'fill_vocab', 'bpe_from_json',
+           'read_text', 'bench_bpe_train', 'bench_bpe_encode']
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #da7999b8
 def to_bytes(text: str) -> bytes: # any string without lone surrogates
@@ -280,6 +281,8 @@ def _replay(data, ends, base, table, chain, heap, ids, until): # fills the last 
 # %% ../../nbs/llm/03_tokenizers.ipynb #cc674203
 class BaseTokenizer:
     "What all tokenizers of this chapter share: `vocab`, a list of tokens by id, and `special`, special tokens with their ids."
+    without_effect = () # settings of a tokenizer.json that cannot change its ids
+
     @property
     def vocab_size(self) -> int: return len(self.vocab)
     def __repr__(self): return f'{type(self).__name__}({self.vocab_size:,} tokens, {len(self.special)} of them special)'
@@ -292,9 +295,24 @@ class BaseTokenizer:
         if bad: raise ValueError(f'id {min(bad)} is not in the vocabulary, which has {len(self.vocab):,} ids from 0 on: another tokenizer made it')
         return [self.vocab[i] for i in ids.tolist()]
 
+    def split_special(self,
+        text: str, # any
+        allowed_special=(), # special tokens to be recognised, or 'all'
+    ) -> list: # of pairs (part of the text, None) and (special token, its id)
+        "The parts of `text` around special tokens. Raises `ValueError` for a special token that there is not."
+        allowed = set(self.special if allowed_special == 'all' else allowed_special)
+        if unknown := allowed-self.special.keys():
+            raise ValueError(f'no special token {min(unknown)!r}: there is {", ".join(self.special) or "none"}')
+        if not allowed: return [(text, None)]
+        longest_first = sorted(allowed, key=len, reverse=True)
+        stops = '|'.join(need('regex', 'llm').escape(s) for s in longest_first)
+        return [(s, self.special[s] if s in allowed else None) for s in compiled(f'({stops})').split(text) if s]
+
 # %% ../../nbs/llm/03_tokenizers.ipynb #80320658
 class BPE(BaseTokenizer):
     "A byte-level tokenizer. Raises `ValueError` if the parts do not fit each other."
+    without_effect = 'unk_token', 'fuse_unk' # every byte has an id, so nothing is unknown
+
     def __init__(self,
         vocab: list, # bytes of each id; None where there is no token
         merges: list, # pairs of ids, the earliest first
@@ -348,12 +366,10 @@ def encode(
 ) -> list: # of ids
     "The ids of `text`. Raises `ValueError` for a lone surrogate or an unknown special token."
     if self.normal: text = unicodedata.normalize(self.normal, text)
-    allowed = set(self.special if allowed_special == 'all' else allowed_special)
-    if allowed-self.special.keys(): raise ValueError(f'no special token {min(allowed-self.special.keys())!r}: there is {", ".join(self.special) or "none"}')
-    if not allowed: return self.encode_bytes(to_bytes(text)).tolist()
-    out, stops = [], '|'.join(need('regex', 'llm').escape(s) for s in sorted(allowed, key=len, reverse=True))
-    for s in compiled(f'({stops})').split(text): out += [self.special[s]] if s in allowed else self.encode_bytes(to_bytes(s)).tolist()
-    return out
+    ids = []
+    for part, special in self.split_special(text, allowed_special):
+        ids += [special] if special is not None else self.encode_bytes(to_bytes(part)).tolist()
+    return ids
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #1fa35801
 @patch
@@ -420,7 +436,7 @@ def read_tiktoken(
 # %% ../../nbs/llm/03_tokenizers.ipynb #91b57f99
 @patch
 def save(self: BaseTokenizer, path): # of the file to write, by custom tokenizer.json
-    "Write a file that `load_tokenizer`, `tokenizers` and `transformers` open."
+    "Write a file that `load_bpe`, `tokenizers` and `transformers` open."
     flags = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
     added = [dict(id=i, content=s, **flags) for s, i in sorted(self.special.items(), key=lambda o: o[1])]
     whole = dict(version='1.0', truncation=None, padding=None, added_tokens=added, post_processor=None, **self.spec())
@@ -438,47 +454,101 @@ def spec(self: BPE) -> dict: # normalizer, pre_tokenizer, decoder, model
                            vocab={t: i for i, t in enumerate(shown) if t and i not in ids}, merges=[[shown[l], shown[r]] for l, r in self.merges]))
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #5cddc77a
-KINDS = {} # type of the model -> function of the file's contents
-
-def load_tokenizer(
+def read_tokenizer(
     path, # of a tokenizer.json
-    vocab_size: int = None, # ids that it must have, if that is known: the rows of a model's embedding
-): # BPE, WordPiece or Unigram
-    "The tokenizer in a file. Raises `ValueError` for one that is damaged, of another kind, or of another size."
-    try: o = json.loads(Path(path).read_text(encoding='utf-8'))
-    except ValueError as e: raise ValueError(f'{path} is damaged or no JSON file ({e})') from None
-    if not isinstance(o, dict) or not isinstance(o.get('model'), dict): raise ValueError(f"{path} is no tokenizer.json: it lacks 'model'")
-    kind = o['model'].get('type', 'BPE' if 'merges' in o['model'] else 'of no type')
-    if kind in ('WordPiece', 'Unigram'): importlib.import_module('era_nbdev.llm.subwords') # the next chapter registers them
-    if kind not in KINDS: raise ValueError(f'{path} holds a model {kind}, expected {", ".join(KINDS)}')
-    try: tok = KINDS[kind](o, {t['content']: t['id'] for t in o.get('added_tokens', [])}); _same(o, tok.spec())
-    except (KeyError, TypeError, AttributeError, IndexError) as e: raise ValueError(f'{path} is damaged ({type(e).__name__}: {e})') from None
+    readers: dict, # type of the model -> function of the file's contents and of its special tokens
+    vocab_size: int = None, # ids that it must have, if known: the rows of a model's embedding
+) -> BaseTokenizer:
+    "The tokenizer in a file. Raises `ValueError` for one that is damaged or of another kind or size."
+    contents = _open_json(path)
+    model = contents['model']
+    kind = model.get('type', 'BPE' if 'merges' in model else 'of no type')
+    if kind not in readers:
+        raise ValueError(f'{path} holds a model {kind}, expected {", ".join(readers)}')
+    try:
+        tokenizer = readers[kind](contents, _added_tokens(contents))
+        _refuse_others(contents, tokenizer)
+    except (KeyError, TypeError, AttributeError, IndexError) as e:
+        raise ValueError(f'{path} is damaged ({type(e).__name__}: {e})') from None
     except ValueError as e: raise ValueError(f'{path}: {e}') from None
-    if vocab_size in (None, tok.vocab_size): return tok
-    raise ValueError(f'{path} has {tok.vocab_size:,} ids, the model {vocab_size:,}: this tokenizer does not belong to it')
+    return check_rows(path, tokenizer, vocab_size)
+
+def check_rows(path, tokenizer, vocab_size: int = None): # rows of a model's embedding, if known
+    "The tokenizer, if it has that many ids. Raises `ValueError` otherwise."
+    if vocab_size in (None, tokenizer.vocab_size): return tokenizer
+    raise ValueError(f'{path} has {tokenizer.vocab_size:,} ids, the model {vocab_size:,}: '
+                     'this tokenizer does not belong to it')
+
+def load_bpe(path, vocab_size: int = None) -> BPE: # of a tokenizer.json; ids that it must have, if known
+    "The byte-level BPE in a file. Raises `ValueError` as `read_tokenizer` does."
+    return read_tokenizer(path, dict(BPE=bpe_from_json), vocab_size)
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #0589d7f2
-def _same(o, ours): # does the file say what our class does?
-    def plain(v): return [{k: w or None for k, w in p.items() if k != 'trim_offsets'} for p in v.get('pretokenizers', [v])] if v else v
-    parts = [(k, plain(o.get(k)), plain(ours[k])) for k in ('normalizer', 'pre_tokenizer')]
-    parts += [(k, o['model'].get(k) or None, v or None) for k, v in ours['model'].items() if k not in ('type', 'vocab', 'merges')]
-    for k, theirs, v in parts:
-        if theirs != v: raise ValueError(f'{k} is {json.dumps(theirs)[:100]}, which this class does not apply')
+FILE_KEYS = {'version', 'truncation', 'padding', 'added_tokens', 'normalizer', 'pre_tokenizer',
+             'post_processor', 'decoder', 'model'}
+DEFAULTS = dict(ByteLevel=dict(add_prefix_space=True, use_regex=True), Split=dict(invert=False),
+                Metaspace=dict(replacement='▁', prepend_scheme='always', split=True))
 
-def fill_vocab(vocab, special): # token -> id; the special ones; returns a list
+def _open_json(path): # of a tokenizer.json; returns its contents
+    try: contents = json.loads(Path(path).read_text(encoding='utf-8'))
+    except ValueError as e:
+        raise ValueError(f'{path} is damaged or no JSON file ({e})') from None
+    if not isinstance(contents, dict) or not isinstance(contents.get('model'), dict):
+        raise ValueError(f"{path} is no tokenizer.json: it lacks 'model'")
+    if unknown := sorted(contents.keys()-FILE_KEYS):
+        raise ValueError(f'{path} has a part {unknown[0]!r}, which is not known here')
+    return contents
+
+def _added_tokens(contents): # string -> id of the special tokens
+    for t in contents.get('added_tokens', []):
+        odd = [k for k in ('single_word', 'lstrip', 'rstrip') if t.get(k)]
+        if t.get('normalized') and contents.get('normalizer'): odd.append('normalized')
+        if odd: raise ValueError(f"added token {t['content']!r} has {odd[0]}: true, which is not applied here")
+    return {t['content']: t['id'] for t in contents.get('added_tokens', [])}
+
+def _steps(part): # of a normalizer or pre-tokenizer: its steps with all their settings
+    if not part: return []
+    steps = part.get('normalizers') or part.get('pretokenizers') or [part]
+    told = [{k: v for k, v in s.items() if k != 'trim_offsets'} for s in steps]
+    return [dict(type=s['type']) | DEFAULTS.get(s['type'], {}) | s for s in told]
+
+def _refuse_others(contents, tokenizer): # does the file say what our class does?
+    ours, parts = tokenizer.spec(), {}
+    for k in contents['model'].keys()-{'type', 'vocab', 'merges', *tokenizer.without_effect}:
+        parts[k] = contents['model'][k] or None, ours['model'].get(k) or None
+    for k in ('normalizer', 'pre_tokenizer'): parts[k] = _steps(contents.get(k)), _steps(ours[k])
+    if contents.get('decoder'): parts['decoder'] = _decoder(contents['decoder']), _decoder(ours['decoder'])
+    for k, (theirs, wanted) in parts.items():
+        if theirs != wanted: raise ValueError(f'{k} is {json.dumps(theirs)[:100]}, which this class does not apply')
+
+def _decoder(part): # ByteLevel has no setting that matters when decoding
+    return part['type'] if part['type'] == 'ByteLevel' else part
+
+# %% ../../nbs/llm/03_tokenizers.ipynb #5287fb00
+def fill_vocab(vocab: dict, special: dict) -> list: # token -> id; the special ones
     "The tokens in the order of their ids; None where there is none."
-    out = [None]*(max([*vocab.values(), *special.values()])+1)
-    for t, i in (vocab | special).items(): out[i] = t
-    return out
+    tokens = [None]*(max([*vocab.values(), *special.values()])+1)
+    for t, i in (vocab | special).items(): tokens[i] = t
+    return tokens
 
-def _bpe(o, special): # BPE from the contents of a tokenizer.json
-    m, pre = o['model'], o['pre_tokenizer'] or {}; first = pre.get('pretokenizers', [pre])[0]
-    pattern = first['pattern']['Regex'] if 'pattern' in first else _OLD if first.get('use_regex', True) else ''
-    tokens = [t and (to_bytes(t) if t in special else from_visible(t)) for t in fill_vocab(m['vocab'], special)]
-    merges = [(m['vocab'][l], m['vocab'][r]) for l, r in (p if isinstance(p, list) else p.split(' ') for p in m['merges'])]
-    return BPE(tokens, merges, pattern, special, (o.get('normalizer') or {}).get('type', ''))
+def bpe_from_json(contents: dict, special: dict) -> BPE: # of a tokenizer.json; string -> id
+    "Byte-level BPE from the contents of a file. Raises `ValueError` for another kind of BPE."
+    model = contents['model']
+    if suffix := model.get('end_of_word_suffix'):
+        raise ValueError(f'end_of_word_suffix is {suffix!r}: tokens at the end of a word carry it, as in CLIP, '
+                         'and byte-level BPE has no such tokens')
+    shown = fill_vocab(model['vocab'], special)
+    tokens = [t and (to_bytes(t) if t in special else from_visible(t)) for t in shown]
+    pairs = [p if isinstance(p, list) else p.split(' ') for p in model['merges']]
+    merges = [(model['vocab'][l], model['vocab'][r]) for l, r in pairs]
+    normal = (contents.get('normalizer') or {}).get('type', '')
+    return BPE(tokens, merges, _pattern(contents['pre_tokenizer']), special, normal)
 
-KINDS['BPE'] = _bpe
+def _pattern(part): # of a pre-tokenizer: the regular expression that it splits by
+    if not part: return ''
+    first = part.get('pretokenizers', [part])[0]
+    if 'pattern' in first: return first['pattern']['Regex']
+    return _OLD if first.get('use_regex', True) else ''
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #dcde37fc
 def read_text(
