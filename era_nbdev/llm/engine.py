@@ -30,7 +30,7 @@ from .gpt import GPT, lm_loss, modern
 __all__ = ['LOOSE', 'MAX_ROWS', 'PAIR', 'SIZES', 'RATES', 'HELD_OUT', 'compiled', 'linear', 'norm', 'rotate_head', 'activate',
            'PagedCache', 'Rows', 'store', 'attend', 'Layer', 'Room', 'run_layer', 'can_compile', 'CompiledStep',
            'CompiledDecoder', 'fast_decoder', 'stream', 'generate', 'beam_search', 'speculate', 'Request',
-           'GatheredStep', 'Engine', 'code_ids', 'train_on', 'trained_pair', 'bench_speculate',
+           'GatheredStep', 'Scheduler', 'Engine', 'code_ids', 'train_on', 'trained_pair', 'bench_speculate',
            'bench_speculate_sampled', 'prompt_ids', 'generate_', 'bench_generate', 'bench_generate_16', 'bench_engine',
            'bench_engine_ragged']
 
@@ -73,7 +73,8 @@ def linear(x, W, bias, y): # [R, C], [M, C], [M] or [0]; fills [R, M]
             y[r+2, i], y[r+3, i] = sum2, sum3
         for r in range(fours, len(x)): # what is left of the rows
             total, xr = start, x[r]
-            for j in range(len(w)): total += w[j]*xr[j]
+            for j in range(len(w)):
+                total += w[j]*xr[j]
             y[r, i] = total
 
 # %% ../../nbs/llm/10_engine.ipynb #5a696218
@@ -84,18 +85,22 @@ MAX_ROWS = 32 # above, the library's matrix products are faster
 def norm(x, weight, bias, eps, centred, y): # [C], [C], [C] or [0], ε, LayerNorm?; fills [C]
     "LayerNorm if `centred`, else RMSNorm."
     mean = np.float32(0)
-    if centred: mean = x.sum()/np.float32(len(x))
+    if centred:
+        mean = x.sum()/np.float32(len(x))
     squares = np.float32(0)
-    for j in range(len(x)): squares += (x[j]-mean)*(x[j]-mean)
+    for j in range(len(x)):
+        squares += (x[j]-mean)*(x[j]-mean)
     scale = np.float32(1)/np.sqrt(squares/np.float32(len(x))+eps)
     for j in range(len(x)):
         y[j] = (x[j]-mean)*scale*weight[j]
-        if len(bias): y[j] += bias[j]
+        if len(bias):
+            y[j] += bias[j]
 
 @compiled()
 def rotate_head(x, weight, eps, cos, sin): # [D], [D] or [0], ε, 2 × [D/2] or [0]; changes x
     "QK-norm, if there are weights, then the rotation of RoPE, if there are angles."
-    if len(weight): norm(x, weight, weight[:0], eps, False, x)
+    if len(weight):
+        norm(x, weight, weight[:0], eps, False, x)
     half = len(cos)
     for j in range(half):
         first, second = x[j], x[j+half]
@@ -188,7 +193,8 @@ def attend(qkv, rows, K, V, scores, out): # [R, (H + 2G)·D], …, room [R, H, S
             keys, start = K[rows.tables[r, b], g], b*size
             for s in range(max(first, start), min(end, start+size)):
                 product = np.float32(0)
-                for j in range(D): product += query[j]*keys[s-start, j]
+                for j in range(D):
+                    product += query[j]*keys[s-start, j]
                 score[s] = product*scale
                 largest = max(largest, score[s])
         total = np.float32(0)
@@ -198,8 +204,10 @@ def attend(qkv, rows, K, V, scores, out): # [R, (H + 2G)·D], …, room [R, H, S
             for s in range(max(first, start), min(end, start+size)):
                 weight = np.exp(score[s]-largest)
                 total += weight
-                for j in range(D): result[j] += weight*values[s-start, j]
-        for j in range(D): result[j] /= total
+                for j in range(D):
+                    result[j] += weight*values[s-start, j]
+        for j in range(D):
+            result[j] /= total
 
 # %% ../../nbs/llm/10_engine.ipynb #5319ad32
 class Layer(NamedTuple):
@@ -232,23 +240,26 @@ class Room(NamedTuple):
 @compiled()
 def run_layer(x, w, rows, K, V, eps, centred, gated, room): # changes x [R, C]
     "Add one layer's attention and feed-forward network to the residual stream."
-    for r in range(len(x)): norm(x[r], w.norm1, w.norm1_bias, eps, centred, room.normed[r])
+    for r in range(len(x)):
+        norm(x[r], w.norm1, w.norm1_bias, eps, centred, room.normed[r])
     linear(room.normed, w.qkv, w.qkv_bias, room.qkv)
     store(room.qkv, w.q_norm, w.k_norm, eps, rows, K, V)
     attend(room.qkv, rows, K, V, room.scores, room.heads)
     linear(room.heads, w.out, w.out_bias, room.change)
     x += room.change
-    for r in range(len(x)): norm(x[r], w.norm2, w.norm2_bias, eps, centred, room.normed[r])
+    for r in range(len(x)):
+        norm(x[r], w.norm2, w.norm2_bias, eps, centred, room.normed[r])
     linear(room.normed, w.up, w.up_bias, room.up)
     activate(room.up, gated, room.hidden)
     linear(room.hidden, w.down, w.down_bias, room.change)
     x += room.change
 
-# %% ../../nbs/llm/10_engine.ipynb #5fdd59ba
-def can_compile(model: GPT) -> bool:
-    "Whether the compiled step computes what this model computes: plain layers, 32 bits, on the CPU."
+# %% ../../nbs/llm/10_engine.ipynb #95874acc
+def can_compile(model: GPT) -> bool: # any model
+    "Whether the compiled step knows this model: plain layers, 32 bits, on the CPU."
     c = model.config
-    if njit is None or c.mlp not in ('gelu', 'swiglu') or c.norm not in ('layer', 'rms'): return False
+    if njit is None or c.mlp not in ('gelu', 'swiglu') or c.norm not in ('layer',
+            'rms'): return False
     maps = [m for b in model.blocks for m in (b.attn.qkv, b.attn.out, b.mlp.up, b.mlp.down)]
     if any(type(m) is not nn.Linear for m in (*maps, model.head)): return False
     tensors = [*model.parameters(), *model.buffers()]
@@ -280,9 +291,12 @@ class CompiledStep:
         c = self.config = model.config
         self.layers = [_layer(b) for b in model.blocks]
         self.caches = [(k.numpy(), v.numpy()) for k, v in zip(cache.k, cache.v)]
-        self.wte, self.norm, self.head = _array(model.wte.weight), _pair(model.norm), _pair(model.head)
+        self.wte = _array(model.wte.weight)
+        self.norm, self.head = _pair(model.norm), _pair(model.head)
         self.wpe = None if model.wpe is None else _array(model.wpe.weight)
-        self.angles = None if model.wpe is not None else (_array(model.cos), _array(model.sin))
+        no_angles = np.empty((c.block_size, 0), np.float32)
+        has_angles = model.wpe is None
+        self.angles = [_array(a) for a in (model.cos, model.sin)] if has_angles else [no_angles]*2
         heads, gates = c.n_head+2*c.n_kv_head, 1+(c.mlp == 'swiglu')
         shapes = [(c.n_embd,), (heads*c.head_dim,), (c.n_head, columns), (c.n_head*c.head_dim,),
                   (c.n_embd,), (c.hidden*gates,), (c.hidden,)]
@@ -300,8 +314,9 @@ class CompiledStep:
         "Logits of the wanted rows; the keys and values of all rows are stored."
         c, R = self.config, len(tokens)
         x = self.wte[tokens]
-        if self.wpe is not None: x += self.wpe[positions]
-        cos, sin = (x[:, :0],)*2 if self.angles is None else (a[positions] for a in self.angles)
+        if self.wpe is not None:
+            x += self.wpe[positions]
+        cos, sin = (a[positions] for a in self.angles) # [R, D/2], or [R, 0]
         rows, eps = Rows(cos, sin, tables, first, at), np.float32(c.norm_eps)
         room = Room(*(a[:R] for a in self.room))
         centred, gated = c.norm == 'layer', c.mlp == 'swiglu'
@@ -309,11 +324,13 @@ class CompiledStep:
         with _ONE_CALL:
             for layer, (K, V) in zip(self.layers, self.caches):
                 run_layer(x, layer, rows, K, V, eps, centred, gated, room)
-            for i, r in enumerate(wanted): norm(x[r], *self.norm, eps, centred, room.normed[i])
+            for i, r in enumerate(wanted):
+                norm(x[r], *self.norm, eps, centred, room.normed[i])
             linear(room.normed[:len(wanted)], *self.head, logits)
         return torch.from_numpy(logits)
 
-def _share_threads(): # as many threads as PyTorch has; both may use one OpenMP library, so keep its number
+# as many threads as PyTorch has; both may use one OpenMP library, so keep its number
+def _share_threads():
     n = torch.get_num_threads()
     set_num_threads(min(n, numba_config.NUMBA_NUM_THREADS))
     torch.set_num_threads(n)
@@ -343,7 +360,7 @@ class CompiledDecoder(Decoder):
         self.cache.n += N
         return logits.view(B, -1, logits.shape[-1])
 
-def fast_decoder(model: GPT, cache: Cache) -> Decoder:
+def fast_decoder(model: GPT, cache: Cache) -> Decoder: # as for `Decoder`
     "The compiled decoder where it can run this model, else the plain one."
     return CompiledDecoder(model, cache) if can_compile(model) else Decoder(model, cache)
 
@@ -399,8 +416,9 @@ class Request:
         self.done = full or token in self.stop
         self.truncated = full and self.truncates and token not in self.stop
 
-# %% ../../nbs/llm/10_engine.ipynb #245cb7a8
-class _Pages: # the cache that the model sees in one step: stores the rows' tokens, gathers all columns
+# %% ../../nbs/llm/10_engine.ipynb #86ed1b03
+# the cache that the model sees in one step: stores the rows' tokens, gathers all columns
+class _Pages:
     def __init__(self, cache: PagedCache, tables: Tensor, at: Tensor): # [R, blocks], [R]
         self.cache, self.tables, self.n = cache, tables, 0
         self.block = tables.gather(1, at[:, None]//cache.size)[:, 0]
@@ -431,20 +449,62 @@ class GatheredStep:
         pages = _Pages(self.cache, tables, at)
         return self.model(ids, positions, pages, mask[:, None, None])[move(wanted), -1]
 
-# %% ../../nbs/llm/10_engine.ipynb #ce30e789
-class Engine:
-    "Serves many requests with one model and one paged cache: `add`, then `step` until nothing is left."
+# %% ../../nbs/llm/10_engine.ipynb #fedad510
+class Scheduler:
+    "Decides which requests take part in a step, and how many of their tokens are read."
+    def __init__(self,
+        cache: PagedCache, # whose blocks are lent
+        max_batch: int, # most texts that run together
+        rows: int, # most tokens of a step
+    ):
+        if max_batch < 1: raise ValueError(f'max_batch is {max_batch}, expected at least 1')
+        self.cache, self.max_batch, self.rows = cache, max_batch, rows
+        self.blocks = len(cache.free)
+        self.waiting, self.running = deque(), [] # both oldest first
+        self.preempted = 0
+
+    def _admit(self): # in order, while there is a place and there are blocks for all its tokens
+        while self.waiting and len(self.running) < self.max_batch:
+            if not self.cache.grow(self.waiting[0].table, len(self.waiting[0])): return
+            self.running.append(self.waiting.popleft())
+
+    def _plan(self) -> list: # of (request, how many tokens to read)
+        # everyone gets a row; the oldest prompts, more
+        plan, spare = [], self.rows-len(self.running)
+        for r in list(self.running):
+            n = min(len(r)-r.read, 1+spare)
+            if r not in self.running or not self._make_room(r, r.read+n): continue
+            plan.append((r, n))
+            spare -= n-1
+        return plan
+
+    def _make_room(self, r: Request, n: int) -> bool: # blocks for n tokens, if need be from others
+        while not self.cache.grow(r.table, n):
+            youngest = self.running.pop()
+            self.cache.release(youngest.table)
+            youngest.read = 0
+            self.waiting.appendleft(youngest)
+            self.preempted += 1
+            if youngest is r: return False
+        return True
+
+    def _retire(self): # give the blocks of finished texts back
+        for r in self.running:
+            if r.done:
+                self.cache.release(r.table)
+        self.running = [r for r in self.running if not r.done]
+
+# %% ../../nbs/llm/10_engine.ipynb #aba38697
+class Engine(Scheduler):
+    "Serves many requests with one model and one paged cache: `add`, then `run`."
     def __init__(self,
         model: GPT, # is put into evaluation mode
         blocks: int = 256, # of the cache
         size: int = 16, # tokens in a block
         max_batch: int = 16, # most texts that run together
     ):
-        if max_batch < 1: raise ValueError(f'max_batch is {max_batch}, expected at least 1')
-        self.model, self.cache = model.eval(), PagedCache(model, blocks, size)
-        self.blocks, self.max_batch, self.rows = blocks, max_batch, max(max_batch, MAX_ROWS)
-        self.waiting, self.running = deque(), []
-        self.preempted, self.steps = 0, 0
+        super().__init__(PagedCache(model, blocks, size), max_batch, max(max_batch, MAX_ROWS))
+        self.model, self.steps = model.eval(), 0
         columns = min(blocks*size, self.cache.needs(model.config.block_size)*size)
         fast = can_compile(model)
         self.forward = (CompiledStep(model, self.cache, columns, self.rows) if fast
@@ -475,47 +535,24 @@ class Engine:
         self._admit()
         plan = self._plan()
         ready = self._run(plan) if plan else []
-        for r in ready:
-            if r.done: self.cache.release(r.table)
-        self.running = [r for r in self.running if not r.done]
+        self._retire()
         self.steps += 1
         return ready
 
     def run(self):
         "Step until all requests are served."
-        while self.waiting or self.running: self.step()
-
-    def _admit(self): # in order, while there is a place and there are blocks for all its tokens
-        while self.waiting and len(self.running) < self.max_batch:
-            if not self.cache.grow(self.waiting[0].table, len(self.waiting[0])): return
-            self.running.append(self.waiting.popleft())
-
-    def _plan(self) -> list: # of (request, how many tokens to read)
-        plan, spare = [], self.rows-len(self.running) # everyone gets a row; the oldest prompts, more
-        for r in list(self.running):
-            n = min(len(r)-r.read, 1+spare)
-            if r not in self.running or not self._make_room(r, r.read+n): continue
-            plan.append((r, n))
-            spare -= n-1
-        return plan
-
-    def _make_room(self, r: Request, n: int) -> bool: # blocks for n tokens, if need be from others
-        while not self.cache.grow(r.table, n):
-            youngest = self.running.pop()
-            self.cache.release(youngest.table)
-            youngest.read = 0
-            self.waiting.appendleft(youngest)
-            self.preempted += 1
-            if youngest is r: return False
-        return True
+        while self.waiting or self.running:
+            self.step()
 
     def _run(self, plan: list) -> list: # requests all of whose tokens have been read
         tokens = [t for r, n in plan for t in r.tokens(r.read, r.read+n)]
         at = np.concatenate([np.arange(r.read, r.read+n) for r, n in plan])
         tables = np.zeros((len(plan), max(len(r.table) for r, _ in plan)), np.int64)
-        for i, (r, _) in enumerate(plan): tables[i, :len(r.table)] = r.table
+        for i, (r, _) in enumerate(plan):
+            tables[i, :len(r.table)] = r.table
         counts = np.array([n for _, n in plan])
-        for r, n in plan: r.read += n
+        for r, n in plan:
+            r.read += n
         ends = counts.cumsum()-1
         ready = [i for i, (r, _) in enumerate(plan) if r.read == len(r)]
         logits = self.forward(np.array(tokens), at, tables.repeat(counts, 0), np.zeros_like(at), at,
@@ -526,7 +563,8 @@ class Engine:
         best = logits.argmax(-1).tolist()
         for i, r in enumerate(requests):
             s = r.sampling
-            if s.greedy and s.repetition_penalty == 1: r.add(best[i])
+            if s.greedy and s.repetition_penalty == 1:
+                r.add(best[i])
             else:
                 ids = torch.tensor([r.tokens(0, len(r))], device=logits.device)
                 r.add(int(choose(filter_logits(logits[i:i+1], ids, s), s, r.generator)))
@@ -534,7 +572,8 @@ class Engine:
 
 # %% ../../nbs/llm/10_engine.ipynb #3b9e580a
 PAIR = dict(vocab_size=128, block_size=384) # of both models: a token is one of 127 characters
-SIZES = dict(target=dict(n_layer=6, n_head=4, n_embd=256), draft=dict(n_layer=1, n_head=2, n_embd=64))
+SIZES = dict(target=dict(n_layer=6, n_head=4, n_embd=256),
+        draft=dict(n_layer=1, n_head=2, n_embd=64))
 RATES = dict(target=2e-3, draft=5e-3) # largest learning rate
 HELD_OUT = 20_000 # characters at the end that are not trained on
 
@@ -545,16 +584,16 @@ def code_ids() -> Tensor: # [n]
     number = {c: i+1 for i, c in enumerate(frequent)}
     return torch.tensor([number.get(c, 0) for c in text])
 
-def train_on(model: GPT, ids: Tensor, steps: int, lr: float, bs: int = 16, T: int = 128):
-    "AdamW in bfloat16 on random windows of T tokens, with one cycle of the learning rate."
+def train_on(model: GPT, ids: Tensor, steps: int, lr: float, bs: int = 8, T: int = 96) -> GPT:
+    # model, text, steps, largest rate, windows in a batch, length of a window
+    "AdamW on random windows of T tokens, with one cycle of the learning rate."
     opt = torch.optim.AdamW(model.parameters(), lr, betas=(.9, .95), weight_decay=.1)
     plan = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=steps, pct_start=.1)
     generator = torch.Generator().manual_seed(0)
     for _ in range(steps):
         starts = torch.randint(len(ids)-T-HELD_OUT, (bs,), generator=generator)
         windows = torch.stack([ids[a:a+T+1] for a in starts])
-        with torch.autocast('cpu', torch.bfloat16):
-            loss = lm_loss(model(windows[:, :-1]), windows[:, 1:])
+        loss = lm_loss(model(windows[:, :-1]), windows[:, 1:])
         opt.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.)
@@ -598,7 +637,8 @@ def _speculation(sampling: Sampling, ahead: int) -> dict: # contestants
     def untrained(target, draft, passage):
         torch.manual_seed(2)
         return ours(target, GPT(draft.config).eval(), passage)
-    return {'ours': prepare(ours), 'generate': prepare(alone), 'untrained draft': prepare(untrained)}
+    return {'ours': prepare(ours), 'generate': prepare(alone),
+            'untrained draft': prepare(untrained)}
 
 @bench('speculate', 'tokens', generate=1.5)
 def bench_speculate(device='cpu'): # the compiled step is for the CPU
@@ -612,7 +652,7 @@ def bench_speculate_sampled(device='cpu'): # the compiled step is for the CPU
 
 # %% ../../nbs/llm/10_engine.ipynb #ad06f548
 def prompt_ids(tok, prompt: str) -> list: # tokenizer
-    "The ids of `prompt`, after BOS if the tokenizer's models expect it. Raises `RunError` for none."
+    "The ids of `prompt`, after BOS if its models expect it. Raises `RunError` for none."
     ids = list(tok.encode(prompt))
     if not ids: raise RunError('the text is empty: expected at least one character')
     bos = getattr(tok, 'special', None) or {}
@@ -633,15 +673,17 @@ def generate_(
     stop: tuple[str, ...] = (), # strings that end the text
     out: str = 'era_runs', # folder of all runs
 ):
-    "Continue a text with a language model that was trained here, or one of the hub, token by token."
-    try: sampling = Sampling(temperature, top_k, top_p, min_p, 1., repetition_penalty, seed)
-    except ValueError as e: raise RunError(str(e)) from None
+    "Continue a text with a language model that was trained here, or one of the hub."
     model, tok, ends = find_model(run, out)
-    ids = prompt_ids(tok, prompt)
-    tokens = endless(model, ids, max_tokens, sampling, ends, tok.vocab_size, fast_decoder)
-    pieces = text_stream(tokens, tok.decode, stop, ids)
+    try: # these errors are the user's settings, in one line
+        sampling = Sampling(temperature, top_k, top_p, min_p, 1., repetition_penalty, seed)
+        ids = prompt_ids(tok, prompt)
+        tokens = endless(model, ids, max_tokens, sampling, ends, tok.vocab_size, fast_decoder)
+        pieces = text_stream(tokens, tok.decode, stop, ids)
+    except ValueError as e: raise RunError(str(e)) from None
     print(prompt, end='', flush=True)
-    for piece in pieces: print(piece, end='', flush=True)
+    for piece in pieces:
+        print(piece, end='', flush=True)
     print()
 
 # %% ../../nbs/llm/10_engine.ipynb #cd71d13e
@@ -658,7 +700,8 @@ def _decoding(B: int, device: str, n: int = 128) -> dict: # contestants
         config = hf.LlamaConfig(vocab_size=1024, hidden_size=256, intermediate_size=768,
                                 num_hidden_layers=8, num_attention_heads=8, eos_token_id=None,
                                 max_position_embeddings=256, tie_word_embeddings=True, bos_token_id=None)
-        model, x = hf.LlamaForCausalLM(config).to(device).eval(), torch.tensor(prompts, device=device)
+        model, x = hf.LlamaForCausalLM(config).to(device).eval(), torch.tensor(prompts,
+                device=device)
         options = dict(max_new_tokens=n, do_sample=False, pad_token_id=0)
         def work():
             with torch.no_grad():
@@ -681,7 +724,8 @@ def _serving(lengths: list) -> dict: # contestants: the engine with 8 places, ba
     def prepare(serve):
         def ready():
             torch.manual_seed(0)
-            model = GPT(modern(vocab_size=1024, block_size=256, n_layer=8, n_head=8, n_embd=256)).eval()
+            model = GPT(modern(vocab_size=1024, block_size=256, n_layer=8, n_head=8,
+                    n_embd=256)).eval()
             prompts = torch.randint(1, 1024, (len(lengths), 16)).tolist()
             return lambda: serve(model, prompts)
         return ready

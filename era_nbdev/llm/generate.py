@@ -62,7 +62,8 @@ def _keep_until(logits: Tensor, order: Tensor, total: float) -> Tensor: # [B, V]
 # %% ../../nbs/llm/09_generate.ipynb #2cf087c6
 def _penalize(logits: Tensor, ids: Tensor, real: Tensor | None, penalty: float) -> Tensor:
     "`logits` [B, V], lower for the tokens of `ids` [B, T] where `real` [B, T] is true."
-    if real is None: real = torch.ones_like(ids, dtype=torch.bool)
+    if real is None:
+        real = torch.ones_like(ids, dtype=torch.bool)
     V = logits.shape[-1]
     counted = (real & (ids < V)).to(logits.dtype)
     count = torch.zeros_like(logits).scatter_add_(1, ids.clamp(max=V-1), counted)
@@ -76,7 +77,8 @@ def filter_logits(
     real: Tensor | None = None, # [B, T] True = a token, False = padding; default all True
 ) -> Tensor: # [B, V], -inf for what is left out
     "Penalty, temperature, top-k, top-p, min-p, typical: in this order, as in `transformers`."
-    if s.repetition_penalty != 1: logits = _penalize(logits, ids, real, s.repetition_penalty)
+    if s.repetition_penalty != 1:
+        logits = _penalize(logits, ids, real, s.repetition_penalty)
     if not s.greedy and s.temperature != 1:
         logits = logits/s.temperature
     if s.top_k:
@@ -133,7 +135,8 @@ class Cache:
     def reorder(self, rows: Tensor): # [B] the text that each row continues
         "Let each row continue another text: beam search needs this."
         for arrays in (self.k, self.v):
-            for layer in arrays: layer[:, :, :self.n] = layer[rows, :, :self.n]
+            for layer in arrays:
+                layer[:, :, :self.n] = layer[rows, :, :self.n]
 
 # %% ../../nbs/llm/09_generate.ipynb #431be72b
 def left_pad(
@@ -195,7 +198,7 @@ def room_for(
                          'shorten it')
     return min(max_tokens, block_size-T+1)
 
-def warn_truncated(n: int, max_tokens: int, block_size: int):
+def warn_truncated(n: int, max_tokens: int, block_size: int): # added, wanted, context
     "Say that the context ended a text."
     warnings.warn(f'the context of {block_size} tokens is full: the text ends after {n} of '
                   f'{max_tokens} tokens', stacklevel=3)
@@ -241,7 +244,8 @@ def _stream(step, ids, real, n, max_tokens, sampling, ends, known):
             ids = torch.cat([ids, token[:, None]], 1)
             real = torch.cat([real, torch.ones_like(real[:, :1])], 1)
         logits = step(token[:, None], first)[:, -1]
-    if n < max_tokens: warn_truncated(n, max_tokens, step.model.config.block_size)
+    if n < max_tokens:
+        warn_truncated(n, max_tokens, step.model.config.block_size)
 
 # %% ../../nbs/llm/09_generate.ipynb #ba7ec53d
 def generate(
@@ -287,8 +291,10 @@ def beam_search(
         open_beams = [o for o in best if o[2][-1] not in ends][:beams]
         if i+1 == n or _is_over(finished, open_beams, beams, alpha): break
         step.cache.reorder(torch.tensor([parent for _, parent, _ in open_beams], device=ids.device))
-        logits = step(torch.tensor([text[-1:] for _, _, text in open_beams], device=ids.device))[:, -1]
-    if n < max_tokens and i+1 == n and not finished: warn_truncated(n, max_tokens, model.config.block_size)
+        logits = step(torch.tensor([text[-1:] for _, _, text in open_beams],
+                device=ids.device))[:, -1]
+    if n < max_tokens and i+1 == n and not finished:
+        warn_truncated(n, max_tokens, model.config.block_size)
     return max([*finished, *open_beams], key=partial(_score, alpha=alpha))[2]
 
 # %% ../../nbs/llm/09_generate.ipynb #da24986b
@@ -323,7 +329,8 @@ def accept(
     if len(refused) == 0: return k, _draw(p[k], generator) # the extra token
     n = int(refused[0])
     residual = (p[n]-q[n]).clamp(min=0)
-    if not residual.any(): residual = p[n] # p and q differ by rounding only
+    if not residual.any():
+        residual = p[n] # p and q differ by rounding only
     return n, _draw(residual, generator)
 
 def _draw(weights: Tensor, generator: torch.Generator) -> int: # [V], need not sum to 1
@@ -376,11 +383,14 @@ def speculate(
         end = next((i for i, t in enumerate(new) if t in ends), None)
         if end is not None: return [*text[T:], *new[:end+1]], accepted/max(guessed, 1)
         text += new
-        for step in (target, small): step.cache.n = min(step.cache.n, len(text)-1)
-    if n < max_tokens: warn_truncated(n, max_tokens, T+n-1)
+        for step in (target, small):
+            step.cache.n = min(step.cache.n, len(text)-1)
+    if n < max_tokens:
+        warn_truncated(n, max_tokens, T+n-1)
     return text[T:], accepted/max(guessed, 1)
 
-def _check_pair(model, draft, prompt, max_tokens, ahead, sampling) -> int: # tokens that may be added
+# tokens that may be added
+def _check_pair(model, draft, prompt, max_tokens, ahead, sampling) -> int:
     a, b = model.config, draft.config
     if a.vocab_size != b.vocab_size:
         raise ValueError(f'the models have {a.vocab_size} and {b.vocab_size} tokens: '
@@ -407,12 +417,16 @@ def settled_text(
         new.append(int(token))
         text = decode(context+new)[len(decode(context)):]
         end = len(text)
-        while end > max(shown, len(text)-3) and text[end-1] == UNKNOWN: end -= 1
-        if end > shown: yield text[shown:end]
+        while end > max(shown, len(text)-3) and text[end-1] == UNKNOWN:
+            end -= 1
+        if end > shown:
+            yield text[shown:end]
         shown = max(shown, end)
-        if end == len(text): context, new, shown = new, [], 0
+        if end == len(text):
+            context, new, shown = new, [], 0
     rest = decode(context+new)[len(decode(context)):]
-    if len(rest) > shown: yield rest[shown:]
+    if len(rest) > shown:
+        yield rest[shown:]
 
 # %% ../../nbs/llm/09_generate.ipynb #756b5804
 def until(
@@ -426,14 +440,18 @@ def until(
         found = [(held.find(s)+len(s), held.find(s)) for s in stop if s in held]
         if found:
             start = min(found)[1] # of the one that ends first
-            if start: yield held[:start]
+            if start:
+                yield held[:start]
             return
         safe = len(held)-_may_begin(held, stop)
-        if safe: yield held[:safe]
+        if safe:
+            yield held[:safe]
         held = held[safe:]
-    if held: yield held
+    if held:
+        yield held
 
-def _may_begin(text: str, stop: tuple) -> int: # characters at the end that could begin a stop string
+# characters at the end that could begin a stop string
+def _may_begin(text: str, stop: tuple) -> int:
     lengths = [n for s in stop for n in range(1, len(s)) if text.endswith(s[:n])]
     return max(lengths, default=0)
 
