@@ -3,6 +3,7 @@ import json, logging, os, shutil, signal, socket, stat, subprocess, sys, time
 from pathlib import Path
 import pytest, torch
 import era_nbdev
+from conftest import refused
 from era_nbdev.core.cli import main
 from era_nbdev.core.run import MissingExtra, Run, RunError, settings
 from era_nbdev.foundations import cloud
@@ -19,9 +20,7 @@ def bare(**more): # the environment without this book's variables
 
 def bad(capsys, words, *told):
     assert main(['cloud', *words.split()]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith('era: ') and err.count('\n') == 1, err
-    for t in told: assert t in err, err
+    refused(capsys.readouterr().err, *told)
 
 # --- the task files
 
@@ -80,7 +79,7 @@ def nodes(out, n=2): # one bash for each machine, as SkyPilot starts them
     return [subprocess.Popen(['bash', '-c', block], env=env | dict(SKYPILOT_NODE_RANK=str(i)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for i in range(n)]
 
 def finish(ps):
-    told = [p.communicate(timeout=100)[0] for p in ps]
+    told = [p.communicate(timeout=400)[0] for p in ps]
     assert [p.returncode for p in ps] == [0]*len(ps), '\n'.join(told)
 
 def only(out): d, = (out/'allreduce').iterdir(); return d
@@ -92,7 +91,7 @@ def test_two_machines_equal_one_also_after_both_were_lost(tmp_path):
     one, two = tmp_path/'one', tmp_path/'two'
     ps = nodes(two)
     try:
-        until = time.monotonic()+60
+        until = time.monotonic()+300
         while not list(two.glob('allreduce/*/state.pt')) and time.monotonic() < until: assert all(p.poll() is None for p in ps), ps[0].stdout.read(); time.sleep(.02)
     finally:
         for q in [q for p in ps for q in [psutil.Process(p.pid), *psutil.Process(p.pid).children(recursive=True)]]: q.send_signal(signal.SIGKILL)

@@ -615,7 +615,7 @@ def launch(
 def peak_memory() -> int: # megabytes
     "The largest memory that this program has had. (Linux's `ru_maxrss` would count the process that started it, too.)"
     status = Path('/proc/self/status')
-    found = re.search(r'VmHWM:\s*(\d+) kB', status.read_text()) if status.exists() else None
+    found = re.search(r'VmHWM:\s*(\d+) kB', status.read_text('utf-8')) if status.exists() else None
     if found: return int(found[1])//2**10
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//(2**20 if sys.platform == 'darwin' else 2**10)
