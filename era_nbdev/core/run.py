@@ -369,7 +369,7 @@ def read_weights(
     try:
         with safe_open(path, framework='pt') as f:
             tensors = {k: f.get_tensor(k) for k in f.keys()}
-            aliases = json.loads((f.metadata() or {}).get('tied', '{}'))
+            aliases = json.loads((f.metadata() or {}).get('run', '{}')).get('tied', {})
         return tensors | {name: tensors[first] for name, first in aliases.items()}
     except Exception as e: raise CheckpointError(f'{path} is damaged or foreign ({e})') from None
 
@@ -405,7 +405,7 @@ class Checkpoints(Metrics):
         buffer, aliases = io.BytesIO(), tied(tensors)
         torch.save(state | own, buffer)
         weights = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items() if k not in aliases}
-        model = save(weights, dict(run=json.dumps(own), tied=json.dumps(aliases)))
+        model = save(weights, dict(run=json.dumps(own | dict(tied=aliases)))) # one key: of several the order in the file is random
         earlier = (self.dir/'state.pt').exists() and (self.dir/'checkpoint.safetensors').exists()
         try:
             write_atomic(self.dir/'state.pt', buffer.getbuffer())

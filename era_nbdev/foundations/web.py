@@ -365,8 +365,11 @@ class Opened:
     note: str = '' # why there is nothing to look inside
 
 def takes_of(run: Run) -> dict: # what it can be asked
-    "What the run's experiment `takes`; {} if that cannot be found out here."
-    try: return run.experiment().takes()
+    "What the run wrote down, else what its experiment `takes`; {} if that cannot be found out here."
+    try:
+        kept = run.kept('images', None)
+        written = isinstance(kept, dict) and {'kind', 'size', 'channels', 'classes'} <= set(kept)
+        return kept if written else run.experiment().takes()
     except (RunError, DataError, TypeError): return {}
 
 class Models:
