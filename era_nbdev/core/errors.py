@@ -12,9 +12,9 @@ import difflib, importlib, signal
 __all__ = ['BookError', 'RunError', 'CheckpointError', 'MissingExtra', 'Diverged', 'Interrupted', 'need', 'nearest',
            'out_of_memory']
 
-# %% ../../nbs/core/00_errors.ipynb #90ead575
+# %% ../../nbs/core/00_errors.ipynb #3cd23d6d
 class BookError(Exception):
-    "An error that the user can mend; its message says how. The command `era` prints it as one line."
+    "An error that the user can mend; its message says how. `era` prints it as one line."
 
 class RunError(BookError, ValueError):
     "A setting, a file or a folder that cannot work."
@@ -37,7 +37,7 @@ class Interrupted(Exception):
         super().__init__(message or f'stopped by {signal.Signals(sig).name}')
         self.status = 128+sig
 
-# %% ../../nbs/core/00_errors.ipynb #c2349eae
+# %% ../../nbs/core/00_errors.ipynb #10780062
 def need(
     module: str, # 'wandb', 'cryptography.hazmat.primitives'
     extra: str, # the extra of `era_nbdev` that installs it
@@ -47,7 +47,8 @@ def need(
     try: return importlib.import_module(module)
     except ModuleNotFoundError as e:
         if e.name is None or e.name.split('.')[0] != package: raise
-        raise MissingExtra(f"{package} is not installed: pip install 'era_nbdev[{extra}]'") from None
+        how = f"pip install 'era_nbdev[{extra}]'"
+        raise MissingExtra(f'{package} is not installed: {how}') from None
 
 # %% ../../nbs/core/00_errors.ipynb #b381faa8
 def nearest(
@@ -61,8 +62,8 @@ def nearest(
     if near: return f'no {what} {name!r}: did you mean {near[0]!r}?'
     return f'no {what} {name!r}: there is {", ".join(names) or "none"}'
 
-# %% ../../nbs/core/00_errors.ipynb #4b35ab22
-def out_of_memory(error: Exception) -> bool:
+# %% ../../nbs/core/00_errors.ipynb #cc0626e1
+def out_of_memory(error: Exception) -> bool: # any error
     "Does `error` say that there is not enough memory, of this machine or of its GPU?"
     if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError': return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
