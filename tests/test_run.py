@@ -243,3 +243,11 @@ def test_loss_and_gradient_of_two_processes_are_those_of_the_whole_batch():
         assert abs(loss-(total/count).item()) < 1e-6 and n == count and mean == .5
         assert (torch.tensor(gradient)-model.weight.grad).abs().max() < 1e-6
 
+
+def test_the_same_checkpoint_has_the_same_bytes(tmp_path):
+    run, w = runs.create(runs.settings('neurons'), out=str(tmp_path), device='cpu'), torch.arange(4.)
+    seen = set()
+    for _ in range(20):
+        run.save(dict(a=w, b=w), {}, 1)
+        seen.add((run.dir/'checkpoint.safetensors').read_bytes())
+    assert len(seen) == 1 and runs.read_weights(run.dir/'checkpoint.safetensors')['b'].equal(w)
