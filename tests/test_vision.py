@@ -27,7 +27,7 @@ def bad(capsys, words, *told): # one line, exit status 2, nothing written
 
 def summary(name): return [json.loads(f.read_text()) for f in sorted(Path('era_runs', name).glob('*/summary.json'))]
 
-@pytest.mark.parametrize('words', ['run resnet --epochs 2 --widths 4 4 8 8 --flip --cutout 3', 'run augment --policy cutmix --epochs 2',
+@pytest.mark.parametrize('words', ['run resnet --epochs 2 --widths 8 8 16 16 --flip --cutout 3', 'run augment --policy cutmix --epochs 2',
                                    'run convnets --epochs 2', 'run cnn --epochs 2'])
 def test_interrupted_equals_whole(words, monkeypatch, capsys):
     words, real, steps = words.split(), Track.after_step, itertools.count(1)
