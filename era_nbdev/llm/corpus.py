@@ -265,7 +265,7 @@ def _fill(folder, tok, docs, hold_out, size): # documents as iterators of parts:
     about = writer.about
     if about['valid'] < hold_out:
         raise RunError(f"the files hold {about['valid']:,} tokens, fewer than the {hold_out:,} to hold out")
-    if not about['train']: raise RunError(f"nothing is left to train on after {about['valid']:,} held-out tokens: "
+    if about['train'] < 2: raise RunError(f"nothing is left to train on after {about['valid']:,} held-out tokens: "
                                           'expected more text, or a smaller hold_out')
     return about
 
