@@ -16,6 +16,7 @@ def counted(images):
     return data.Info(n_train, len(images.x_test), size, channels, tuple(images.classes))
 
 
+@pytest.mark.real
 @pytest.mark.parametrize('name', [d.name for d in data.REGISTRY.values() if d.info])
 def test_info_is_what_is_loaded(name):
     if data.find(data.dataset(name)) is None:
@@ -115,6 +116,7 @@ def test_one_missing_file_is_named(own):
         data.load('mnist')
 
 
+@pytest.mark.real
 def test_stories260k_is_a_folder():
     "The registry's checksums are those of the real files."
     ds = data.dataset('stories260k')

@@ -42,8 +42,58 @@ def test_from_texts_to_a_model_that_talks(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith('the cat')
     assert main('run gpt --data corpus --vocab-size 200'.split()) == 2 and 'vocab_size is 200' in capsys.readouterr().err
     assert main('run gpt --data corpus --plan'.split()) == 0 and 'FLOP' in capsys.readouterr().out
-    (Path('corpus')/'tokenizer.json').unlink()
-    assert main(['generate', 'gpt', 'the cat']) == 2 and 'no tokenizer.json' in capsys.readouterr().err
+    (Path('corpus')/'tokenizer.json').unlink() # the run has its own
+    assert main(['generate', 'gpt', 'the cat', '--max-tokens', '8']) == 0
+    out = capsys.readouterr()
+    assert out.out.startswith('the cat') and 'has changed since this model was trained' in out.err
+
+def test_a_run_outlives_its_text(tmp_path, monkeypatch, capsys):
+    "The vocabulary of a private text lies in the run's folder: after an edit, a move, and from another folder the model says the same."
+    monkeypatch.chdir(tmp_path)
+    Path('my.txt').write_text(TEXT[:9000])
+    assert main('run gpt --data my.txt --n-embd 16 --n-layer 1 --n-head 2 --block-size 16'.split()) == 0
+    run = str(next(Path('era_runs/gpt').resolve().iterdir()))
+    (tmp_path/'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path/'elsewhere')
+    def says():
+        capsys.readouterr()
+        assert main(['generate', run, 'the cat ', '--max-tokens', '20', '--seed', '1']) == 0
+        return capsys.readouterr()
+    at_first = says()
+    assert at_first.err == ''
+    text = tmp_path/'my.txt'
+    text.write_text(text.read_text().replace('e', 'é'))
+    edited = says()
+    assert edited.out == at_first.out and 'my.txt has changed since this model was trained' in edited.err
+    text.rename(tmp_path/'other.txt')
+    assert says() == at_first
+
+def test_loading_holds_one_copy(tmp_path):
+    "A checkpoint is read array by array: the peak stays below two and a half times the model, the mapped file included."
+    import torch
+    from era_nbdev.llm.checkpoints import load_hf, save_hf
+    from era_nbdev.llm.gpt import GPT, modern
+    clear, status = Path('/proc/self/clear_refs'), Path('/proc/self/status')
+    if not status.exists(): pytest.skip('needs Linux')
+    model = GPT(modern(vocab_size=3000, block_size=32, n_layer=12, n_head=8, n_embd=512))
+    size = 4*model.count()
+    save_hf(model, tmp_path/'model')
+    del model
+    def kilobytes(name): return int(next(l for l in status.read_text().splitlines() if l.startswith(name)).split()[1])
+    try: clear.write_text('5') # forget the peak
+    except OSError: pytest.skip('the peak cannot be reset here')
+    before = kilobytes('VmRSS')
+    model = load_hf(tmp_path/'model')
+    assert 1024*(kilobytes('VmHWM')-before) < 2.5*size
+    assert torch.isfinite(model.wte.weight).all()
+
+STORIES = os.environ.get('ERA_DATA') and Path(os.environ['ERA_DATA'])/'stories260k'
+
+@pytest.mark.skipif(not STORIES or not STORIES.exists(), reason='needs stories260k')
+def test_the_documented_story(capsys):
+    assert main(['generate', str(STORIES), 'Once upon a time', '--temperature', '0']) == 0
+    assert capsys.readouterr().out.startswith('Once upon a time, there was a little girl named Lily. She loved to play outside in the park. '
+                                              'One day, she saw a big, red ball.')
 
 def test_a_folder_of_the_hub_talks(tmp_path, monkeypatch, capsys):
     from era_nbdev.llm.checkpoints import save_hf

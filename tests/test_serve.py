@@ -184,6 +184,16 @@ def test_real_server_refuses_in_json(url):
     assert post(url, b'x', 'image/png') == (415, {'error': 'this is not a PNG or JPEG image'})
     assert post(url, json.dumps(dict(image=rows(9))).encode())[1]['predictions'][0]['label'] == '9'
 
+def test_foreign_forms_are_refused(url):
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n' + save(digit()) + b'\r\n--x--\r\n'
+    def form(**headers):
+        request = urllib.request.Request(url+'/predict', body, {'Content-Type': 'multipart/form-data; boundary=x'} | headers)
+        try:
+            with urllib.request.urlopen(request) as r: return r.status
+        except urllib.error.HTTPError as e: return e.code
+    assert form() == form(Origin=url) == 200
+    assert form(Origin='http://evil.example') == form(Origin='null') == form(Host='evil.example') == 403
+
 def test_ports():
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0)); s.listen(); port = s.getsockname()[1]

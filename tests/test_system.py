@@ -4,6 +4,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 import pytest, torch
 import era_nbdev
+from conftest import refused
 from era_nbdev.core import data, run as runs
 from era_nbdev.core.cli import candidates, main
 from era_nbdev.core.data import DataError, Dataset, REGISTRY, fetch, find, load, verify
@@ -101,7 +102,7 @@ def bad(capsys, argv, *words):
     status = main(argv.split() if isinstance(argv, str) else argv)
     err = capsys.readouterr().err
     assert status == 2, (status, err)
-    one_error(err, *words)
+    refused(err, *words)
 
 def stop_at(monkeypatch, at, *sigs):
     "Send `sigs` to this process after step `at`."
@@ -235,7 +236,7 @@ def test_debug_shows_the_traceback(tmp_path):
 @pytest.mark.parametrize('argv,words', [
     ('rnu mnist', ["'rnu'", "'run'"]), ('run mnits', ["'mnits'", "'mnist'"]), ('run zzz', ["'zzz'", 'mnist']), ('run --scale lesson mnist',
         ['name comes first']),
-    ('run mnist --epoch 3', ['--epoch', 'did you mean --epochs']), ('run mnist --weightdecay 3', ['--weightdecay', '--weight-decay']),
+    ('run mnist --epoch 3', ['--epoch', '--epochs']), ('run mnist --weightdecay 3', ['--weightdecay', '--weight-decay']),
     ('run mnist --scale lessn', ['lessn', 'lesson']), ('run mnist --scale=big', ['big', 'smoke']), ('run mnist --track comet', ['comet',
         'mlflow']),
     ('run mnist --data fashion', ['fashion', 'fashion_mnist']), ('run mnist --precision fp8', ['fp8', 'bf16']), ('run mnist stray',
@@ -267,11 +268,11 @@ def test_bad(capsys, tmp_path, argv, words):
 def test_seed_too_large(capsys): bad(capsys, 'run mnist --epochs 1 --seed 99999999999999999999', 'seed', '99999999999999999999')
 
 def test_plain_terminal(tmp_path):
-    "A terminal that knows only ASCII gets the same one line."
+    "A terminal that knows only ASCII gets the same message."
     code = 'import io, sys; sys.stdout = io.TextIOWrapper(sys.stdout.buffer, "ascii"); ' \
            'from era_nbdev.core.cli import main; raise SystemExit(main())'
     status, _, err, _ = process(tmp_path, 'data', 'grab', command=[sys.executable, '-c', code])
-    assert status == 2; one_error(err, "'grab'", 'verify')
+    assert status == 2; refused(err, "'grab'", 'verify')
 
 def test_batch_larger_than_the_data(capsys):
     assert main('run mnist --bs 100000 --epochs 1'.split()) == 0
@@ -395,7 +396,7 @@ def test_disk_full_at_the_first_checkpoint(fork, tmp_path):
 
 # ---- signals and kills
 
-@pytest.mark.parametrize('sig,flag', [(signal.SIGINT, 'bare'), (signal.SIGTERM, 'folder')])
+@pytest.mark.parametrize('sig,flag', [(signal.SIGINT, 'bare'), (signal.SIGTERM, 'folder'), (signal.SIGHUP, 'folder')])
 def test_signal(fork, tmp_path, straight, sig, flag):
     p = fork(tmp_path, SLOW, slow=.01); until(lambda: lines(tmp_path) >= 50); os.kill(p.pid, sig)
     status, out, err = wait(p, tmp_path)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os, statistics, time
 from dataclasses import dataclass
 import era_nbdev.core.ledger as ledger
-from .run import RunError, MissingExtra, lookup
+from .errors import MissingExtra, RunError
+from .run import lookup
 
 # %% auto #0
 __all__ = ['BENCHES', 'cpu_seconds', 'Row', 'race', 'bench', 'relay', 'run_bench']
@@ -17,7 +18,8 @@ __all__ = ['BENCHES', 'cpu_seconds', 'Row', 'race', 'bench', 'relay', 'run_bench
 # %% ../../nbs/core/06_bench.ipynb #0c54459e
 def cpu_seconds() -> float: # of this process and of the children that it waited for
     "The CPU time used so far."
-    t = os.times(); return time.process_time()+t.children_user+t.children_system
+    times = os.times()
+    return time.process_time()+times.children_user+times.children_system
 
 @dataclass
 class Row:
@@ -33,25 +35,36 @@ def race(
     rounds: int = 5, # how often each runs, after one round that does not count
     device: str = 'cpu', # 'cuda' reads the wall clock after a synchronisation
 ) -> list: # of `Row`, in the given order
-    "Run the contestants in turn, in this process, and compare the medians."
-    def turn(f): s = _clock(device); n = f(); return _clock(device)-s, n
-    return _rows(_rounds(contestants, turn, rounds))
+    "Run the contestants in turn, in this process, and compare the medians. Raises `RunError` for no rounds."
+    return _rows(_rounds(contestants, lambda work: _timed(work, device), rounds))
+
+def _timed(work, device): # seconds, amount
+    start = _clock(device)
+    amount = work()
+    return _clock(device)-start, amount
 
 def _clock(device):
     if device == 'cpu': return cpu_seconds()
     import torch
-    torch.cuda.synchronize(); return time.perf_counter()
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 def _rounds(contestants, turn, rounds): # name -> list of (seconds, work), without the first round
-    out = {k: [] for k in contestants}
+    if rounds < 1: raise RunError(f'rounds is {rounds}, expected 1 or more')
+    turns = {name: [] for name in contestants}
     for _ in range(rounds+1):
-        for k, c in contestants.items(): out[k].append(turn(c))
-    return {k: v[1:] for k, v in out.items()}
+        for name, contestant in contestants.items(): turns[name].append(turn(contestant))
+    return {name: timed[1:] for name, timed in turns.items()}
 
-def _rows(timed): # of (seconds, work) for each contestant
-    rate = {k: [n/max(t, 1e-9) for t, n in v] for k, v in timed.items()}
-    ours, mid = next(iter(rate.values()), None), statistics.median
-    return [Row(k, mid(t for t, _ in timed[k]), mid(r), mid(a/b for a, b in zip(ours, r))) for k, r in rate.items()]
+def _rows(turns): # name -> list of (seconds, work); ours comes first
+    rates = {name: [work/max(seconds, 1e-9) for seconds, work in timed] for name, timed in turns.items()}
+    ours = next(iter(rates.values()), [])
+    rows = []
+    for name, rate in rates.items():
+        seconds = statistics.median(seconds for seconds, _ in turns[name])
+        ratio = statistics.median(a/max(b, 1e-9) for a, b in zip(ours, rate))
+        rows.append(Row(name, seconds, statistics.median(rate), ratio))
+    return rows
 
 # %% ../../nbs/core/06_bench.ipynb #ba05fbd0
 BENCHES: dict = {}
@@ -70,32 +83,52 @@ def _worker(pipe, name, contestant, device):
     import torch
     torch.set_num_threads(1)
     try: work = _contestants(name, device)[contestant]()
-    except (MissingExtra, ImportError) as e: return pipe.send(str(e))
+    except (MissingExtra, ModuleNotFoundError) as e:
+        pipe.send(str(e))
+        return
     pipe.send('ready')
-    while pipe.recv():
-        s = _clock(device); n = work(); pipe.send((_clock(device)-s, n))
+    while pipe.recv(): pipe.send(_timed(work, device))
 
 def _contestants(name, device): # contestant -> function that prepares it
     if name not in BENCHES: lookup('benches', name)
     return BENCHES[name][0](device)
 
 # %% ../../nbs/core/06_bench.ipynb #6777fe40
-def relay(name: str, rounds: int = 5, device: str = 'cpu', say=print) -> list: # of `Row`, in the registered order
-    "Race the contestants of benchmark `name`, each in its own process, one at a time."
+def relay(
+    name: str, # of the benchmark
+    rounds: int = 5, # timed rounds
+    device: str = 'cpu', # 'cpu' or 'cuda'
+    say=print, # where notes go
+) -> list: # of `Row`, in the registered order
+    "Race the contestants, each in its own process, one at a time. Raises `RunError` if ours cannot run."
     import multiprocessing as mp
-    ctx, pipes, procs = mp.get_context('spawn'), {}, []
+    context, pipes, processes = mp.get_context('spawn'), {}, []
+    contestants = list(_contestants(name, device))
     try:
-        for k in _contestants(name, device):
-            here, there = ctx.Pipe()
-            procs.append(ctx.Process(target=_worker, args=(there, name, k, device), daemon=True)); procs[-1].start(); there.close()
+        for contestant in contestants:
+            here, there = context.Pipe()
+            process = context.Process(target=_worker, args=(there, name, contestant, device), daemon=True)
+            process.start()
+            processes.append(process)
+            there.close()
             try: state = here.recv()
-            except EOFError: state = 'its process ended'
-            if state == 'ready': pipes[k] = here
-            else: say(f'{name}: {k} is left out: {state}')
-        def turn(p): p.send(True); return p.recv()
+            except EOFError: state = 'its process ended, and its error stands above'
+            if state == 'ready': pipes[contestant] = (here, contestant)
+            else: _leave_out(name, contestant, state, contestants, say)
+        def turn(pipe):
+            pipe[0].send(True)
+            return _answer(pipe[0], name, pipe[1])
         return _rows(_rounds(pipes, turn, rounds))
     finally:
-        for p in procs: p.terminate()
+        for process in processes: process.terminate()
+
+def _answer(pipe, name, contestant): # what a worker sends
+    try: return pipe.recv()
+    except EOFError: raise RunError(f'bench {name}: the process of {contestant} ended; its error stands above') from None
+
+def _leave_out(name, contestant, why, contestants, say):
+    if contestant == contestants[0]: raise RunError(f'bench {name} cannot run: {why}')
+    say(f'{name}: {contestant} is left out: {why}')
 
 # %% ../../nbs/core/06_bench.ipynb #aea3661b
 def run_bench(
@@ -105,11 +138,19 @@ def run_bench(
     record: bool = False, # write `results/bench.json`?
     say=print, # where notes go
 ) -> list: # of (Row, goal or None)
-    "Run one benchmark on one thread. Raises `RunError` for an unknown one."
+    "Run one benchmark on one thread. Raises `RunError` for an unknown one or no rounds."
     if name not in BENCHES: lookup('benches', name)
+    if rounds < 1: raise RunError(f'rounds is {rounds}, expected 1 or more')
     _, unit, goals = BENCHES[name]
     rows = relay(name, rounds, device, say)
-    for r in rows if record else []:
-        ledger.record('bench', 'bench', name, dict(rate=(round(r.rate, 3), f'{unit}/s'), ratio=round(r.ratio, 4)) | ({'goal': goals[r.name]} if r.name in goals else {}),
-                      part=r.name, device=device, command=f'era bench {name} --record' + (f' --device {device}' if device != 'cpu' else '') + (f' --rounds {rounds}' if rounds != 9 else ''))
-    return [(r, goals.get(r.name)) for r in rows]
+    if record:
+        for row in rows: _record(name, row, unit, goals.get(row.name), rounds, device)
+    return [(row, goals.get(row.name)) for row in rows]
+
+def _record(name, row, unit, goal, rounds, device):
+    metrics = dict(rate=(round(row.rate, 3), f'{unit}/s'), ratio=round(row.ratio, 4))
+    if goal is not None: metrics['goal'] = goal
+    command = f'era bench {name} --record'
+    if device != 'cpu': command += f' --device {device}'
+    if rounds != 9: command += f' --rounds {rounds}'
+    ledger.record('bench', 'bench', name, metrics, part=row.name, device=device, command=command)

@@ -16,7 +16,7 @@ __all__ = ['DECORATORS', 'DISTRIBUTIONS', 'LABELS', 'project', 'pages', 'order',
            'colab_requirements', 'colab_cell', 'with_colab', 'colab_pages', 'notebook_text', 'write_colab',
            'readme_text', 'write_readme', 'execute', 'tidy', 'imports', 'imports_forward', 'cells_of', 'prose',
            'citations', 'bibliography', 'figures_without_text', 'unlabelled_figures', 'broken_links', 'bad_entries',
-           'machine_paths', 'write_both', 'main']
+           'machine_paths', 'without_encoding', 'write_both', 'main']
 
 # %% ../../nbs/core/08_book.ipynb #0dc80ff8
 def project() -> Path:
@@ -205,13 +205,21 @@ def imports(source: str, module: str = 'part.chapter') -> list: # of module name
             if full.split('.')[0] != 'era_nbdev': continue
             tail = full.removeprefix('era_nbdev').lstrip('.')
             found += [tail] if '.' in tail else [f'{tail}.{a.name}'.lstrip('.') for a in n.names]
-        elif isinstance(n, ast.Import): found += [a.name.removeprefix('era_nbdev.') for a in n.names if a.name.startswith('era_nbdev.')]
+        elif isinstance(n, ast.Import):
+            found += [alias.name.removeprefix('era_nbdev.') for alias in n.names if alias.name.startswith('era_nbdev.')]
+        elif isinstance(n, ast.Call): found += _called_import(n)
     return found
+
+def _called_import(call): # ['llm.gpt'] of import_module('era_nbdev.llm.gpt')
+    function = getattr(call.func, 'attr', getattr(call.func, 'id', ''))
+    if function not in ('import_module', '__import__', 'need') or not call.args: return []
+    name = getattr(call.args[0], 'value', '')
+    return [name.removeprefix('era_nbdev.')] if str(name).startswith('era_nbdev.') else []
 
 def imports_forward(sources: dict) -> list: # module -> source, in the order of the book
     "Imports of a later chapter, or of any chapter from core."
     place = {m: i for i, m in enumerate(sources)}
-    return [f'{m} imports {o}, which comes later' for m, s in sources.items() for o in imports(s, m) if o in place and place[o] >= place[m]]
+    return [f'{m} imports {o}, which comes later' for m, s in sources.items() for o in imports(s, m) if o in place and place[o] > place[m]]
 
 # %% ../../nbs/core/08_book.ipynb #04bc1f6b
 def cells_of(page: Path) -> list: # of (kind, source)
@@ -262,11 +270,34 @@ def broken_links(page: Path) -> list:
 def bad_entries(file: Path) -> list:
     "Entries of a ledger file that lack their circumstances."
     need = 'kind', 'name', 'metrics', 'command', 'device', 'versions', 'commit', 'when'
-    return [f'{file.name}: {o.get("name")} lacks {k}' for o in json.loads(file.read_text()) for k in need if not o.get(k)]
+    return [f'{file.name}: {o.get("name")} lacks {k}' for o in json.loads(file.read_text(encoding='utf-8')) for k in need if not o.get(k)]
 
 def machine_paths(text: str) -> list:
     "Absolute paths of somebody's home or work folder in `text`."
     return re.findall(r'(?<![\w:./])/(?:home|Users|root|work|tmp)/[\w.-]+/[\w./-]*|[A-Z]:\\Users\\\w+', text)
+
+# %% ../../nbs/core/08_book.ipynb #7de4f4f6
+def without_encoding(source: str) -> list: # of line numbers
+    "The lines of `source` that read or write text in an encoding of chance."
+    return [n.lineno for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and _by_chance(n)]
+
+def _by_chance(call): # is this call text without an encoding?
+    function = getattr(call.func, 'attr', getattr(call.func, 'id', ''))
+    named = {keyword.arg for keyword in call.keywords}
+    if 'encoding' in named or None in named: return False
+    if function == 'read_text': return not call.args
+    if function == 'write_text': return len(call.args) == 1
+    owner = getattr(getattr(call.func, 'value', None), 'id', '')
+    opens_text = function == 'fdopen' or function == 'open' and owner not in ('os', 'Image', 'tarfile', 'webbrowser')
+    if not opens_text: return False
+    nodes = [node for argument in [*call.args, *call.keywords] for node in ast.walk(argument)]
+    if any(getattr(node, 'attr', '') == 'devnull' for node in nodes): return False
+    constants = [str(node.value) for node in nodes if isinstance(node, ast.Constant)]
+    modes = [text for text in constants if re.fullmatch('[rwaxbt+]{1,3}', text)]
+    if owner == 'gzip': return any('t' in mode for mode in modes)
+    is_method = isinstance(call.func, ast.Attribute) and owner != 'os'
+    if is_method and call.args and not modes: return False # of some other kind of object
+    return not any('b' in mode for mode in modes)
 
 # %% ../../nbs/core/08_book.ipynb #c3f587e0
 def write_both():

@@ -1,4 +1,4 @@
-"""Everything in the book can be run, resumed, compared and served from one command, whose help is made from the code and whose errors are one line.
+"""Everything in the book can be run, resumed, compared and served from one command, whose help is made from the code and which tells mistakes of the user apart from its own.
 
 Docs: https://era-nbdev.github.io/era_nbdev/core/cli.html.md"""
 
@@ -6,19 +6,26 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/cli.html.md"""
 
 # %% ../../nbs/core/07_cli.ipynb #d20a8f42
 from __future__ import annotations
-import contextlib, dataclasses, functools, importlib.util, inspect, io, os, re, shutil, subprocess, sys, warnings
+import dataclasses, importlib.util, inspect, os, shutil, subprocess, sys, traceback, warnings
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 from .. import __version__
 import era_nbdev.core.run as runs
+from .errors import BookError, Interrupted, MissingExtra, RunError
+from .errors import nearest, out_of_memory
 from .ledger import Table
-from .run import CheckpointError, Diverged, Interrupted, MissingExtra, RunError, SCALES, nearest
+from .run import SCALES
 
 # %% auto #0
-__all__ = ['COMMANDS', 'OPTIONS', 'command', 'show', 'one_line', 'parse', 'list_', 'data', 'results', 'parity', 'RunOptions',
-           'run_parser', 'run', 'read_options', 'finish', 'bench', 'serve', 'tool', 'doctor', 'usage', 'main',
-           'find_command', 'dispatch', 'completion', 'candidates', 'bench_import']
+__all__ = ['COMMANDS', 'OPTIONS', 'PACKAGES', 'SCRIPTS', 'SECOND', 'command', 'show', 'parse', 'list_', 'data', 'show_data',
+           'verify_data', 'results', 'parity', 'parity_row', 'RunOptions', 'ScaleOption', 'scale_of', 'run_parser',
+           'named_options', 'read_options', 'run', 'run_usage', 'finish', 'last_for_resume', 'run_to_resume', 'bench',
+           'bench_row', 'serve', 'tool', 'doctor', 'usage', 'tell', 'report_to', 'quiet_warning', 'main', 'explain',
+           'find_command', 'dispatch', 'completion', 'candidates', 'run_candidates', 'starting', 'importing',
+           'bench_import']
 
 # %% ../../nbs/core/07_cli.ipynb #98699678
 COMMANDS: dict = {}
@@ -28,45 +35,31 @@ def command(f): # decorator
     COMMANDS[f.__name__.rstrip('_').replace('_', '-')] = f
     return f
 
-def show(head, rows):
+def show(
+    head, # names of the columns
+    rows, # of cells
+):
     "Print a table, as wide as the terminal."
     from rich.table import Table as Rich
     from rich.console import Console
     from rich.text import Text
-    t = Rich(*head, box=None, pad_edge=False, header_style='bold')
-    for r in Table(head, rows).rows: t.add_row(*map(Text, r))
-    Console(width=None if sys.stdout.isatty() else 250).print(t)
+    table = Rich(*head, box=None, pad_edge=False, header_style='bold')
+    for row in Table(head, rows).rows:
+        table.add_row(*map(Text, row))
+    width = None if sys.stdout.isatty() else 250
+    Console(width=width).print(table)
 
 # %% ../../nbs/core/07_cli.ipynb #e98393cd
-def one_line(box: str) -> str: # one sentence
-    "The message of a tyro error box, without the box."
-    rows = [re.sub(r'\x1b\[[0-9;]*m', '', l).strip(' │') for l in box.splitlines() if not l.startswith(('╭', '╰'))]
-    if '╭' not in box: rows = rows[2:] # plain boxes: a title and a rule come first
-    parts, now = [], []
-    for r in rows+['─']:
-        if r.startswith(('─', '---')): parts.append(' '.join(now)); now = []
-        elif r: now.append(r)
-    near = next((re.search(r'--[\w-]+', p) for p in parts[1:] if p.startswith('Perhaps you meant')), None)
-    return parts[0]+(f': did you mean {near[0]}?' if near else '') if parts and parts[0] else box.strip()
-
 def parse(
     f, # function or dataclass
     argv: list, # options
     prog: str, # name in the help
     default=None, # an instance of the dataclass that holds the defaults
 ): # what `f` returns when called with the parsed options
-    "Parse `argv` for `f` and call it; raises `RunError` in one line for options that do not fit."
+    "Parse `argv` for `f` and call it. For what does not fit, tyro prints it and raises `SystemExit(2)`."
     import tyro
-    err, kw = io.StringIO(), {} if default is None else {'default': default}
-    real, called = sys.stderr, []
-    def call(*a, **k):
-        sys.stderr = real; called.append(1); return f(*a, **k)
-    target = f if isinstance(f, type) else functools.wraps(f)(call)
-    try:
-        with contextlib.redirect_stderr(err): return tyro.cli(target, prog=prog, args=argv, **kw)
-    except SystemExit as e:
-        if called or not e.code: raise
-        raise RunError(one_line(err.getvalue())) from None
+    defaults = {} if default is None else {'default': default}
+    return tyro.cli(f, prog=prog, args=argv, **defaults)
 
 # %% ../../nbs/core/07_cli.ipynb #9987a523
 @command
@@ -86,16 +79,31 @@ def data(
     /,
 ):
     "The data sets: size, licence, whether they are here; fetch, locate or verify one."
-    from era_nbdev.core import data as d
-    if what == 'list':
-        return show(['name', 'MB', 'state', 'stand-in', 'licence', 'title'], [[s.name, s.mb or '', d.state(s), s.standin, s.licence, s.title] for s in d.REGISTRY.values()])
-    if not name: raise RunError(f"'era data {what}' needs the name of a data set: 'era data list' shows all")
-    if what == 'verify':
-        bad = {f: s for f, s in d.verify(name).items() if s != 'ok'}
-        if bad: raise RunError(f'{name}: ' + ', '.join(f'{f} is {s}' for f, s in bad.items()) + f"; 'era data get {name}' fetches a file that was removed")
-        return print(f'{name}: all files are as they should be')
-    if not d.dataset(name).files: return print(f'{name} is installed with Python or scikit-learn')
-    print(d.path(name))
+    from era_nbdev.core import data as sets
+    if what == 'list': return show_data()
+    if not name:
+        raise RunError(f"'era data {what}' needs the name of a data set: 'era data list' shows all")
+    if name not in sets.REGISTRY:
+        raise RunError(nearest('data set', name, sets.REGISTRY)+" ('era data list' shows all)")
+    if what == 'verify': return verify_data(name)
+    if not sets.dataset(name).files:
+        return print(f'{name} is installed with Python or scikit-learn')
+    print(sets.path(name))
+
+def show_data():
+    "Print the table of all data sets."
+    from era_nbdev.core import data as sets
+    rows = [[s.name, s.mb or '', sets.state(s), s.standin, s.licence, s.title] for s in sets.REGISTRY.values()]
+    show(['name', 'MB', 'state', 'stand-in', 'licence', 'title'], rows)
+
+def verify_data(
+    name: str, # of a data set
+):
+    "Compare its files with their checksums. Raises `RunError` if one differs."
+    from era_nbdev.core import data as sets
+    bad = ', '.join(f'{f} is {state}' for f, state in sets.verify(name).items() if state != 'ok')
+    if bad: raise RunError(f"{name}: {bad}; 'era data get {name}' fetches a file that was removed")
+    print(f'{name}: all files are as they should be')
 
 # %% ../../nbs/core/07_cli.ipynb #6476b014
 @command
@@ -106,22 +114,30 @@ def results(
     "The ledger: what was measured, and by which command."
     import era_nbdev.core.ledger as ledger
     found = ledger.overview(name)
-    if not found.rows: return print("nothing recorded here; 'era run NAME --record' records a run in a clone of the project")
+    if not found.rows:
+        return print("nothing recorded here; 'era run NAME --record' records a run in a clone "
+                     "of the project")
     show(found.head, found.rows)
 
 @command
 def parity():
     "Every function that was compared with its reference: largest difference and speed."
     import era_nbdev.core.ledger as ledger
-    rows = ledger.results(kind='parity'); g = ledger.value
-    show(['chapter', 'check', 'difference', 'gradients', 'allowed', 'speed × reference'],
-         [[r['chapter'], r['name'], g(r, 'error'), g(r, 'grad_error') if 'grad_error' in r['metrics'] else '', g(r, 'allowed'), g(r, 'speed')] for r in rows])
+    rows = ledger.results(kind='parity')
+    head = ['chapter', 'check', 'difference', 'gradients', 'allowed', 'speed × reference']
+    show(head, [parity_row(r) for r in rows])
+
+def parity_row(entry: dict) -> list: # of the ledger; returns cells
+    "One comparison for the table."
+    metrics = ('error', 'grad_error', 'allowed', 'speed')
+    numbers = {k: m['value'] for k, m in entry['metrics'].items()}
+    return [entry['chapter'], entry['name'], *(numbers.get(k, '') for k in metrics)]
 
 # %% ../../nbs/core/07_cli.ipynb #7c9fdd34
 @dataclass
 class RunOptions:
     "Options of every run."
-    scale: Literal['smoke', 'lesson', 'full'] = 'smoke' # smoke: a minute on any laptop; lesson: what the chapter shows; full: the real thing
+    scale: Literal['smoke', 'lesson', 'full'] = 'smoke' # a minute; the chapter's numbers; the real thing
     seed: int = 0 # of every random generator
     device: str = 'auto' # auto, cpu, cuda or mps
     out: str = 'era_runs' # folder of all runs
@@ -133,50 +149,105 @@ class RunOptions:
 
 OPTIONS = [f.name for f in dataclasses.fields(RunOptions)]
 
-def run_parser(cls: type, scale: str): # a dataclass
-    "The dataclass of all options of experiment `cls` at `scale`."
-    defaults = {f.name: f.default if f.default is not dataclasses.MISSING else f.default_factory() for f in dataclasses.fields(cls)} | cls.scales.get(scale, {})
-    both = type(cls.__name__, (cls, RunOptions), {'__doc__': cls.__doc__, '__module__': cls.__module__, '__annotations__': {}})
-    return dataclass(both), defaults | {'scale': scale}
-
 # %% ../../nbs/core/07_cli.ipynb #745ce2f4
+@dataclass
+class ScaleOption:
+    "The option that decides the defaults of all others."
+    scale: Literal['smoke', 'lesson', 'full'] = 'smoke'
+
+def scale_of(argv: list, prog: str) -> str: # all options; name in the help
+    "The scale among the options."
+    import tyro
+    return tyro.cli(ScaleOption, args=argv, prog=prog, return_unknown_args=True, add_help=False)[0].scale
+
+def run_parser(cls: type, scale: str) -> tuple: # (dataclass, defaults)
+    "The dataclass of all options of experiment `cls` at `scale`."
+    fields = dataclasses.fields(cls)
+    defaults = {f.name: f.default for f in fields}
+    defaults |= {f.name: f.default_factory() for f in fields if f.default is dataclasses.MISSING}
+    names = {'__doc__': cls.__doc__, '__module__': cls.__module__, '__annotations__': {}}
+    both = dataclass(type(cls.__name__, (cls, RunOptions), names))
+    return both, defaults | cls.scales.get(scale, {}) | {'scale': scale}
+
+# %% ../../nbs/core/07_cli.ipynb #a73c4cba
+def named_options(argv: list) -> set: # of names of fields
+    "The options that were given, whatever their value."
+    words = [a[2:].split('=')[0] for a in argv if a.startswith('--')]
+    return {w.removeprefix('no-').replace('-', '_') for w in words}
+
+def read_options(cls: type, name: str, argv: list) -> tuple: # (RunOptions, experiment, given values)
+    "Parse the options of `era run NAME`. Raises `RunError` for values out of range."
+    prog = f'era run {name}'
+    both, defaults = run_parser(cls, scale_of(argv, prog))
+    parsed = parse(both, argv, prog, both(**defaults))
+    fields = [f.name for f in dataclasses.fields(cls)]
+    values = {k: getattr(parsed, k) for k in fields}
+    options = {k: getattr(parsed, k) for k in OPTIONS}
+    named = named_options(argv)
+    given = {k: v for k, v in (values | options).items() if k in named}
+    return RunOptions(**options), runs.settings(name, parsed.scale, **values), given
+
+# %% ../../nbs/core/07_cli.ipynb #4253c644
 @command
 def run(*argv):
     "Run an experiment: era run NAME [--scale smoke|lesson|full] [--FIELD VALUE …]."
-    argv = list(argv)
-    if not argv or argv[0].startswith('-'):
-        names = [e for c in runs.chapters() for e in c['experiments']]
-        if argv and argv[0] not in ('-h', '--help'): raise RunError(f"the name comes first: 'era run NAME {' '.join(argv)}'")
-        return print(f"usage: era run NAME [OPTIONS]\n\nexperiments: {', '.join(names)}\n'era run NAME --help' shows the options of one.")
-    name, rest = argv[0], ['--resume=last' if a == '--resume' and (i+1 == len(argv) or argv[i+1].startswith('--')) else a for i, a in enumerate(argv)][1:]
-    cls = runs.find_experiment(name)
-    opts, exp, given = read_options(cls, name, rest)
-    if opts.plan: return show(['', ''], exp.plan())
-    old = None
-    if opts.resume: old = runs.to_resume(name if opts.resume == 'last' else opts.resume, opts.out, **given); exp = old.experiment()
-    finish(runs.launch(exp, opts.scale, opts.seed, opts.device, opts.out, opts.track, opts.record, run=old))
+    if not argv or argv[0].startswith('-'): return run_usage(argv)
+    name, words = argv[0], last_for_resume(argv[1:])
+    options, exp, given = read_options(runs.find_experiment(name), name, words)
+    if options.plan and options.resume:
+        raise RunError('--plan prices a new run: leave out --resume')
+    if options.plan: return show(['', ''], exp.plan())
+    runs.keep_memory()
+    old = run_to_resume(name, options, given) if options.resume else None
+    if old:
+        exp = old.experiment()
+    o = options
+    done = runs.launch(exp, o.scale, o.seed, o.device, o.out, o.track, o.record, run=old)
+    finish(done)
 
-# %% ../../nbs/core/07_cli.ipynb #a73c4cba
-def read_options(cls: type, name: str, argv: list): # (RunOptions, experiment, settings that were named)
-    "Parse the options of `era run NAME`. Raises `RunError`."
-    scale = next((argv[i+1] if '=' not in a else a.split('=')[1] for i, a in enumerate(argv) if a.split('=')[0] == '--scale' and (i+1 < len(argv) or '=' in a)), 'smoke')
-    if scale not in SCALES: raise RunError(nearest('scale', scale, SCALES))
-    both, defaults = run_parser(cls, scale)
-    all_ = parse(both, argv, f'era run {name}', both(**defaults))
-    named = {a[2:].split('=')[0].removeprefix('no-').replace('-', '_') for a in argv if a.startswith('--')}
-    values = {f.name: getattr(all_, f.name) for f in dataclasses.fields(cls)}
-    opts = RunOptions(**{k: getattr(all_, k) for k in OPTIONS})
-    exp = runs.settings(name, opts.scale, **values)
-    return opts, exp, {k: v for k, v in (values | dict(scale=opts.scale, seed=opts.seed)).items() if k in named}
+def run_usage(argv):
+    "What `era run` says without a name."
+    if argv and argv[0] not in ('-h', '--help'):
+        raise RunError(f"the name comes first: 'era run NAME {' '.join(argv)}'")
+    names = ', '.join(e for c in runs.chapters() for e in c['experiments'])
+    print(f"usage: era run NAME [OPTIONS]\n\nexperiments: {names}\n'era run NAME --help' shows "
+          f"the options of one.")
 
-# %% ../../nbs/core/07_cli.ipynb #4253c644
-def finish(run):
+def finish(done: runs.Run):
     "Print what a run achieved and where it is."
-    s = run.summary
-    print('  '.join(f'{k} {v:.4g}' if isinstance(v, float) else f'{k} {v}' for k, v in s.items() if not isinstance(v, (list, dict))))
-    print(f'run: {run.dir}')
-    name = run.config['experiment']
-    if any(name in c['serves'] for c in runs.chapters()): print(f'next: era serve {name} --run {run.dir}')
+    results = {k: v for k, v in done.summary.items() if not isinstance(v, (list, dict))}
+    short = {k: f'{v:.4g}' if isinstance(v, float) else v for k, v in results.items()}
+    print('  '.join(f'{k} {v}' for k, v in short.items()))
+    print(f'run: {done.dir}')
+    name = done.config['experiment']
+    if any(name in c['serves'] for c in runs.chapters()):
+        print(f'next: era serve {name} --run {quote(str(done.dir))}')
+
+# %% ../../nbs/core/07_cli.ipynb #60f2d1c4
+def last_for_resume(argv) -> list: # of words
+    "The options, with `--resume last` in place of a `--resume` that names no run."
+    words = []
+    for i, word in enumerate(argv):
+        alone = word == '--resume' and (i+1 == len(argv) or argv[i+1].startswith('--'))
+        words.append('--resume=last' if alone else word)
+    return words
+
+def run_to_resume(
+    name: str, # experiment
+    options: RunOptions, # of the run
+    given: dict, # values that were named
+) -> runs.Run:
+    "The run that `--resume` means. Raises `RunError` if what was given contradicts it."
+    where = name if options.resume == 'last' else options.resume
+    old = runs.open_run(where, options.out, finished=False)
+    kind, place = old.config['experiment'], old.dir.resolve()
+    if kind != name:
+        raise RunError(f"{old.dir} is a run of {kind}: 'era run {kind} --resume "
+                       f"{quote(str(old.dir))}' goes on with it")
+    if 'out' in given and Path(options.out).resolve() not in place.parents:
+        raise RunError(f'{old.dir} does not lie in {options.out}: leave out --out')
+    compared = {k: v for k, v in given.items() if k not in OPTIONS or k in ('scale', 'seed')}
+    return runs.to_resume(old.dir, **compared)
 
 # %% ../../nbs/core/07_cli.ipynb #c2fb9d49
 @command
@@ -191,12 +262,18 @@ def bench(
     from era_nbdev.core.bench import run_bench
     known = [b for c in runs.chapters() for b in c['benches']]
     if rounds < 1: raise RunError(f'rounds is {rounds}, expected 1 or more')
-    for n in names:
-        if n not in known: raise RunError(nearest('bench', n, known))
-    for n in names or known:
-        print(n)
-        show(['contestant', 'per second', 'ours is faster by', 'goal', ''], [[r.name, r.rate, r.ratio, g or '', '' if g is None else ('reached' if r.ratio >= g else 'missed')]
-             for r, g in run_bench(n, rounds, runs.pick_device(device), record)])
+    for name in names:
+        if name not in known: raise RunError(nearest('bench', name, known))
+    for name in names or known:
+        print(name)
+        rows = run_bench(name, rounds, runs.pick_device(device), record)
+        head = ['contestant', 'per second', 'ours is faster by', 'goal', '']
+        show(head, [bench_row(*o) for o in rows])
+
+def bench_row(row, goal) -> list: # of cells; a `Row` and the ratio to be reached, or None
+    "One contestant for the table."
+    verdict = '' if goal is None else 'reached' if row.ratio >= goal else 'missed'
+    return [row.name, row.rate, row.ratio, goal or '', verdict]
 
 # %% ../../nbs/core/07_cli.ipynb #9db45693
 @command
@@ -210,56 +287,113 @@ def serve(
 ):
     "Serve a trained model or an app of the book in the browser and as an API."
     if not 0 < port < 65536: raise RunError(f'port is {port}, expected 1 to 65535')
-    if name not in runs.SERVES: runs.lookup('serves', name)
+    if name not in runs.SERVES:
+        runs.lookup('serves', name)
     runs.SERVES[name](run=run, host=host, port=port, out=out)
 
 def tool(*command: str) -> str: # one line
     "The first line that a program prints, or that it is not there."
     if not shutil.which(command[0]): return 'not installed'
-    r = subprocess.run(command, capture_output=True, text=True)
-    return r.stdout.strip().splitlines()[0] if r.stdout.strip() else f'does not answer (status {r.returncode})'
+    done = subprocess.run(command, capture_output=True, text=True)
+    lines = done.stdout.strip().splitlines()
+    return lines[0] if lines else f'does not answer (status {done.returncode})'
+
+# %% ../../nbs/core/07_cli.ipynb #0d9c2b17
+PACKAGES = ('torchvision', 'optuna', 'boto3', 'sky', 'wandb', 'mlflow', 'fastai', 'lightning', 'nbdev',
+            'playwright')
 
 @command
 def doctor():
     "What this machine has: Python, torch, devices, driver, git, threads, extras, disk, data, Quarto."
-    from era_nbdev.core import data as d, ledger
+    from era_nbdev.core import data as sets, ledger
     import torch
     gpu = ledger.device_name('cuda') if torch.cuda.is_available() else 'none'
-    extras = {m: importlib.util.find_spec(m) is not None for m in ('torchvision', 'optuna', 'boto3', 'sky', 'wandb', 'mlflow', 'fastai', 'lightning', 'nbdev', 'playwright')}
-    free = shutil.disk_usage('.').free/2**30
-    show(['what', 'state'], [['era_nbdev', __version__], *ledger.versions('fastcore').items(), ['CPU', ledger.device_name()], ['threads', torch.get_num_threads()], ['GPU', gpu],
-        ['NVIDIA driver', tool('nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader')], ['CUDA that torch was built with', torch.version.cuda or 'none'], ['git', tool('git', '--version')],
-        ['optional packages', ', '.join(k for k, v in extras.items() if v) or 'none'], ['missing', ', '.join(k for k, v in extras.items() if not v) or 'none'],
-        ['free disk', f'{free:.0f} GB'], ['ERA_DATA', os.environ.get('ERA_DATA', 'not set')], ['cache', d.cache_dir()],
-        ['data here', ', '.join(s.name for s in d.REGISTRY.values() if d.state(s) in ('here', 'cached', 'installed'))],
-        ['Quarto', shutil.which('quarto') or 'not installed (needed only to build the site)']])
+    here = [p for p in PACKAGES if importlib.util.find_spec(p) is not None]
+    missing = [p for p in PACKAGES if p not in here]
+    data_here = [s.name for s in sets.REGISTRY.values() if sets.state(s) in ('here', 'cached', 'installed')]
+    rows = [['era_nbdev', __version__], *ledger.versions('fastcore').items(), ['CPU', ledger.device_name()],
+            ['threads', torch.get_num_threads()], ['GPU', gpu],
+            ['NVIDIA driver', tool('nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader')],
+            ['CUDA that torch was built with', torch.version.cuda or 'none'], ['git', tool('git', '--version')],
+            ['optional packages', ', '.join(here) or 'none'], ['missing', ', '.join(missing) or 'none'],
+            ['free disk', f"{shutil.disk_usage('.').free/2**30:.0f} GB"], ['ERA_DATA', os.environ.get('ERA_DATA', 'not set')],
+            ['cache', sets.cache_dir()], ['data here', ', '.join(data_here)],
+            ['Quarto', shutil.which('quarto') or 'not installed (needed only to build the site)']]
+    show(['what', 'state'], rows)
 
 # %% ../../nbs/core/07_cli.ipynb #83cc01a1
 def usage() -> str:
     "The help of `era`, made from the commands' docstrings."
-    docs = {k: inspect.getdoc(f) for k, f in COMMANDS.items()} | {k: o['doc'] for c in runs.chapters() for k, o in c['commands'].items()}
+    own = {k: inspect.getdoc(f) for k, f in COMMANDS.items()}
+    docs = own | {k: o['doc'] for c in runs.chapters() for k, o in c['commands'].items()}
     rows = '\n'.join(f'  {k:8} {d.splitlines()[0]}' for k, d in docs.items())
-    return f"era {__version__}: the command of the book\n\nusage: era COMMAND [OPTIONS]\n\n{rows}\n\n'era COMMAND --help' shows a command's options; 'era completion bash|zsh|tcsh' prints a completion script;\n--debug shows tracebacks."
+    return (f'era {__version__}: the command of the book\n\nusage: era COMMAND '
+            f'[OPTIONS]\n\n{rows}\n\n'
+            "'era COMMAND --help' shows a command's options; 'era completion bash|zsh' prints a completion script;\n"
+            '--debug shows tracebacks.')
 
-def main(argv: list = None) -> int: # exit status
-    "The console command. Errors of users end in one line and status 2."
+def tell(message: str):
+    "Print one line on stderr, if anybody can read it."
+    try: print('era:', ' '.join(message.split()), file=sys.stderr)
+    except OSError: pass # the terminal is gone
+
+def report_to() -> str:
+    "Where faults of the book are reported."
+    try: urls = [u.split(', ') for u in metadata('era_nbdev').get_all('Project-URL') or []]
+    except PackageNotFoundError: urls = []
+    return next((f'{url}/issues' for label, url in urls if label == 'Repository'), "the project's page")
+
+def quiet_warning(message, *args, **kwargs):
+    "A warning as one line."
+    print(f'note: {message}', file=sys.stderr)
+
+# %% ../../nbs/core/07_cli.ipynb #4af06d9e
+def main(argv: list = None) -> int: # words after `era`; returns the exit status
+    "The console command: one line for mistakes of the user, a traceback for those of the book."
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = '--debug' in argv
-    if not debug: warnings.showwarning = lambda m, *a, **k: print(f'note: {m}', file=sys.stderr)
+    for stream in ('stdout', 'stderr'):
+        # None where the shell has closed them
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, open(os.devnull, 'w'))
+    if not debug:
+        warnings.showwarning = quiet_warning
     try: return dispatch([a for a in argv if a != '--debug']) or 0
-    except (Interrupted, KeyboardInterrupt) as e:
+    except Exception as e:
         if debug: raise
-        print(f"era: {str(e) or 'stopped by SIGINT'}", file=sys.stderr); return getattr(e, 'status', 130)
-    except BrokenPipeError: os.dup2(os.open(os.devnull, os.O_WRONLY), 1); return 141
-    except (ValueError, TypeError, OSError, MissingExtra, Diverged) as e:
+        return explain(e)
+    except SystemExit as e: # tyro has printed its help (no code) or its message
+        if not e.code: raise
+        return e.code
+    except KeyboardInterrupt:
         if debug: raise
-        print('era: ' + ' '.join(str(e).split()), file=sys.stderr); return 2
+        tell('stopped by SIGINT')
+        return 130
 
+def explain(e: Exception) -> int: # exit status
+    "Tell the user what went wrong."
+    if isinstance(e, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    if isinstance(e, Interrupted):
+        tell(str(e))
+        return e.status
+    if isinstance(e, (BookError, OSError)) or out_of_memory(e):
+        tell(str(e) or 'not enough memory')
+        return 2
+    traceback.print_exception(e)
+    tell(f'this is a fault of the book and not yours: please report it, with the lines above, '
+         f'at {report_to()}')
+    return 1
+
+# %% ../../nbs/core/07_cli.ipynb #91d5c7b8
 def find_command(name: str): # its function
-    "The command `name`, of this module or of a chapter, which is imported. Raises `RunError` for an unknown one."
+    "The command `name`, of this module or of a chapter. Raises `RunError` for an unknown one."
     later = [k for c in runs.chapters() for k in c['commands']]
-    if name not in COMMANDS and name not in later: raise RunError(nearest('command', name, [*COMMANDS, *later]))
-    if name not in COMMANDS: runs.lookup('commands', name)
+    if name not in COMMANDS and name not in later:
+        raise RunError(nearest('command', name, [*COMMANDS, *later]))
+    if name not in COMMANDS:
+        runs.lookup('commands', name)
     return COMMANDS[name]
 
 def dispatch(argv: list): # words after `era`
@@ -268,51 +402,69 @@ def dispatch(argv: list): # words after `era`
     if argv[0] == '--version': return print(__version__)
     if argv[0] == 'completion': return completion(*argv[1:])
     f = find_command(argv[0])
-    if any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(f).parameters.values()): return f(*argv[1:])
-    return parse(f, argv[1:], f'era {argv[0]}')
+    takes_words = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(f).parameters.values())
+    return f(*argv[1:]) if takes_words else parse(f, argv[1:], f'era {argv[0]}')
 
 # %% ../../nbs/core/07_cli.ipynb #b8becb38
-if __name__ == '__main__' and '__file__' in globals(): # not this copy: the module of that name, in which chapters register their commands
+if __name__ == '__main__' and '__file__' in globals():
+    # not this copy: the module of that name, in which chapters register their commands
     sys.exit(importlib.import_module('era_nbdev.core.cli').main())
 
 # %% ../../nbs/core/07_cli.ipynb #1c021348
+SCRIPTS = dict(bash='''_era() {
+  COMPREPLY=($(compgen -W "$(era completion words "${COMP_WORDS[@]:1:COMP_CWORD-1}")" -- "${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -o default -F _era era''', zsh='''#compdef era
+_era() { compadd -- $(era completion words ${words[2,CURRENT-1]}); }
+compdef _era era''')
+
 def completion(shell: str = 'bash', *words):
     "Print a completion script for `shell`, or (called by that script with `words`) the candidates."
     if shell == 'words': return print('\n'.join(candidates(list(words))))
-    scripts = dict(bash='_era() { COMPREPLY=($(compgen -W "$(era completion words "${COMP_WORDS[@]:1:COMP_CWORD-1}")" -- "${COMP_WORDS[COMP_CWORD]}")); }\ncomplete -o default -F _era era',
-                   zsh='#compdef era\n_era() { compadd -- $(era completion words ${words[2,CURRENT-1]}); }\ncompdef _era era',
-                   tcsh="complete era 'p/1/`era completion words`/' 'p/2/`era completion words run`/'")
-    if shell not in scripts: raise RunError(nearest('shell', shell, scripts))
-    print(scripts[shell])
+    if shell not in SCRIPTS: raise RunError(nearest('shell', shell, SCRIPTS))
+    print(SCRIPTS[shell])
+
+SECOND = dict(run='experiments', bench='benches', serve='serves', tune='experiments')
 
 def candidates(words: list) -> list: # of strings
     "What may follow `words` on the command line of `era`."
-    cs = runs.chapters()
-    if not words: return [*COMMANDS, *(k for c in cs for k in c['commands']), 'completion']
-    if len(words) == 1:
-        second = dict(run='experiments', bench='benches', serve='serves', tune='experiments')
-        if words[0] in second: return [n for c in cs for n in c[second[words[0]]]]
-        if words[0] == 'data': return ['list', 'get', 'path', 'verify']
-    if words[0] == 'run':
-        exp = next((c['experiments'][words[1]] for c in cs if words[1] in c['experiments']), {})
-        if words[-1] == '--scale': return list(SCALES)
-        return [f'--{o}'.replace('_', '-') for o in [*exp.get('fields', []), *OPTIONS]]
-    if words[0] in COMMANDS and words[0] != 'data': return [f'--{p}' for p in inspect.signature(COMMANDS[words[0]]).parameters]
+    book = runs.chapters()
+    if not words: return [*COMMANDS, *(k for c in book for k in c['commands']), 'completion']
+    first = words[0]
+    if len(words) == 1 and first in SECOND: return [n for c in book for n in c[SECOND[first]]]
+    if len(words) == 1 and first == 'data': return ['list', 'get', 'path', 'verify']
+    if first == 'run': return list(SCALES) if words[-1] == '--scale' else run_candidates(words[1])
+    if first in COMMANDS and first != 'data':
+        return [f'--{p}' for p in inspect.signature(COMMANDS[first]).parameters]
     return []
+
+def run_candidates(name: str) -> list: # experiment
+    "The options of `era run NAME`."
+    fields = [f for c in runs.chapters() for f in c['experiments'].get(name, {}).get('fields', [])]
+    return [f'--{o}'.replace('_', '-') for o in [*fields, *OPTIONS]]
 
 # %% ../../nbs/core/07_cli.ipynb #18ff597d
 from .bench import bench as benchmark
 
+def starting(*words: str): # of Python's command line
+    "A contestant of `bench_import`: what it prepares starts a fresh Python process."
+    env = os.environ | {'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)}
+    def once():
+        subprocess.run([sys.executable, *words], check=True, capture_output=True, env=env)
+        return 1
+    return lambda: once
+
+def importing(module: str):
+    "A contestant of `bench_import` that imports a library, if it is installed."
+    def prepare():
+        if importlib.util.find_spec(module.split('.')[0]) is None:
+            raise MissingExtra(f'{module} is not installed')
+        return starting('-c', f'import {module}')()
+    return prepare
+
 @benchmark('import', 'starts', torch=10.)
 def bench_import(device='cpu'):
     "Contestants of `era bench import`: CPU seconds of a fresh Python process."
-    import subprocess
-    env = os.environ | {'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)}
-    def start(*args): return lambda: lambda: (subprocess.run([sys.executable, *args], check=True, capture_output=True, env=env), 1)[1]
-    def lib(module):
-        def prepare():
-            if importlib.util.find_spec(module.split('.')[0]) is None: raise MissingExtra(f'{module} is not installed')
-            return start('-c', f'import {module}')()
-        return prepare
-    return {'import era_nbdev': start('-c', 'import era_nbdev'), 'era --help': start('-c', 'from era_nbdev.core.cli import main; main(["--help"])'),
-            'torch': lib('torch'), 'lightning': lib('lightning'), 'fastai.vision.all': lib('fastai.vision.all')}
+    help_of_era = 'from era_nbdev.core.cli import main; main(["--help"])'
+    peers = {m: importing(m) for m in ('torch', 'lightning', 'fastai.vision.all')}
+    return {'import era_nbdev': starting('-c', 'import era_nbdev'), 'era --help': starting('-c', help_of_era)} | peers

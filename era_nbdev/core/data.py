@@ -10,6 +10,7 @@ import difflib, gzip, hashlib, io, json, os, shutil, struct, tarfile, time, warn
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable
+from .errors import BookError, RunError
 
 # %% auto #0
 __all__ = ['REGISTRY', 'DataError', 'Dataset', 'register', 'dataset', 'cache_dir', 'places', 'find', 'fullest', 'Resumable',
@@ -17,7 +18,7 @@ __all__ = ['REGISTRY', 'DataError', 'Dataset', 'register', 'dataset', 'cache_dir
            'read_tar', 'read_folder', 'decoded', 'image_folder', 'state']
 
 # %% ../../nbs/core/02_data.ipynb #62835023
-class DataError(FileNotFoundError):
+class DataError(BookError, FileNotFoundError):
     "A data set is absent, damaged or could not be fetched; the message says what to do."
 
 @dataclass
@@ -50,10 +51,11 @@ def register(ds: Dataset) -> Dataset: # adds one entry
     return ds
 
 def dataset(name: str) -> Dataset: # one entry by its name
-    "The registry's entry for `name`; an unknown name raises `ValueError` with the nearest one."
+    "The registry's entry for `name`; an unknown name raises `RunError` with the nearest one."
     if name in REGISTRY: return REGISTRY[name]
-    near = difflib.get_close_matches(name, REGISTRY, 1)
-    raise ValueError(f'no data set {name!r}' + (f': did you mean {near[0]!r}?' if near else '') + " ('era data list' shows all)")
+    near = difflib.get_close_matches(str(name), REGISTRY, 1)
+    hint = f': did you mean {near[0]!r}?' if near else ''
+    raise RunError(f"no data set {name!r}{hint} ('era data list' shows all)")
 
 # %% ../../nbs/core/02_data.ipynb #ca801b45
 def cache_dir() -> Path:
@@ -192,7 +194,7 @@ def path(name: str) -> Path: # the folder with its files
     return find(ds) or fetch(ds)
 
 def load(name: str): # tensors, text or documents: see the set's own section
-    "Load data set `name`. Raises `ValueError` for an unknown name and `DataError` when it is absent or damaged."
+    "Load data set `name`. Raises `RunError` for an unknown name and `DataError` when it is absent or damaged."
     ds = dataset(name)
     if not ds.files: return ds.parse(None)
     folder = path(name)
@@ -270,11 +272,11 @@ class Info:
     classes: tuple # names of the classes
 
 def info(name: str) -> Info: # sizes and classes
-    "Sizes and classes of the image set `name`. Raises `ValueError` for any other data set."
+    "Sizes and classes of the image set `name`. Raises `RunError` for any other data set."
     found = dataset(name).info
     if found is not None: return found
     sets = [d.name for d in REGISTRY.values() if d.info]
-    raise ValueError(f'data set {name!r} has no images of one size: expected {", ".join(sets)}')
+    raise RunError(f'data set {name!r} has no images of one size: expected {", ".join(sets)}')
 
 # %% ../../nbs/core/02_data.ipynb #1eea43a4
 def read_idx(path): # uint8 tensor
@@ -416,8 +418,8 @@ def _split(folder, size, on_error, max_pixels): # class -> list of images, [mess
             try: classes[c.name].append(_square(f, size, max_pixels))
             except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
                 bad.append(f'{f}: {str(e).replace(str(f), "this file")}')
-                if on_error == 'raise': raise ValueError(f"{bad[0]} (on_error='skip' leaves such files out)") from e
-        if not classes[c.name]: raise ValueError(f'{c} has no picture that can be read')
+                if on_error == 'raise': raise RunError(f"{bad[0]} (on_error='skip' leaves such files out)") from e
+        if not classes[c.name]: raise RunError(f'{c} has no picture that can be read')
     return classes, bad
 
 # %% ../../nbs/core/02_data.ipynb #3586681d
@@ -428,17 +430,17 @@ def image_folder(
     max_pixels: int = 50_000_000, # largest picture that is decoded
     splits: tuple = ('train', 'val'), # names of the training and the test folder
 ) -> Images: # x_train, y_train, x_test, y_test as uint8 [N, 3, size, size] and int64 [N]; classes
-    "Pictures from a folder. Raises `FileNotFoundError` or `ValueError` that names the folder or file."
+    "Pictures from a folder. Raises `DataError` or `RunError` that names the folder or file."
     import torch
-    if on_error not in ('raise', 'skip'): raise ValueError(f"on_error is {on_error!r}, expected 'raise' or 'skip'")
-    if size < 1: raise ValueError(f'size is {size}, expected 1 or more')
+    if on_error not in ('raise', 'skip'): raise RunError(f"on_error is {on_error!r}, expected 'raise' or 'skip'")
+    if size < 1: raise RunError(f'size is {size}, expected 1 or more')
     found, bad = [], []
     for folder in (Path(path)/s for s in splits):
-        if not folder.is_dir(): raise FileNotFoundError(f'no folder {folder}: expected {path}/{splits[0]}/CLASS/*.jpg and {path}/{splits[1]}/CLASS/*.jpg')
+        if not folder.is_dir(): raise DataError(f'no folder {folder}: expected {path}/{splits[0]}/CLASS/*.jpg and {path}/{splits[1]}/CLASS/*.jpg')
         classes, b = _split(folder, size, on_error, max_pixels); found.append(classes); bad += b
-        if not classes: raise ValueError(f'{folder} is empty: expected a folder for each class in it')
+        if not classes: raise RunError(f'{folder} is empty: expected a folder for each class in it')
     here, there = map(set, found)
-    if here != there: raise ValueError(f'classes differ: {sorted(here-there)} only in {splits[0]}, {sorted(there-here)} only in {splits[1]}')
+    if here != there: raise RunError(f'classes differ: {sorted(here-there)} only in {splits[0]}, {sorted(there-here)} only in {splits[1]}')
     if bad: warnings.warn(f'{len(bad)} files of {path} left out; the first: {bad[0]}', stacklevel=2)
     names = sorted(here)
     def tensors(c): return torch.stack([im for k in names for im in c[k]]), torch.tensor([i for i, k in enumerate(names) for _ in c[k]])

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib, datetime, difflib, hashlib, json, operator, os, platform, re, subprocess, sys, tempfile
 from importlib import metadata
 from pathlib import Path
+from .errors import BookError
 
 # %% auto #0
-__all__ = ['NEEDED', 'device_name', 'versions', 'commit', 'root', 'folder', 'write_atomic', 'record', 'LedgerError', 'entries',
-           'command_line', 'results', 'value', 'Table', 'table', 'overview']
+__all__ = ['NEEDED', 'device_name', 'versions', 'commit', 'NoLedger', 'root', 'folder', 'write_atomic', 'record', 'LedgerError',
+           'entries', 'command_line', 'results', 'value', 'Table', 'table', 'overview']
 
 # %% ../../nbs/core/03_ledger.ipynb #654f9651
 def device_name(device='cpu') -> str: # e.g. 'NVIDIA H200' or 'AMD EPYC, 2 threads'
@@ -45,16 +46,19 @@ def commit(timeout: float = 20) -> str: # 10 hexadecimal digits; '' outside a re
     return head.stdout.strip() + ('+' if changed else '')
 
 # %% ../../nbs/core/03_ledger.ipynb #239bcfde
+class NoLedger(BookError, FileNotFoundError):
+    "There is no ledger at this place."
+
 def root(): # a folder, or None
     "The project's folder: the nearest one above the working folder that holds `settings.ini` and `results`."
     here = Path.cwd().resolve()
     return next((p for p in (here, *here.parents) if (p/'settings.ini').is_file() and (p/'results').is_dir()), None)
 
 def folder() -> Path:
-    "Where the ledger lies: `$ERA_RESULTS`, else `results/` of the project. Raises `FileNotFoundError` outside of it."
+    "Where the ledger lies: `$ERA_RESULTS`, else `results/` of the project. Raises `NoLedger` outside of it."
     if os.environ.get('ERA_RESULTS'): return Path(os.environ['ERA_RESULTS'])
     if root(): return root()/'results'
-    raise FileNotFoundError('no ledger here: run this inside a clone of the project, or set ERA_RESULTS to a folder')
+    raise NoLedger('no ledger here: run this inside a clone of the project, or set ERA_RESULTS to a folder')
 
 # %% ../../nbs/core/03_ledger.ipynb #5de4e8e9
 def write_atomic(
@@ -86,11 +90,11 @@ def record(
     **more, # anything else that belongs to the entry: scale, seed, note, …
 ) -> dict: # the entry
     "Write one entry into the ledger. Raises `ValueError` for no metrics, or one that is not a finite number."
-    if not metrics: raise ValueError(f'{name} has no metrics to be recorded')
+    if not metrics: raise LedgerError(f'{name} has no metrics to be recorded')
     ms = {k: dict(value=v[0], unit=v[1]) if isinstance(v, tuple) else dict(value=v, unit='') for k, v in metrics.items()}
     for k, m in ms.items():
         if not isinstance(m['value'], (int, float)) or m['value'] != m['value'] or abs(m['value']) == float('inf'):
-            raise ValueError(f'metric {k!r} is {m["value"]!r}, expected a finite number')
+            raise LedgerError(f'metric {k!r} is {m["value"]!r}, expected a finite number')
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
     entry = dict(kind=kind, name=name, metrics=ms, command=command or command_line(), device=device_name(device),
                  versions=versions(), commit=commit(), when=now, **more)
@@ -100,7 +104,7 @@ def record(
 # %% ../../nbs/core/03_ledger.ipynb #22162d45
 NEEDED = 'kind', 'name', 'command', 'device' # what tells two entries apart
 
-class LedgerError(ValueError):
+class LedgerError(BookError, ValueError):
     "A ledger file that is damaged; the message names the file and the row."
 
 def entries(path: Path) -> list: # of dictionaries
@@ -150,14 +154,14 @@ def results(
 ) -> list: # of entries
     "The ledger's entries, each with its chapter. Outside a clone of the project there are none."
     try: files = sorted(folder().glob(f'{chapter}.json' if chapter else '*.json'))
-    except FileNotFoundError: return []
+    except NoLedger: return []
     rows = [dict(o, chapter=f.stem) for f in files for o in entries(f)]
     return [o for o in rows if all(o.get(k) == v for k, v in match.items())]
 
 def value(entry: dict, metric: str): # the number
     "One number of an entry. Raises `ValueError` for a metric that it lacks."
     if metric in entry['metrics']: return entry['metrics'][metric]['value']
-    raise ValueError(f'the entry {entry["name"]!r} has no metric {metric!r}: expected {", ".join(entry["metrics"])}')
+    raise LedgerError(f'the entry {entry["name"]!r} has no metric {metric!r}: expected {", ".join(entry["metrics"])}')
 
 # %% ../../nbs/core/03_ledger.ipynb #08f47ea4
 class Table:

@@ -62,6 +62,7 @@ def image_grid(
     "Draw `images` in rows of `ncol`; returns the figure. Raises `ValueError` for other shapes."
     import matplotlib.pyplot as plt, numpy as np
     x = np.asarray(images)
+    if not len(x): raise ValueError('there are no images to be drawn')
     if x.ndim == 4 and x.shape[1] == 1: x = x[:, 0]
     elif x.ndim == 4 and x.shape[1] == 3: x = x.transpose(0, 2, 3, 1)
     elif x.ndim != 3: raise ValueError(f'images have shape {tuple(x.shape)}, expected [N, H, W] or [N, C, H, W] with C = 1 or 3')
@@ -80,20 +81,23 @@ def heatmap(
     ylabels = None, # R labels
     xlabel: str = '', # name of the columns
     ylabel: str = '', # name of the rows
-    fmt: str = '', # write each value that is not zero in this format (e.g. `'d'`, `'.2f'`); empty: none
+    fmt: str = '', # write each value in this format (e.g. `'d'`, `'.2f'`); empty: none
     ax = None, # draw here instead of in a new figure
 ):
-    "Draw matrix `m`; returns the axes."
+    "Draw matrix `m`; returns the axes. Raises `ValueError` for anything but a matrix."
     import matplotlib.pyplot as plt, numpy as np
     m = np.asarray(m)
+    if m.ndim != 2 or not m.size: raise ValueError(f'the matrix has shape {m.shape}, expected [R, C] with at least one value')
     ax = ax or plt.subplots(figsize=(.45*m.shape[1]+1.6, .4*m.shape[0]+1))[1]
-    ax.imshow(m, aspect='auto'); ax.grid(False)
-    for labels, ticks in ((xlabels, ax.set_xticks), (ylabels, ax.set_yticks)):
-        if labels is not None: ticks(range(len(labels)), [str(o) for o in labels])
+    ax.imshow(m, aspect='auto')
+    ax.grid(False)
+    if xlabels is not None: ax.set_xticks(range(len(xlabels)), [str(label) for label in xlabels])
+    if ylabels is not None: ax.set_yticks(range(len(ylabels)), [str(label) for label in ylabels])
     if fmt:
-        mid = (m.max()+m.min())/2
-        for (r, c), v in np.ndenumerate(m):
-            if v: ax.text(c, r, format(v, fmt), ha='center', va='center', fontsize=8, color='w' if v < mid else 'k')
+        middle = (m.max()+m.min())/2
+        for (row, column), value in np.ndenumerate(m):
+            colour = 'w' if value < middle else 'k'
+            ax.text(column, row, format(value, fmt), ha='center', va='center', fontsize=8, color=colour)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     return ax
 

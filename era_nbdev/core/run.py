@@ -1,4 +1,4 @@
-"""An experiment is a dataclass; a run is a folder. Everything that a run needs to be understood, continued or used again lies in that folder.
+"""A run is a folder. Everything that a run needs to be understood, continued or used again lies in that folder.
 
 Docs: https://era-nbdev.github.io/era_nbdev/core/run.html.md"""
 
@@ -6,174 +6,378 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/run.html.md"""
 
 # %% ../../nbs/core/04_run.ipynb #d2385443
 from __future__ import annotations
-import contextlib, dataclasses, datetime, difflib, importlib, io, json, os, random, re, secrets, signal, sys, time
+import contextlib, dataclasses, datetime, io, json, os, random, re, secrets, signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
-from fastcore.basics import patch
+from typing import Any
 import era_nbdev.core.ledger as ledger
+from .data import REGISTRY
+from .errors import BookError, CheckpointError, Diverged, Interrupted
+from .errors import MissingExtra, RunError, nearest, need, out_of_memory
+from .experiments import EXPERIMENTS, KINDS, SCALES, SERVES, Experiment
+from .experiments import chapters, check_fields, experiment, find_experiment
+from .experiments import is_experiment, is_finite, is_whole, lookup, serves, settings
 from .ledger import write_atomic
+from .trackers import TRACKERS
 
 # %% auto #0
-__all__ = ['SCALES', 'EXPERIMENTS', 'KINDS', 'SERVES', 'TRACKERS', 'RunError', 'CheckpointError', 'MissingExtra', 'Diverged',
-           'Interrupted', 'need', 'nearest', 'Experiment', 'experiment', 'chapters', 'lookup', 'serves',
-           'find_experiment', 'settings', 'pick_device', 'seed_everything', 'rng_state', 'set_rng_state', 'Run',
-           'create', 'WandbTracker', 'MlflowTracker', 'launch', 'outlook', 'peak_memory', 'canonical', 'open_run',
+__all__ = ['PARTS', 'SHORT', 'MISSING', 'LEFTOVER', 'pick_device', 'seed_everything', 'rng_state', 'set_rng_state', 'read_config',
+           'RunFolder', 'Metrics', 'metrics_row', 'tied', 'read_weights', 'load_weights', 'Checkpoints', 'stop_signals',
+           'print_nowhere', 'guarded', 'Run', 'absolute_paths', 'make_folder', 'create', 'outlook', 'resumed_device',
+           'fit', 'launch', 'peak_memory', 'record_run', 'option', 'canonical', 'keep_memory', 'latest_run', 'open_run',
            'to_resume']
-
-# %% ../../nbs/core/04_run.ipynb #83819f3c
-class RunError(ValueError): "A setting or a folder that cannot work; the message says what to do."
-class CheckpointError(RunError): "A checkpoint that is damaged, foreign or cannot be written."
-class MissingExtra(ImportError): "An optional package is not installed; the message names the extra."
-class Diverged(FloatingPointError): "The loss is no longer a number."
-
-class Interrupted(Exception):
-    "A run was asked to stop by a signal; `status` is what the process should exit with."
-    def __init__(self, sig, msg=''): super().__init__(msg or f'stopped by {signal.Signals(sig).name}'); self.status = 128+sig
-
-def need(module: str, extra: str): # the imported module
-    "Import an optional package; if it is missing, raise `MissingExtra` with the command that installs it."
-    try: return importlib.import_module(module)
-    except ModuleNotFoundError as e:
-        if e.name.split('.')[0] != module.split('.')[0]: raise
-        raise MissingExtra(f"{module.split('.')[0]} is not installed: pip install 'era_nbdev[{extra}]'") from None
-
-# %% ../../nbs/core/04_run.ipynb #0db1a108
-def nearest(what: str, name: str, names) -> str: # an error message
-    "The sentence for an unknown `name`, with the nearest of `names`."
-    names = sorted(names); near = difflib.get_close_matches(name, names, 1)
-    return f'no {what} {name!r}' + (f': did you mean {near[0]!r}?' if near else f': there is {", ".join(names) or "none"}')
-
-# %% ../../nbs/core/04_run.ipynb #c4871fbe
-SCALES = 'smoke', 'lesson', 'full'
-
-class Experiment:
-    "Base of all experiments: a dataclass with `fit`; `predictor` if its result can be asked, `explainer` if it can be looked into."
-    name: ClassVar[str] = ''
-    scales: ClassVar[dict] = {}
-
-    def check(self): "Raise `RunError` for settings out of range."
-    def fit(self, run: Run) -> dict: raise NotImplementedError('an experiment trains in its method fit(run)')
-    def predictor(self, run: Run): raise RunError(f'{self.name} gives nothing that can be asked to predict')
-    def explainer(self, run: Run): raise RunError(f'{self.name} gives nothing to look inside')
-    def takes(self) -> dict: return {} # what `run.predict` wants: dict(kind='digit' or 'image', size=, channels=, classes=[…])
-    def work(self) -> float: return 0. # FLOP of the whole training; 0: unknown
-    def plan(self) -> list: raise RunError(f"{self.name} has no plan of its own: 'era cloud plan {self.name}' prices a rented machine") # rows (what, value)
-
-    def require(self, **conditions): # field=(holds, what is expected)
-        "Raise `RunError` for the first field whose condition does not hold."
-        for k, (ok, expected) in conditions.items():
-            if not ok: raise RunError(f'{k} is {getattr(self, k)!r}, expected {expected}')
-
-# %% ../../nbs/core/04_run.ipynb #a7410c32
-EXPERIMENTS: dict[str, type] = {}
-
-def experiment(
-    name: str, # what `era run` takes
-    **scales, # smoke=dict(field=value, …), lesson=…, full=…: defaults that a scale changes
-): # class decorator
-    "Register a dataclass derived from `Experiment`. Raises `RunError` for an unknown scale or field."
-    def deco(cls):
-        fields = {f.name for f in dataclasses.fields(cls)}
-        for s, changed in scales.items():
-            if s not in SCALES: raise RunError(nearest('scale', s, SCALES))
-            for k in changed:
-                if k not in fields: raise RunError(f'{name}, {s}: ' + nearest('field', k, fields))
-        cls.name, cls.scales = name, scales
-        EXPERIMENTS[name] = cls
-        return cls
-    return deco
-
-# %% ../../nbs/core/04_run.ipynb #28d58be6
-def chapters() -> list: # of dictionaries: module, title, session, minutes, experiments, benches, serves, commands
-    "All chapters of the book in order."
-    return json.loads((Path(__file__).parent.parent/'chapters.json').read_text(encoding='utf-8'))
-
-KINDS = dict(experiments='experiment', benches='bench', serves='app', commands='command')
-
-def lookup(kind: str, name: str): # one of `KINDS` and a name; returns the module
-    "Import the chapter that holds the experiment, bench, app or command `name`; raises `RunError` for an unknown one."
-    where = {n: c['module'] for c in chapters() for n in c[kind]}
-    if name not in where: raise RunError(nearest(KINDS[kind], name, where))
-    return importlib.import_module(f'era_nbdev.{where[name]}')
-
-SERVES: dict = {}
-
-def serves(name: str): # what `era serve` takes
-    "Decorator that registers a function `(run, host, port, out)` as an app."
-    def deco(f): SERVES[name] = f; return f
-    return deco
-
-def find_experiment(name: str) -> type: # its class
-    "The class of experiment `name`, from this session or from its chapter."
-    if name not in EXPERIMENTS: lookup('experiments', name)
-    return EXPERIMENTS[name]
-
-# %% ../../nbs/core/04_run.ipynb #023a9b20
-def settings(
-    name: str, # experiment
-    scale: str = 'smoke', # one of `SCALES`
-    **changed, # fields that differ from the scale's defaults
-) -> Experiment:
-    "An experiment with its settings checked. Raises `RunError` for an unknown scale or field, or a value out of range."
-    cls = find_experiment(name)
-    if scale not in SCALES: raise RunError(nearest('scale', scale, SCALES))
-    fields = {f.name for f in dataclasses.fields(cls)}
-    for k in changed:
-        if k not in fields: raise RunError(nearest('setting', k, fields))
-    exp = cls(**(cls.scales.get(scale, {}) | changed))
-    exp.check()
-    return exp
 
 # %% ../../nbs/core/04_run.ipynb #028f07d2
 def pick_device(device: str = 'auto') -> str: # 'cuda', 'mps' or 'cpu'
-    "The device to use; `'auto'` takes a GPU if there is one. Raises `RunError` if `device` is not there."
+    "The device to use; `'auto'` takes a GPU if there is one. Raises `RunError` if it is not there."
     import torch
     have = ['cpu'] + ['cuda']*torch.cuda.is_available() + ['mps']*torch.backends.mps.is_available()
     if device == 'auto': return have[-1]
-    if device.split(':')[0] not in have: raise RunError(f'device {device!r} is not on this machine: there is {", ".join(have)}')
+    if device.split(':')[0] not in have:
+        raise RunError(f'device {device!r} is not on this machine: there is {", ".join(have)}')
     return device
 
 def seed_everything(seed: int): # any integer from 0
     "Seed the generators of Python, NumPy and torch (all devices)."
     import torch, numpy as np
-    random.seed(seed); np.random.seed(seed % 2**32); torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 # %% ../../nbs/core/04_run.ipynb #f54d45e0
 def rng_state() -> dict:
     "The state of every random generator, as tensors and plain values."
     import torch, numpy as np
     kind, keys, *rest = np.random.get_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-    return dict(python=random.getstate(), numpy=(kind, torch.from_numpy(keys.astype('int64')), *rest), torch=torch.get_rng_state(), cuda=cuda)
+    used = torch.cuda.is_available() and torch.cuda.is_initialized()
+    cuda = torch.cuda.get_rng_state_all() if used else []
+    numpy = (kind, torch.from_numpy(keys.astype('int64')), *rest)
+    return dict(python=random.getstate(), numpy=numpy, torch=torch.get_rng_state(), cuda=cuda)
 
-def set_rng_state(s: dict): # from `rng_state`
-    "Put every random generator back into state `s`."
+def set_rng_state(state: dict): # from `rng_state`
+    "Put every random generator back into `state`."
     import torch, numpy as np
-    v, internal, gauss = s['python']; random.setstate((v, tuple(internal), gauss))
-    kind, keys, *rest = s['numpy']; np.random.set_state((kind, keys.numpy().astype('uint32'), *rest))
-    torch.set_rng_state(s['torch'])
-    if s['cuda'] and torch.cuda.is_available(): torch.cuda.set_rng_state_all(s['cuda'])
+    version, internal, gauss = state['python']
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, *rest = state['numpy']
+    np.random.set_state((kind, keys.numpy().astype('uint32'), *rest))
+    torch.set_rng_state(state['torch'])
+    if state['cuda'] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state['cuda'])
+
+# %% ../../nbs/core/04_run.ipynb #6edae82c
+PARTS = dict(experiment=str, scale=str, seed=int, device=str, settings=dict)
+SHORT = {str: 'a text', int: 'a whole number', dict: 'an object'}
+
+def read_config(
+    folder: Path, # of a run
+) -> dict:
+    "The content of `config.json`. Raises `RunError` if it is missing or damaged."
+    path = folder/'config.json'
+    try: config = json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f'{folder} is not the folder of a run (it has no config.json)') from None
+    except ValueError as e: raise RunError(f'{path} is damaged: {e}') from None
+    if not isinstance(config, dict):
+        raise RunError(f'{path} is damaged: it holds a {type(config).__name__}, expected an object')
+    lacks = ', '.join(sorted({*PARTS}-{*config}))
+    if lacks: raise RunError(f'{path} is damaged: it lacks {lacks}')
+    for part, kind in PARTS.items():
+        if not isinstance(config[part], kind):
+            raise RunError(f'{path} is damaged: {part} is {config[part]!r}, expected {SHORT[kind]}')
+    return config
 
 # %% ../../nbs/core/04_run.ipynb #d4ed309a
-class Run:
-    "One run and its folder: `config.json`, `metrics.jsonl`, `checkpoint.safetensors`, `state.pt`, figures, `summary.json`."
-    def __init__(self, dir):
+MISSING: Any = object()
+
+class RunFolder:
+    "The files of one run: configuration, kept values, figures, summary."
+    def __init__(self, dir): # a path
         self.dir = Path(dir)
-        try: self.config = json.loads((self.dir/'config.json').read_text())
-        except FileNotFoundError: raise RunError(f'{self.dir} is not the folder of a run (it has no config.json)') from None
-        except ValueError as e: raise RunError(f'{self.dir}/config.json is damaged: {e}') from None
-        lacks = {'experiment', 'scale', 'seed', 'device', 'settings'}-set(self.config if isinstance(self.config, dict) else ())
-        if lacks: raise RunError(f'{self.dir}/config.json is damaged: it lacks {", ".join(sorted(lacks))}')
-        self.stop, self.looping, self.resumed, self.trackers, self.callbacks, self.device = 0, False, False, [], [], self.config['device']
+        self.config = read_config(self.dir)
+        self.trackers: list = []
 
     @property
-    def finished(self): return (self.dir/'summary.json').exists()
+    def finished(self) -> bool: return (self.dir/'summary.json').exists()
     @property
-    def summary(self): return json.loads((self.dir/'summary.json').read_text()) if self.finished else {}
-    def experiment(self): # the experiment with this run's settings
+    def summary(self) -> dict: return self.kept('summary') if self.finished else {}
+
+    def write(self, file: str, data): # name, text or bytes
+        "Write one file of the folder in one step. Raises `RunError` if that fails."
+        try: write_atomic(self.dir/file, data)
+        except OSError as e:
+            raise RunError(f'cannot write {self.dir/file} ({e.strerror})') from None
+
+    def keep(self, name: str, value): # anything that JSON holds
+        "Keep a value that the trained model needs, as NAME.json."
+        if name in ('config', 'summary'):
+            raise ValueError(f'{name}.json has a meaning of its own: choose another name')
+        self.write(f'{name}.json', json.dumps(value, ensure_ascii=False)+'\n')
+
+    def kept(self, name: str, default=MISSING): # what `keep` got
+        "The value kept as `name`, or `default`. Raises `RunError` that names the file."
+        path = self.dir/f'{name}.json'
+        try: return json.loads(path.read_text(encoding='utf-8'))
+        except FileNotFoundError:
+            if default is not MISSING: return default
+            raise RunError(f'{self.dir} has no {name}.json, which its model needs') from None
+        except ValueError as e: raise RunError(f'{path} is damaged: {e}') from None
+
+    def figure(self, name: str, fig) -> Path: # the file
+        "Keep a figure in the run's folder as SVG."
+        from era_nbdev.core.plot import save_figure
+        return save_figure(fig, self.dir/f'{name}.svg')
+
+# %% ../../nbs/core/04_run.ipynb #03474f4d
+class Metrics(RunFolder):
+    "The metrics of a run, in `metrics.jsonl`."
+    def log_rows(self, rows: list): # of (optimizer steps so far, {name: number})
+        "Append lines to `metrics.jsonl` and tell the trackers."
+        now = round(time.time(), 3)
+        lines = [json.dumps(dict(step=step, time=now) | numbers)+'\n' for step, numbers in rows]
+        try:
+            with open(self.dir/'metrics.jsonl', 'a', encoding='utf-8') as f:
+                f.writelines(lines)
+        except OSError as e:
+            told = f'cannot write the metrics to {self.dir} ({e.strerror}); {outlook(self)}'
+            raise RunError(told) from None
+        for tracker in self.trackers:
+            for step, numbers in rows:
+                tracker.log(step, numbers)
+
+    def log(self, step: int, **metrics): # optimizer steps so far, name=number
+        "Append one line."
+        self.log_rows([(step, metrics)])
+
+    def metrics(self, *keys) -> list: # of dictionaries; with keys, only rows that have them all
+        "What was logged so far."
+        path = self.dir/'metrics.jsonl'
+        if not path.exists(): return []
+        lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+        rows = [row for line in lines if (row := metrics_row(line))]
+        return [row for row in rows if all(k in row for k in keys)]
+
+    def rewind(self, step: int): # optimizer steps in the checkpoint
+        "Drop the metrics of the steps after `step`: a resumed run makes them again."
+        rows = [row for row in self.metrics() if row['step'] <= step]
+        self.write('metrics.jsonl', ''.join(json.dumps(row)+'\n' for row in rows))
+
+def metrics_row(line: str) -> dict: # of `metrics.jsonl`
+    "One line of `metrics.jsonl`; empty if it is not whole or has no step."
+    try: row = json.loads(line)
+    except ValueError: return {}
+    return row if isinstance(row, dict) and is_finite(row.get('step')) else {}
+
+# %% ../../nbs/core/04_run.ipynb #4d43ca9a
+def tied(
+    tensors: dict, # name -> tensor
+) -> dict: # name -> the first name of the same tensor
+    "The names that mean the same numbers in memory as an earlier name."
+    first, same = {}, {}
+    for name, t in tensors.items():
+        if not t.numel(): continue
+        place = t.device, t.data_ptr(), t.dtype, tuple(t.shape), t.stride()
+        if place in first:
+            same[name] = first[place]
+        else: first[place] = name
+    return same
+
+# %% ../../nbs/core/04_run.ipynb #942c9f04
+def read_weights(
+    path: Path, # of a safetensors file
+) -> dict: # name -> tensor
+    "The tensors of a checkpoint, under all their names. Raises `CheckpointError` for a bad file."
+    from safetensors import safe_open
+    try:
+        with safe_open(path, framework='pt') as f:
+            tensors = {k: f.get_tensor(k) for k in f.keys()}
+            about = json.loads((f.metadata() or {}).get('run', '{}'))
+            aliases = about.get('tied', {})
+        return tensors | {name: tensors[first] for name, first in aliases.items()}
+    except Exception as e: raise CheckpointError(f'{path} is damaged or foreign ({e})') from None
+
+def load_weights(
+    model, # a module
+    path: Path, # of a safetensors file
+): # the model
+    "Put the weights of a checkpoint into `model`. Raises `CheckpointError` if they do not fit."
+    if not path.exists(): raise CheckpointError(f'{path.parent} has no {path.name}')
+    tensors = read_weights(path)
+    want = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    have = {k: tuple(v.shape) for k, v in tensors.items()}
+    for name in [*want, *have]:
+        ours, theirs = want.get(name), have.get(name)
+        if ours != theirs:
+            raise CheckpointError(f'{path} is of another model: {name} has shape {theirs}, '
+                                  f'expected {ours}')
+    model.load_state_dict(tensors)
+    return model
+
+# %% ../../nbs/core/04_run.ipynb #272757c7
+LEFTOVER = re.compile(r'\.[\w-]+\.(json|jsonl|pt|safetensors)\.[a-z0-9_]{8}|\.[\w-]+\.\d+\.svg')
+
+class Checkpoints(Metrics):
+    "The checkpoint of a run, in `state.pt` and `checkpoint.safetensors`."
+    def save(self,
+        tensors: dict, # name -> tensor: the model as it should be used
+        state: dict, # everything needed to go on
+        step: int, # optimizer steps so far
+    ):
+        "Write both checkpoint files. Raises `CheckpointError` if that fails; earlier ones stay."
+        import torch
+        from safetensors.torch import save
+        own = dict(step=step, experiment=self.config['experiment'])
+        buffer, aliases = io.BytesIO(), tied(tensors)
+        torch.save(state | own, buffer)
+        once = {k: v for k, v in tensors.items() if k not in aliases}
+        weights = {k: v.detach().cpu().contiguous().clone() for k, v in once.items()}
+        about = json.dumps(own | dict(tied=aliases)) # one key: several come in any order
+        model = save(weights, dict(run=about))
+        earlier = (self.dir/'state.pt').exists() and (self.dir/'checkpoint.safetensors').exists()
+        try:
+            write_atomic(self.dir/'state.pt', buffer.getbuffer())
+            write_atomic(self.dir/'checkpoint.safetensors', model)
+        except OSError as e:
+            told = f'cannot write the checkpoint to {self.dir} ({e.strerror})'
+            if earlier: raise CheckpointError(f'{told}; the earlier one is kept') from e
+            raise CheckpointError(f'{told}; it is the first: there is nothing to resume from') from e
+
+    def load_state(self) -> dict:
+        "What `save` kept for going on. Raises `CheckpointError` if there is nothing sound."
+        import torch
+        path, name = self.dir/'state.pt', self.config['experiment']
+        if not path.exists():
+            told = f'{self.dir} has no state.pt: the run ended before its first checkpoint'
+            raise CheckpointError(told)
+        try: state = torch.load(path, map_location='cpu', weights_only=True)
+        except Exception as e:
+            told = f'{path} is damaged or foreign ({type(e).__name__}): the run cannot be resumed'
+            raise CheckpointError(told) from None
+        if not isinstance(state, dict) or state.get('experiment') != name:
+            raise CheckpointError(f'{path} does not belong to a run of {name!r}')
+        if not is_whole(state.get('step')):
+            raise CheckpointError(f'{path} is damaged: it does not say of which step it is')
+        return state
+
+    def load_into(self, model): # a module; returns it
+        "Put the run's weights into `model`. Raises `CheckpointError` if they do not fit."
+        return load_weights(model, self.dir/'checkpoint.safetensors')
+
+    def sweep(self):
+        "Remove what writes that were killed have left."
+        for path in self.dir.iterdir():
+            if LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+# %% ../../nbs/core/04_run.ipynb #2c8a7807
+def stop_signals() -> list:
+    "The signals that ask a run to stop; not SIGHUP where it is ignored, as under `nohup`."
+    signals = [signal.SIGINT, signal.SIGTERM]
+    hang_up = getattr(signal, 'SIGHUP', None)
+    if hang_up and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        signals.append(hang_up)
+    return signals
+
+def print_nowhere(
+    terminals: list, # file descriptors
+):
+    "Send to nobody what would be printed on terminals that are gone."
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for fd in terminals:
+        os.dup2(nowhere, fd)
+
+# %% ../../nbs/core/04_run.ipynb #8f506656
+@contextlib.contextmanager
+def guarded(
+    run: Run, # whose `stop` is set
+):
+    "Let a signal set `run.stop` in the training loop; elsewhere, or again, it raises an error."
+    terminals = [fd for fd in (1, 2) if os.isatty(fd)]
+    def ask(sig, frame):
+        if sig == getattr(signal, 'SIGHUP', None):
+            print_nowhere(terminals)
+        if run.stop or not run.looping: raise Interrupted(sig)
+        run.stop = sig
+    old = {}
+    try:
+        for sig in stop_signals():
+            with contextlib.suppress(ValueError):
+                old[sig] = signal.signal(sig, ask) # ValueError: not the main thread
+        yield run
+    finally:
+        for sig, handler in old.items():
+            signal.signal(sig, handler)
+        for tracker in run.trackers:
+            tracker.close()
+
+# %% ../../nbs/core/04_run.ipynb #86292d65
+class Run(Checkpoints):
+    "A run: its folder, its checkpoint, and the training that fills them."
+    def __init__(self, dir): # a path
+        super().__init__(dir)
+        self.stop, self.looping, self.resumed = 0, False, False
+        self.callbacks: list = []
+        self.device: str = self.config['device']
+
+    def experiment(self) -> Experiment:
+        "The experiment with this run's settings. Raises `RunError` if it does not take them."
         cls = find_experiment(self.config['experiment'])
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in self.config['settings'].items()})
+        saved = self.config['settings']
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+        fields = {f.name for f in dataclasses.fields(cls)}
+        for name in {*values}-fields:
+            raise RunError(f'{self.dir}/config.json is of another version of the book, or '
+                           f'damaged: {nearest("setting", name, fields)}')
+        exp = cls(**values)
+        try: check_fields(exp)
+        except RunError as e: raise RunError(f'{self.dir}/config.json is damaged: {e}') from None
+        return exp
+
+    def guard(self): # a context manager
+        "Let signals set `stop` in the training loop, and raise `Interrupted` elsewhere."
+        return guarded(self)
+
+    def predict(self, x):
+        "Ask the trained model; `takes` of its experiment describes what `x` may be."
+        if not hasattr(self, '_ask'):
+            self._ask = self.experiment().predictor(self)
+        return self._ask(x)
+
+    def explain(self, x) -> dict: # probabilities [K], hidden {layer: activations}, saliency [S, S]
+        "Ask about one input and look inside the model. Raises `RunError` without an `explainer`."
+        if not hasattr(self, '_look'):
+            self._look = self.experiment().explainer(self)
+        return self._look(x)
+
+# %% ../../nbs/core/04_run.ipynb #687febb2
+def absolute_paths(
+    cls: type, # an experiment
+    values: dict, # its settings, or some of them
+) -> dict:
+    "`values` with absolute paths where a file or folder exists; registered data sets stay names."
+    def absolute(name, value):
+        is_path = name in cls.paths and isinstance(value, str) and value and value not in REGISTRY
+        return str(Path(value).resolve()) if is_path and Path(value).exists() else value
+    return {name: absolute(name, value) for name, value in values.items()}
+
+def make_folder(
+    out: str, # folder of all runs
+    name: str, # experiment
+) -> Path:
+    "A new folder for a run. Raises `RunError` if that is impossible."
+    stamp = datetime.datetime.now(datetime.timezone.utc).strftime('%Y%m%d-%H%M%S')
+    for _ in range(100):
+        folder = Path(out)/name/f'{stamp}-{secrets.token_hex(2)}'
+        try: folder.mkdir(parents=True)
+        except FileExistsError:
+            if Path(out).is_dir() and folder.exists(): continue
+            raise RunError(f'cannot write to {out}: it is not a folder; choose another one with '
+                           f'--out') from None
+        except OSError as e:
+            told = f'cannot write to {out} ({e.strerror}): choose another folder with --out'
+            raise RunError(told) from None
+        return folder
+    raise RunError(f'cannot find a free name for a run in {out}')
 
 # %% ../../nbs/core/04_run.ipynb #b1ab1d4e
 def create(
@@ -184,153 +388,58 @@ def create(
     out: str = 'era_runs', # folder of all runs
 ) -> Run:
     "Make the folder of a new run. Raises `RunError` if that is impossible."
-    stamp = datetime.datetime.now(datetime.timezone.utc).strftime('%Y%m%d-%H%M%S')
-    config = dict(experiment=exp.name, scale=scale, seed=seed, device=pick_device(device), settings=dataclasses.asdict(exp),
-                  command=ledger.command_line(), versions=ledger.versions(), commit=ledger.commit())
-    for _ in range(100):
-        dir = Path(out)/exp.name/f'{stamp}-{secrets.token_hex(2)}'
-        try: dir.mkdir(parents=True); break
-        except FileExistsError:
-            if not Path(out).is_dir() or not dir.exists(): raise RunError(f'cannot write to {out}: it is not a folder; choose another one with --out') from None
-        except OSError as e: raise RunError(f'cannot write to {out} ({e.strerror}): choose another folder with --out') from None
-    write_atomic(dir/'config.json', json.dumps(config, indent=1)+'\n')
-    return Run(dir)
-
-# %% ../../nbs/core/04_run.ipynb #03474f4d
-@patch
-def log_rows(
-    self: Run,
-    rows: list, # of (optimizer steps so far, {name: number})
-):
-    "Append lines to `metrics.jsonl` and tell the trackers."
-    now = round(time.time(), 3)
-    try:
-        with open(self.dir/'metrics.jsonl', 'a') as f: f.writelines(json.dumps(dict(step=s, time=now, **m))+'\n' for s, m in rows)
-    except OSError as e: raise RunError(f'cannot write the metrics to {self.dir} ({e.strerror}); {outlook(self)}') from None
-    for t in self.trackers:
-        for s, m in rows: t.log(s, m)
-
-@patch
-def log(self: Run, step: int, **metrics): # optimizer steps so far, name=number
-    "Append one line."
-    self.log_rows([(step, metrics)])
-
-@patch
-def metrics(self: Run, *keys) -> list: # of dictionaries; with keys, only rows that have them all
-    "What was logged so far."
-    p, rows = self.dir/'metrics.jsonl', []
-    if p.exists():
-        for l in p.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError): rows.append(json.loads(l))
-    return [o for o in rows if all(k in o for k in keys)]
-
-# %% ../../nbs/core/04_run.ipynb #1032440b
-@patch
-def rewind(self: Run, step: int): # optimizer steps in the checkpoint
-    "Drop the metrics of the steps after `step`."
-    rows = [o for o in self.metrics() if o['step'] <= step]
-    write_atomic(self.dir/'metrics.jsonl', ''.join(json.dumps(o)+'\n' for o in rows))
-
-@patch
-def figure(self: Run, name: str, fig) -> Path: # the file
-    "Keep a figure in the run's folder as SVG."
-    from era_nbdev.core.plot import save_figure
-    return save_figure(fig, self.dir/f'{name}.svg')
-
-# %% ../../nbs/core/04_run.ipynb #272757c7
-@patch
-def save(
-    self: Run,
-    tensors: dict, # name -> tensor: the model as it should be used
-    state: dict, # everything needed to go on
-    step: int, # optimizer steps so far
-):
-    "Write both checkpoint files. Raises `CheckpointError` if that fails (a full disk, say); the earlier files then stay."
-    import torch
-    from safetensors.torch import save
-    buf = io.BytesIO(); torch.save(state | {'step': step, 'experiment': self.config['experiment']}, buf)
-    model = save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
-                 dict(run=json.dumps(dict(step=step, experiment=self.config['experiment']))))
-    try:
-        write_atomic(self.dir/'state.pt', buf.getbuffer())
-        write_atomic(self.dir/'checkpoint.safetensors', model)
-    except OSError as e: raise CheckpointError(f'cannot write the checkpoint to {self.dir} ({e.strerror}); the earlier one is kept') from e
-
-# %% ../../nbs/core/04_run.ipynb #05cf1658
-@patch
-def load_state(self: Run) -> dict:
-    "What `save` kept for going on. Raises `CheckpointError` if there is nothing, or nothing sound."
-    import torch
-    p = self.dir/'state.pt'
-    if not p.exists(): raise CheckpointError(f'{self.dir} has no state.pt: the run ended before its first checkpoint')
-    try: state = torch.load(p, map_location='cpu', weights_only=True)
-    except Exception as e: raise CheckpointError(f'{p} is damaged or foreign ({type(e).__name__}): the run cannot be resumed') from None
-    if not isinstance(state, dict) or state.get('experiment') != self.config['experiment']:
-        raise CheckpointError(f'{p} does not belong to a run of {self.config["experiment"]!r}')
-    return state
-
-# %% ../../nbs/core/04_run.ipynb #942c9f04
-@patch
-def load_into(self: Run, model):
-    "Put the weights of `checkpoint.safetensors` into `model`; returns it. Raises `CheckpointError` if they do not fit."
-    from safetensors.torch import load_file
-    p = self.dir/'checkpoint.safetensors'
-    if not p.exists(): raise CheckpointError(f'{self.dir} has no checkpoint.safetensors')
-    try: ours = load_file(p)
-    except Exception as e: raise CheckpointError(f'{p} is damaged or foreign ({e})') from None
-    want = {k: tuple(v.shape) for k, v in model.state_dict().items()}; have = {k: tuple(v.shape) for k, v in ours.items()}
-    if have != want:
-        bad = next(k for k in [*want, *have] if have.get(k) != want.get(k))
-        raise CheckpointError(f'{p} is of another model: {bad} has shape {have.get(bad)}, expected {want.get(bad)}')
-    model.load_state_dict(ours)
-    return model
-
-# %% ../../nbs/core/04_run.ipynb #86292d65
-@patch
-@contextlib.contextmanager
-def guard(self: Run):
-    "While this is open, SIGINT and SIGTERM set `stop` (in the training loop) or raise `Interrupted` (elsewhere, or the second time)."
-    def ask(sig, frame):
-        if self.stop or not self.looping: raise Interrupted(sig)
-        self.stop = sig
-    old = {}
-    try:
-        for s in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError): old[s] = signal.signal(s, ask)
-        yield self
-    finally:
-        for s, h in old.items(): signal.signal(s, h)
-        for t in self.trackers: t.close()
-
-# %% ../../nbs/core/04_run.ipynb #940c9ef2
-class WandbTracker:
-    "Logs to Weights & Biases; offline, in the run's folder, unless a key is configured."
-    def __init__(self, run):
-        wandb = need('wandb', 'track')
-        key = os.environ.get('WANDB_API_KEY') or (Path.home()/'.netrc').exists()
-        self.w = wandb.init(project='era_nbdev', name=run.dir.name, dir=run.dir, config=run.config, mode=None if key else 'offline',
-                            settings=wandb.Settings(silent=True, console='off'))
-    def log(self, step, metrics): self.w.log(metrics, step=step)
-    def close(self): self.w.finish()
-
-class MlflowTracker:
-    "Logs to MLflow with a SQLite file beside the run folders."
-    def __init__(self, run):
-        self.m = need('mlflow', 'track')
-        self.m.set_tracking_uri(f'sqlite:///{(run.dir.parent.parent/"mlflow.db").resolve()}')
-        self.m.set_experiment(run.config['experiment']); self.m.start_run(run_name=run.dir.name)
-        self.m.log_params(run.config['settings'])
-    def log(self, step, metrics): self.m.log_metrics({k: v for k, v in metrics.items() if isinstance(v, (int, float))}, step=step)
-    def close(self): self.m.end_run()
-
-TRACKERS = dict(wandb=WandbTracker, mlflow=MlflowTracker)
+    values = absolute_paths(type(exp), dataclasses.asdict(exp))
+    config = dict(experiment=exp.name, scale=scale, seed=seed, device=pick_device(device),
+                  settings=values, command=ledger.command_line(), versions=ledger.versions(),
+                  commit=ledger.commit())
+    folder = make_folder(out, exp.name)
+    try: write_atomic(folder/'config.json', json.dumps(config, indent=1, ensure_ascii=False)+'\n')
+    except OSError as e:
+        told = f'cannot write to {out} ({e.strerror}): choose another folder with --out'
+        raise RunError(told) from None
+    return Run(folder)
 
 # %% ../../nbs/core/04_run.ipynb #8534e78e
+def outlook(run: RunFolder) -> str: # one clause
+    "What a run that ended early has left, and how to go on."
+    if not (run.dir/'state.pt').exists(): return 'it had not written a checkpoint yet'
+    step = Run(run.dir).load_state()['step']
+    command = f'era run {run.config["experiment"]} --resume {run.dir}'
+    found = f'the last good checkpoint, of step {step}, is in {run.dir}'
+    return f"{found}: '{command}' goes on from there"
+
+def resumed_device(
+    run: Run, # to go on with
+    device: str, # what was named now; 'auto': nothing
+) -> str:
+    "The device that is named now, else the run's own. Raises `RunError` if it is not here."
+    if device != 'auto': return pick_device(device)
+    try: return pick_device(run.config['device'])
+    except RunError as e:
+        told = f'{run.dir} was started on another machine: {e}. Name one with --device'
+        raise RunError(told) from None
+
+def fit(
+    exp: Experiment, # what to train
+    run: Run, # its folder
+) -> dict: # results by name
+    "Train; an end before the end, also for want of memory, is told with what is left."
+    try: return exp.fit(run)
+    except (Interrupted, Diverged) as e:
+        e.args = (f'{e}; {outlook(run)}',)
+        raise
+    except (MemoryError, RuntimeError) as e:
+        if not out_of_memory(e): raise
+        smaller = 'a smaller batch (--bs)' if hasattr(exp, 'bs') else 'smaller settings'
+        told = f'the memory of {run.device} does not suffice ({str(e).splitlines()[0]})'
+        raise RunError(f'{told}: choose {smaller} or a smaller model; {outlook(run)}') from e
+
+# %% ../../nbs/core/04_run.ipynb #ce9a11c2
 def launch(
     exp: Experiment, # with its settings
     scale: str = 'smoke', # noted in the configuration
     seed: int = 0, # of all generators
-    device: str = 'auto', # see `pick_device`
+    device: str = 'auto', # see `pick_device`; 'auto' is the old device of a run that goes on
     out: str = 'era_runs', # folder of all runs
     track: str = 'none', # 'none', 'wandb' or 'mlflow'
     record: bool = False, # write the result into the ledger?
@@ -339,77 +448,109 @@ def launch(
 ) -> Run: # the finished run
     "Run an experiment from its settings to its summary."
     if not 0 <= seed < 2**63: raise RunError(f'seed is {seed}, expected 0 to 2**63-1')
-    if track not in ('none', *TRACKERS): raise RunError(nearest('tracker', track, ('none', *TRACKERS)))
-    if record: ledger.folder()
-    if run is None: run = create(exp, scale, seed, device, out)
-    else: run.resumed, seed = True, run.config['seed']
+    if track not in ('none', *TRACKERS):
+        raise RunError(nearest('tracker', track, ('none', *TRACKERS)))
+    if record:
+        ledger.folder()
+    if run is None:
+        run = create(exp, scale, seed, device, out)
+    else: run.resumed, seed, run.device = True, run.config['seed'], resumed_device(run, device)
     run.callbacks += callbacks
     with run.guard():
-        if track != 'none': run.trackers.append(TRACKERS[track](run))
+        if track != 'none':
+            run.trackers.append(TRACKERS[track](run))
         seed_everything(seed)
         wall, cpu = time.perf_counter(), time.process_time()
-        try: result = exp.fit(run)
-        except (Interrupted, Diverged) as e: e.args = (f'{e}; {outlook(run)}',); raise
+        result = fit(exp, run)
     extra = result.pop('extra', {})
-    result |= dict(seconds=(round(time.perf_counter()-wall, 2), 's'), cpu_seconds=(round(time.process_time()-cpu, 2), 's'), memory=(peak_memory(), 'MB'))
-    flat = {k: v[0] if isinstance(v, tuple) else v for k, v in result.items()}
-    write_atomic(run.dir/'summary.json', json.dumps(flat | extra, indent=1)+'\n')
-    if record: _record(exp, run, result, extra)
+    seconds, cpu_seconds = time.perf_counter()-wall, time.process_time()-cpu
+    result |= dict(seconds=(round(seconds, 2), 's'), cpu_seconds=(round(cpu_seconds, 2), 's'),
+                   memory=(peak_memory(), 'MB'))
+    numbers = {k: v[0] if isinstance(v, tuple) else v for k, v in result.items()}
+    run.write('summary.json', json.dumps(numbers | extra, indent=1)+'\n')
+    if record:
+        record_run(exp, run, result, extra)
     return run
-
-# %% ../../nbs/core/04_run.ipynb #de9fdeae
-def outlook(run: Run) -> str: # one clause
-    "What a run that ended early has left, and how to go on."
-    if not (run.dir/'state.pt').exists(): return 'it had not written a checkpoint yet'
-    return f"the last good checkpoint, of step {run.load_state()['step']}, is in {run.dir}: 'era run {run.config['experiment']} --resume {run.dir}' goes on from there"
 
 # %% ../../nbs/core/04_run.ipynb #7032bbd5
 def peak_memory() -> int: # megabytes
-    "The largest memory that this program has had. (Linux's `ru_maxrss` would count the process that started it, too.)"
-    if (status := Path('/proc/self/status')).exists() and (m := re.search(r'VmHWM:\s*(\d+) kB', status.read_text())): return int(m[1])//2**10
+    "The largest memory that this program has had; Linux's `ru_maxrss` would count its parent, too."
+    status = Path('/proc/self/status')
+    found = re.search(r'VmHWM:\s*(\d+) kB', status.read_text('utf-8')) if status.exists() else None
+    if found: return int(found[1])//2**10
     import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//(2**20 if sys.platform == 'darwin' else 2**10)
+    unit = 2**20 if sys.platform == 'darwin' else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//unit
 
-def _record(exp, run, result, extra):
+def record_run(
+    exp: Experiment, # with its settings
+    run: Run, # which is finished
+    result: dict, # what `fit` gave
+    extra: dict, # what the table of results does not show
+):
+    "Write a finished run into the ledger."
     module = type(exp).__module__
-    ledger.record(module.removeprefix('era_nbdev.') if module.startswith('era_nbdev.') else exp.name, 'run', exp.name, result, device=run.device,
-                  command=canonical(exp, run), scale=run.config['scale'], seed=run.config['seed'], settings=dataclasses.asdict(exp), resumed=run.resumed, **extra)
+    chapter = module.removeprefix('era_nbdev.') if module.startswith('era_nbdev.') else exp.name
+    ledger.record(chapter, 'run', exp.name, result, device=run.device, command=canonical(exp, run),
+                  scale=run.config['scale'], seed=run.config['seed'],
+                  settings=dataclasses.asdict(exp), resumed=run.resumed, **extra)
 
-def canonical(exp: Experiment, run: Run) -> str: # e.g. 'era run mnist --scale lesson --data fashion_mnist'
+def option(name: str, value) -> str: # of a setting
+    "How a setting is given on the command line."
+    flag = name.replace('_', '-')
+    if isinstance(value, bool): return f'--{flag}' if value else f'--no-{flag}'
+    words = value if isinstance(value, (list, tuple)) else [value]
+    return ' '.join([f'--{flag}', *map(str, words)])
+
+def canonical(exp: Experiment, run: Run) -> str: # e.g. 'era run mnist --scale lesson'
     "The shortest command that starts this run again."
-    c, base = run.config, settings(exp.name, run.config['scale'])
-    words = ['era run', exp.name] + ([f'--scale {c["scale"]}'] if c['scale'] != 'smoke' else []) + ([f'--seed {c["seed"]}'] if c['seed'] else [])
-    for f in dataclasses.fields(exp):
-        v = getattr(exp, f.name)
-        if v == getattr(base, f.name): continue
-        flag = f.name.replace('_', '-')
-        words.append(f'--{"" if v else "no-"}{flag}' if isinstance(v, bool) else f'--{flag} {" ".join(map(str, v)) if isinstance(v, (list, tuple)) else v}')
+    scale, seed = run.config['scale'], run.config['seed']
+    words = ['era run', exp.name]
+    if scale != 'smoke':
+        words.append(f'--scale {scale}')
+    if seed:
+        words.append(f'--seed {seed}')
+    base, names = settings(exp.name, scale), [f.name for f in dataclasses.fields(exp)]
+    words += [option(n, getattr(exp, n)) for n in names if getattr(exp, n) != getattr(base, n)]
     return ' '.join(words)
 
+# %% ../../nbs/core/04_run.ipynb #a943a5c7
+def keep_memory() -> bool: # whether anything was changed
+    "Let this process keep freed memory for its next step (glibc on Linux; nothing elsewhere)."
+    import ctypes
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform == 'linux' else None
+    trim_threshold, mmap_threshold = -1, -3
+    return bool(mallopt and mallopt(trim_threshold, 2**31-1) and mallopt(mmap_threshold, 2**25))
+
 # %% ../../nbs/core/04_run.ipynb #48dbcad0
+def latest_run(
+    name: str, # of an experiment
+    out: str, # folder of all runs
+    finished: bool, # only finished runs? False: only unfinished ones, first those with a checkpoint
+) -> Run:
+    "The latest run of an experiment. Raises `RunError` if there is none."
+    made = [p for p in (Path(out)/name).glob('*') if (p/'config.json').exists()]
+    found = [p for p in made if (p/'summary.json').exists() == finished]
+    if not found:
+        start = f": start one with 'era run {name}'" if finished else ''
+        raise RunError(f'no {"finished" if finished else "unfinished"} run of {name!r} in '
+                       f'{out}{start}')
+    def rank(p):
+        can_go_on = not finished and (p/'state.pt').exists()
+        return can_go_on, (p/'config.json').stat().st_mtime_ns
+    return Run(max(found, key=rank))
+
 def open_run(
     where, # folder of a run, or the name of an experiment: its latest finished run
     out: str = 'era_runs', # folder of all runs
-    finished: bool = True, # for a name: only finished runs? False: only unfinished ones, first those with a checkpoint
+    finished: bool = True, # for a name: only finished runs? False: only unfinished ones
 ) -> Run:
     "Open a run. Raises `RunError` if there is none."
-    p = Path(where)
-    if p.is_dir() or os.sep in str(where): return Run(p)
-    done = [d for d in (Path(out)/str(where)).glob('*') if (d/'config.json').exists() and (d/'summary.json').exists() == finished]
-    if not done: raise RunError(f'no {"finished" if finished else "unfinished"} run of {where!r} in {out}' + (f": start one with 'era run {where}'" if finished else ''))
-    return Run(max(done, key=lambda d: (not finished and (d/'state.pt').exists(), (d/'config.json').stat().st_mtime_ns)))
-
-@patch
-def predict(self: Run, x):
-    "Ask the trained model; what `x` may be is the experiment's business, and `takes` describes it."
-    if not hasattr(self, '_ask'): self._ask = self.experiment().predictor(self)
-    return self._ask(x)
-
-@patch
-def explain(self: Run, x) -> dict: # probabilities [K], hidden {layer: activations [H]}, saliency [S, S]
-    "Ask the trained model about one input and look inside it. Raises `RunError` if the experiment has no `explainer`."
-    if not hasattr(self, '_look'): self._look = self.experiment().explainer(self)
-    return self._look(x)
+    text = str(where)
+    slash = any(s in text for s in (os.sep, os.altsep) if s) or text in ('.', '..')
+    if isinstance(where, Path) or slash: return Run(where)
+    if not is_experiment(text) and (Path(text)/'config.json').exists(): return Run(text)
+    return latest_run(text, out, finished)
 
 # %% ../../nbs/core/04_run.ipynb #9ea41776
 def to_resume(
@@ -417,12 +558,19 @@ def to_resume(
     out: str = 'era_runs', # folder of all runs
     **given, # settings named again by the user
 ) -> Run:
-    "The run to go on with. Raises `RunError` if it is finished or if `given` differs from its settings."
+    "The run to go on with. Raises `RunError` if it is finished, or if `given` differs."
     run = open_run(where, out, finished=False)
     if run.finished: raise RunError(f'{run.dir} is finished: there is nothing to resume')
     have = run.config['settings'] | {k: run.config[k] for k in ('scale', 'seed')}
-    def plain(v): return list(v) if isinstance(v, tuple) else v
-    diff = [f'{k} is {have[k]!r} there, {plain(v)!r} here' for k, v in given.items() if plain(v) != have.get(k)]
-    if diff: raise RunError(f'{run.dir} was started with other settings: {"; ".join(diff)}. Resume without them, or start a new run')
+    exp = run.experiment()
+    given = absolute_paths(type(exp), given)
+    now = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
+    other = {k: v for k, v in now.items() if v != have.get(k)}
+    differ = [f'{k} is {have.get(k)!r} there, {v!r} here' for k, v in other.items()]
+    if differ:
+        raise RunError(f'{run.dir} was started with other settings: {"; ".join(differ)}. Resume '
+                       f'without them, or start a new run')
+    exp.check()
     run.load_state()
+    run.sweep()
     return run

@@ -17,15 +17,16 @@ from fastcore.basics import patch
 from .. import __version__
 from ..core import ledger
 from ..core.cli import command, read_options, show
+from ..core.data import info
 from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, find_experiment, nearest, need
 
 # %% auto #0
 __all__ = ['TFLOPS', 'AS_OF', 'PRICES', 'SKY_VARIABLES', 'ERA_VARIABLES', 'SPOT_SHARE', 'IMAGES', 'Instance', 'pick', 'new_key',
            'fingerprint', 'write_private', 'check_key', 'drop_block', 'put_block', 'one_address', 'my_address',
            'device_class', 'predict_hours', 'mean_loss', 'AllReduce', 'run_block', 'sky_task', 'to_yaml', 'write_task',
-           'digest', 'edited', 'problems', 'Plan', 'make_plan', 'sky_command', 'read_task', 'call', 'cloud',
-           'aws_errors', 'session', 'Place', 'find_ec2', 'tagged', 'ec2_down', 'choose', 'start', 'ec2_up', 'is_open',
-           'ec2_list', 'ec2']
+           'digest', 'edited', 'problems', 'Plan', 'not_negative', 'make_plan', 'sky_command', 'read_task', 'call',
+           'cloud', 'aws_errors', 'session', 'Place', 'find_ec2', 'tagged', 'ec2_down', 'choose', 'start', 'ec2_up',
+           'is_open', 'ec2_list', 'ec2']
 
 # %% ../../nbs/foundations/05_cloud.ipynb #d8df3ae4
 @dataclass(frozen=True)
@@ -84,12 +85,12 @@ def write_private(path, data, replace: bool = False): # file, bytes or str, may 
 def check_key(path): # of a private key
     "Raise `RunError` if others than its owner may read the key."
     mode = Path(path).stat().st_mode & 0o777
-    if mode & 0o077: raise RunError(f"{path} has mode {mode:04o}, so others may read it and ssh refuses it: 'chmod 600 {path}'")
+    if mode & 0o077: raise RunError(f'{path} has mode {mode:04o}, so others may read it and ssh refuses it: chmod 600 {shlex.quote(str(path))}')
 
 # %% ../../nbs/foundations/05_cloud.ipynb #9396f74d
 def drop_block(path, name: str) -> bool: # configuration, which may be missing; machine; was there one?
     "Remove our entry for `name`."
-    path = Path(path); text = path.read_text() if path.exists() else ''
+    path = Path(path); text = path.read_text(encoding='utf-8') if path.exists() else ''
     rest = re.sub(rf'^# >>> era {re.escape(name)}\n.*?^# <<< era {re.escape(name)}\n', '', text, flags=re.S | re.M)
     if rest != text: write_private(path, rest, replace=True)
     return rest != text
@@ -98,7 +99,7 @@ def put_block(path, name: str, **options): # configuration; machine; HostName='1
     "Write our entry for `name` at the top, in place of an older one: from then on `ssh era-NAME` works."
     drop_block(path, name); path = Path(path)
     lines = [f'# >>> era {name}', f'Host era-{name}', *(f'  {k} {v}' for k, v in options.items()), f'# <<< era {name}']
-    write_private(path, '\n'.join(lines)+'\n'+(path.read_text() if path.exists() else ''), replace=True)
+    write_private(path, '\n'.join(lines)+'\n'+(path.read_text(encoding='utf-8') if path.exists() else ''), replace=True)
 
 # %% ../../nbs/foundations/05_cloud.ipynb #2472c6cf
 def one_address(text: str) -> str: # '203.0.113.5' or '203.0.113.5/32'; returns the second form
@@ -158,9 +159,10 @@ class AllReduce(Experiment):
         self.require(hidden=(self.hidden >= 1, '1 or more'), bs=(self.bs >= 1, '1 or more'), epochs=(self.epochs >= 1, '1 or more'),
                      lr=(0 < self.lr < float('inf'), 'more than 0'), save=(self.save >= 0, '0 or more'))
 
-    def work(self) -> float: # full batches only; 4 FLOP a weight and image backwards, less the gradient by the pixels
-        n, size = dict(digits=(1437, 64)).get(self.data, (60_000, 784))
-        return float(n//self.bs*self.bs*self.epochs*self.hidden*(4*size+60))
+    def work(self) -> float: # full batches only; 4 FLOP a weight and image backwards, minus the gradient with respect to the pixels
+        images = info(self.data)
+        pixels, seen = images.size**2, images.train//self.bs*self.bs*self.epochs
+        return float(seen*self.hidden*(4*pixels+6*len(images.classes)))
 
 # %% ../../nbs/foundations/05_cloud.ipynb #d2f87a17
 @patch
@@ -241,7 +243,7 @@ def to_yaml(task: dict) -> str: # for SkyPilot
 def write_task(path, task: dict, force: bool = False): # file, what to write, also over what was edited by hand?
     "Write a task file in one step. Raises `RunError` if the file there was edited by hand."
     path, text = Path(path), to_yaml(task)
-    if path.exists() and edited(path.read_text()) and not force: raise RunError(f'{path} was edited by hand: --force overwrites it')
+    if path.exists() and edited(path.read_text(encoding='utf-8')) and not force: raise RunError(f'{path} was edited by hand: --force overwrites it')
     path.parent.mkdir(parents=True, exist_ok=True)
     ledger.write_atomic(path, f'# written by era cloud plan, {digest(text)}: edit it, and it will not be overwritten\n{text}')
 
@@ -297,9 +299,14 @@ class Plan:
             ['results', 's3://'+mounts['/results']['name'] if '/results' in mounts else 'on the machine only']]
 
 # %% ../../nbs/foundations/05_cloud.ipynb #e2a85106
+def not_negative(**amounts): # name=number
+    "Raise `RunError` for the first number that is negative, infinite or nan."
+    for name, v in amounts.items():
+        if not 0 <= v < float('inf'): raise RunError(f'{name} is {v}, expected a number, 0 or more')
+
 def make_plan(name, scale='full', options='', gpus=1, accelerator='L4', hours=0., spot_price=0., **task) -> Plan: # see `cloud`
     "The plan for an experiment. Raises `RunError` if it cannot work or its duration is unknown."
-    if hours < 0 or spot_price < 0: raise RunError(f'hours is {hours} and spot_price {spot_price}, expected 0 or more')
+    not_negative(hours=hours, spot_price=spot_price)
     cls, words, where = find_experiment(name), shlex.split(options), pick(gpus, accelerator)
     exp, t = read_options(cls, name, ['--scale', scale, *words])[1], sky_task(cls, scale, words, where, **task)
     if bad := problems(t): raise RunError('; '.join(bad))
@@ -322,7 +329,7 @@ def sky_command(what: str, task: dict, file, yes: bool = False) -> list: # as in
 def read_task(file: Path) -> dict: # of `write_task`, perhaps edited
     "The task in a file. Raises `RunError` if it is missing or has `problems`."
     if not file.exists(): raise RunError(f"there is no {file}: 'era cloud plan' writes it")
-    task = need('yaml', 'scale').safe_load(file.read_text())
+    task = need('yaml', 'scale').safe_load(file.read_text(encoding='utf-8'))
     if bad := problems(task): raise RunError(f'{file}: ' + '; '.join(bad))
     return task
 
@@ -360,11 +367,12 @@ def cloud(
     "Rent machines for an experiment with SkyPilot: the price first, then a question, then the launch."
     file = (Path(out) if out else (ledger.root() or Path.cwd())/'runs'/'sky')/f'{name}-{scale}.yaml'
     if what in ('plan', 'launch'):
+        not_negative(budget=budget)
         p = make_plan(name, scale, options, gpus, accelerator, hours, spot_price,
                       nodes=nodes, spot=spot, data=data, results=results, extras=extras)
         show(['', ''], [*p.rows(), ['file', os.path.relpath(file)]])
         if budget and p.usd > budget: raise RunError(f'{p.usd:.2f} USD are more than the budget of {budget:.2f} USD')
-        if what == 'plan' or force or not file.exists() or not edited(file.read_text()): write_task(file, p.task, force)
+        if what == 'plan' or force or not file.exists() or not edited(file.read_text(encoding='utf-8')): write_task(file, p.task, force)
         if what == 'plan': return
         differ = [k for k in ('resources', 'num_nodes') if read_task(file).get(k) != p.task[k]]
         if differ: raise RunError(f'{file} was edited by hand, {" and ".join(differ)} are not as in this price: --force overwrites it')
@@ -481,7 +489,8 @@ def ec2_up(
 ) -> dict: # name, id, address, USD an hour (None: not in `PRICES`)
     "Start a machine that one address may log in to. What fails halfway is removed. Raises `RunError`."
     if not re.fullmatch(r'[a-z][a-z0-9-]{0,30}', name): raise RunError(f'name is {name!r}, expected up to 31 of a-z, 0-9 and -')
-    if hours <= 0 or disk < 8: raise RunError(f'hours is {hours} and disk {disk}, expected more than 0 and at least 8')
+    not_negative(hours=hours, max_price=max_price)
+    if hours == 0 or disk < 8: raise RunError(f'hours is {hours} and disk {disk}, expected more than 0 and at least 8')
     ec2, key = at.client(), at.file(f'era-{name}')
     usd, gpu = choose(ec2, instance_type, max_price)
     if key.exists() or any(find_ec2(ec2, name).values()): raise RunError(f'the name {name!r} is in use: ec2_down({name!r}) frees it')

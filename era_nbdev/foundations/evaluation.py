@@ -14,10 +14,11 @@ from typing import Literal
 from fastcore.basics import patch
 from torch import nn
 from ..core.bench import bench
-from ..core.data import load
+from ..core.data import info, load
 from ..core.run import Experiment, Run, experiment, nearest, need
 from .tensors import Batches
-from .learner import Learner, Progress, Track, accuracy, one_cycle
+from .learner import Learner, Progress, Track, accuracy
+from .schedules import one_cycle
 from .mnist import MLP, ask
 
 # %% auto #0
@@ -415,29 +416,41 @@ class Evaluation(Experiment):
         self.require(epochs=(self.epochs >= 1, '1 or more'), bs=(self.bs >= 1, '1 or more'), lr=(0 < self.lr < math.inf, 'more than 0'),
                      dropout=(0 <= self.dropout < 1, 'a share in [0, 1)'), hidden=(min(self.hidden, default=1) >= 1, '1 unit or more'),
                      held=(2 <= self.held <= 100, '2 to 100'), resamples=(self.resamples >= 100, '100 or more'))
-    def model(self, d, hidden): # the data set, the hidden layers
-        x = d.x_train.float()/255
-        return MLP((x[0].numel(), *hidden, len(d.classes)), self.dropout, x.mean().item(), x.std().item())
-    def takes(self):
-        d, kind = load(self.data), 'image' if self.data == 'fashion_mnist' else 'digit'
-        return dict(kind=kind, size=d.x_train.shape[-1], channels=1, classes=d.classes)
-    def predictor(self, run): # [N, 1, H, W] uint8 images -> calibrated probabilities
-        net = run.load_into(self.model(load(self.data), self.hidden))
-        return lambda x: torch.from_numpy(tempered(ask(net, x).numpy(), run.summary.get('temperature', 1.)))
 
-# %% ../../nbs/foundations/07_evaluation.ipynb #ce4bbd45
-@patch
-def fit(self: Evaluation, run: Run) -> dict: # what a run returns
-    "Train both, and measure on the test images: accuracy with intervals, calibration before and after, McNemar's p."
-    d, dev, seed = load(self.data), run.device, run.config['seed']
-    rest, held = next(stratified(d.y_train, self.held, seed))
-    def train(hidden, cbs, resume=None):
-        a = Batches(d.x_train[rest], d.y_train[rest], self.bs, shuffle=True, seed=seed, device=dev)
-        b = Batches(d.x_train[held], d.y_train[held], min(1000, len(held)), device=dev)
-        learn = Learner(self.model(d, hidden), a, b, metrics=[accuracy], cbs=cbs, device=dev)
+    def model(self, hidden, mean=0., std=1.) -> MLP: # hidden layers; of the pixels, as a share of 255
+        "An untrained network; the mean and the standard deviation are kept in the checkpoint."
+        images = info(self.data)
+        sizes = images.size**2*images.channels, *hidden, len(images.classes)
+        return MLP(sizes, self.dropout, mean, std)
+
+    def takes(self) -> dict: # kind, size, channels, classes
+        images = info(self.data)
+        kind = 'image' if self.data == 'fashion_mnist' else 'digit'
+        return dict(kind=kind, size=images.size, channels=images.channels, classes=list(images.classes))
+
+    def predictor(self, run): # [N, 1, H, W] uint8 images -> calibrated probabilities
+        net, T = run.load_into(self.model(self.hidden)), run.summary.get('temperature', 1.)
+        return lambda x: torch.from_numpy(tempered(ask(net, x).numpy(), T))
+
+    def train(self, run, x, y, held, hidden, cbs, resume=None): # images, classes; rows held back; layers; callbacks; checkpoint
+        "The trained network."
+        rest = np.setdiff1d(np.arange(len(y)), held)
+        pixels = x.float()/255
+        train = Batches(x[rest], y[rest], self.bs, shuffle=True, seed=run.config['seed'], device=run.device)
+        valid = Batches(x[held], y[held], min(1000, len(held)), device=run.device)
+        net = self.model(hidden, pixels.mean().item(), pixels.std().item())
+        learn = Learner(net, train, valid, metrics=[accuracy], cbs=cbs, device=run.device)
         learn.fit(self.epochs, self.lr, one_cycle(), resume=resume)
         return learn.model
-    linear = train((), [Progress()])
-    mlp = train(self.hidden, [Track(run), Progress(), *run.callbacks], run.load_state() if run.resumed else None)
-    p_held, p_a, p_b = (ask(m, x).numpy() for m, x in ((mlp, d.x_train[held]), (linear, d.x_test), (mlp, d.x_test)))
-    return compare(p_a, p_b, d.y_test.numpy(), p_held, d.y_train[held].numpy(), d.classes, self.resamples)
+
+    def fit(self, run: Run) -> dict: # what a run returns
+        "Train both, and measure on the test images: accuracy with intervals, calibration before and after, McNemar's p."
+        d = load(self.data)
+        _, held = next(stratified(d.y_train, self.held, run.config['seed']))
+        data = d.x_train, d.y_train, held
+        a = self.train(run, *data, (), [Progress()])
+        state = run.load_state() if run.resumed else None
+        b = self.train(run, *data, self.hidden, [Track(run), Progress(), *run.callbacks], state)
+        p_a, p_b = ask(a, d.x_test).numpy(), ask(b, d.x_test).numpy()
+        p_held, y_held = ask(b, d.x_train[held]).numpy(), d.y_train[held].numpy()
+        return compare(p_a, p_b, d.y_test.numpy(), p_held, y_held, d.classes, self.resamples)

@@ -6,449 +6,741 @@ Docs: https://era-nbdev.github.io/era_nbdev/foundations/learner.html.md"""
 
 # %% ../../nbs/foundations/04_learner.ipynb #9c1b3aba
 from __future__ import annotations
-import contextlib, math, time, warnings
+import contextlib, copy, math, random, time, types, warnings
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from pathlib import Path
+from typing import Any, Callable, Optional
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 import torch.nn.functional as F
-from fastcore.basics import patch
-from ..core.distributed import is_main
-from ..core.run import Diverged, Interrupted, RunError, experiment, nearest, rng_state, set_rng_state
+from ..core.distributed import is_main, shared_sum
+from ..core.run import Diverged, Interrupted, RunError, keep_memory, nearest, rng_state, set_rng_state
+from .schedules import Schedule, clip_gradients, constant, set_rate
 from .tensors import Batches
 
 # %% auto #0
-__all__ = ['EVENTS', 'PRECISIONS', 'NO_CONTEXT', 'Callback', 'constant', 'cosine', 'wsd', 'cos_phase', 'one_cycle', 'Mean',
-           'accuracy', 'Learner', 'keep_memory', 'set_rate', 'EMA', 'EarlyStopping', 'Track', 'weights', 'Progress',
-           'lr_find', 'steepest', 'bench_net', 'raw_epoch', 'bench_learner']
+__all__ = ['EVENTS', 'GENERATORS', 'OPAQUE', 'PRECISIONS', 'TAKEN', 'NO_CONTEXT', 'Callback', 'n_samples', 'Mean', 'accuracy',
+           'each_tensor', 'split_batch', 'parts_of', 'own_generators', 'keeps_workers', 'generator_state',
+           'set_generator_state', 'all_random', 'set_all_random', 'LearnerSettings', 'LearnerGradient', 'LearnerStep',
+           'as_float', 'plain', 'LearnerValidation', 'LearnerState', 'Learner', 'memories', 'named_copies', 'EMA',
+           'EarlyStopping', 'Track', 'weights', 'Progress', 'brief', 'put_back', 'lr_find', 'steepest', 'bench_net',
+           'raw_epoch', 'bench_learner']
 
 # %% ../../nbs/foundations/04_learner.ipynb #df45c015
 class Callback:
-    "Base of callbacks: methods named after `EVENTS` receive the learner; `state_dict` and `load_state_dict` make it resumable."
-    def state_dict(self) -> dict: return {}
-    def load_state_dict(self, state: dict): pass
+    "Base of callbacks: methods named after `EVENTS` receive the learner; a state makes them resumable."
+    def state_dict(self) -> dict:
+        "What `load_state_dict` needs to go on: tensors and plain values."
+        return {}
+    def load_state_dict(self, state: dict) -> None:
+        "Go on from a state."
 
-EVENTS = 'before_fit', 'before_epoch', 'after_step', 'after_log', 'before_validate', 'after_validate', 'after_epoch', 'after_fit'
-
-# %% ../../nbs/foundations/04_learner.ipynb #1f81a814
-def constant(step: int, total: int): # step from 0, total number of steps
-    "The factor 1 at every step."
-    return 1., None
-
-def cosine(
-    warmup: float = 0., # share of the run with a linear rise, in [0, 1)
-    floor: float = 0., # factor at the end
-): # a schedule: (step, total) -> (factor, momentum or None)
-    "Linear warm-up, then half a cosine (@eq-cosine)."
-    def f(step, total):
-        w = round(warmup*total)
-        if step < w: return (step+1)/w, None
-        return floor+(1-floor)*.5*(1+math.cos(math.pi*(step-w)/(total-w))), None
-    return f
-
-# %% ../../nbs/foundations/04_learner.ipynb #67b0e516
-def wsd(
-    warmup: float = .05, # share of the run with a linear rise
-    decay: float = .2, # share of the run with a linear fall at the end
-    floor: float = 0., # factor at the end
-): # a schedule
-    "Warm-up, stable, decay."
-    if not 0 <= warmup+decay <= 1: raise ValueError(f'warmup {warmup} and decay {decay} together are not in [0, 1]')
-    def f(step, total):
-        w, d = round(warmup*total), round(decay*total)
-        if step < w: return (step+1)/w, None
-        left = total-step
-        return (1. if left > d else floor+(1-floor)*left/(d+1)), None
-    return f
-
-# %% ../../nbs/foundations/04_learner.ipynb #120928e8
-def cos_phase(a: float, b: float, t: float) -> float: # from a (t=0) to b (t=1)
-    "@eq-cosphase."
-    return a+(b-a)*.5*(1-math.cos(math.pi*t))
-
-def one_cycle(
-    pct: float = .3, # share of the run in which the rate rises, in (0, 1)
-    div: float = 25., # peak rate / first rate
-    final_div: float = 1e4, # first rate / last rate
-    moms: tuple = (.95, .85), # momentum at the ends and at the peak; None leaves it alone
-): # a schedule
-    "The one-cycle policy with the steps of `torch.optim.lr_scheduler.OneCycleLR`."
-    if not 0 < pct < 1: raise ValueError(f'pct is {pct}, expected a share in (0, 1)')
-    def f(step, total):
-        top = pct*total-1
-        up = step <= top
-        t = (step/top if top > 0 else 1.) if up else (step-top)/(total-1-top)
-        lr = cos_phase(1/div, 1., t) if up else cos_phase(1., 1/(div*final_div), t)
-        return lr, None if moms is None else cos_phase(*(moms if up else moms[::-1]), t)
-    return f
+EVENTS = ('before_fit', 'before_epoch', 'before_batch', 'after_backward', 'after_step', 'after_log',
+          'before_validate', 'after_validate', 'after_epoch', 'after_fit')
 
 # %% ../../nbs/foundations/04_learner.ipynb #b44e7258
+def n_samples(
+    batch, # tensor, array, or a tuple, list or dictionary of them
+) -> int:
+    "How many samples there are: the length of the first tensor's first axis; 1 if it has none."
+    if isinstance(batch, (Tensor, np.ndarray)): return len(batch) if batch.ndim else 1
+    if isinstance(batch, dict): batch = list(batch.values())
+    return n_samples(batch[0]) if isinstance(batch, (tuple, list)) and batch else 1
+
 class Mean:
-    "The mean of `f(pred, y)` over all samples of a validation pass; `f` gives the mean over a batch."
-    def __init__(self, f, name=None): self.f, self.name = f, name or f.__name__
-    def reset(self): self.total, self.n = 0., 0
-    def update(self, pred, y): self.total, self.n = self.total+self.f(pred, y)*len(pred), self.n+len(pred)
-    def compute(self) -> float: return float(self.total/self.n)
+    "The mean of `f(pred, y)` over a validation pass."
+    def __init__(self,
+        f: Callable, # gives the mean over a batch's samples, or the pair (sum, count)
+        name: Optional[str] = None, # default: the name of `f`
+    ):
+        self.f, self.name = f, name or getattr(f, '__name__', type(f).__name__)
+        self.reset()
+
+    def reset(self) -> None:
+        "Forget what was counted."
+        self.total: Any = 0.
+        self.n: Any = 0
+
+    def update(self, pred, y) -> None:
+        "Count one more batch."
+        value = self.f(pred, y)
+        if not isinstance(value, tuple):
+            n = max(n_samples(pred), n_samples(y))
+            value = value*n, n
+        self.total, self.n = self.total+value[0], self.n+value[1]
+
+    def compute(self) -> float: # nan if nothing was counted
+        "The mean of all that was counted."
+        return float(self.total/self.n) if self.n else math.nan
 
 def accuracy(
-    pred: torch.Tensor, # [B, ..., C] scores
-    y: torch.Tensor, # [B, ...] classes
-) -> torch.Tensor: # a number in [0, 1]
-    "The share of samples whose largest score belongs to the right class. Raises `ValueError` for shapes that do not fit."
-    if pred.shape[:-1] != y.shape: raise ValueError(f'scores {tuple(pred.shape)} do not fit classes {tuple(y.shape)}: expected [B, C] and [B]')
+    pred: Tensor, # [B, ..., C] scores
+    y: Tensor, # [B, ...] classes
+) -> Tensor: # a number in [0, 1]
+    "The share of samples whose largest score belongs to the right class."
+    if pred.shape[:-1] != y.shape:
+        shapes = f'scores {tuple(pred.shape)} do not fit classes {tuple(y.shape)}'
+        raise ValueError(f'{shapes}: expected [B, C] and [B]')
     return (pred.argmax(-1) == y).float().mean()
 
+# %% ../../nbs/foundations/04_learner.ipynb #b1c0de04
+def each_tensor(
+    f: Callable, # Tensor -> Tensor
+    o, # tensor, array, or a tuple, list or dictionary of them
+):
+    "`o` with `f` applied to every tensor in it; arrays become tensors, anything else stays."
+    if isinstance(o, Tensor): return f(o)
+    if isinstance(o, np.ndarray) and o.dtype.kind in 'biufc': return f(torch.as_tensor(o))
+    if isinstance(o, dict):
+        changed = copy.copy(o)
+        for key, value in o.items():
+            changed[key] = each_tensor(f, value)
+        return changed
+    if not isinstance(o, (tuple, list)): return o
+    parts = [each_tensor(f, part) for part in o]
+    return type(o)(*parts) if hasattr(o, '_fields') else type(o)(parts)
+
+def split_batch(batch) -> tuple: # (x, y)
+    "The inputs and the targets of a batch. Raises `ValueError` for a tuple or list that is no pair."
+    if not isinstance(batch, (tuple, list)): return batch, batch
+    if len(batch) == 2: return tuple(batch)
+    remedy = 'put several inputs into one tuple, ((a, b), y), and leave out the rest'
+    raise ValueError(f'a batch has {len(batch)} parts, expected the pair (x, y): {remedy}')
+
+# %% ../../nbs/foundations/04_learner.ipynb #b1c0de09
+GENERATORS = torch.Generator, np.random.Generator, random.Random
+
+def parts_of(
+    loader, # a data loader
+    depth: int = 4, # loader -> batch sampler -> sampler -> generator
+) -> Iterator:
+    "The loader and what its attributes hold, down to `depth`."
+    level, seen = [loader], set()
+    for _ in range(depth):
+        level = [o for o in level if id(o) not in seen]
+        seen |= {id(o) for o in level}
+        yield from level
+        holders = [vars(o) for o in level if hasattr(o, '__dict__') and not isinstance(o, OPAQUE)]
+        level = [v for held in holders for k, v in held.items() if k != '_iterator']
+
+OPAQUE = type, types.ModuleType, Tensor, nn.Module, *GENERATORS # nothing inside them is looked at
+
+def own_generators(loader) -> list:
+    "Random generators that a loader, its samplers and its data set carry, each once."
+    found = {id(o): o for o in parts_of(loader) if isinstance(o, GENERATORS)}
+    return list(found.values())
+
+def keeps_workers(loader) -> bool:
+    "Has it worker processes that live on from epoch to epoch?"
+    loaders = [o for o in parts_of(loader) if isinstance(o, torch.utils.data.DataLoader)]
+    return any(o.persistent_workers and o.num_workers > 0 for o in loaders)
+
+# %% ../../nbs/foundations/04_learner.ipynb #b1c0de10
+def generator_state(g): # tensors and plain values
+    "The state of a random generator of any of `GENERATORS`."
+    if isinstance(g, torch.Generator): return g.get_state()
+    if isinstance(g, np.random.Generator): return g.bit_generator.state
+    return g.getstate()
+
+def set_generator_state(g, state) -> None: # from `generator_state`
+    "Put a random generator back into a state."
+    if isinstance(g, torch.Generator): g.set_state(state)
+    elif isinstance(g, np.random.Generator): g.bit_generator.state = state
+    else: g.setstate((state[0], tuple(state[1]), state[2]))
+
+def all_random(own: list) -> dict: # generators of `own_generators`
+    "The state of the global generators and of `own`."
+    return dict(everywhere=rng_state(), own=[generator_state(g) for g in own])
+
+def set_all_random(own: list, state: dict) -> None: # from `all_random`
+    "Put all of them back."
+    if len(own) != len(state['own']):
+        raise RunError(f'the loader has {len(own)} random generators, the checkpoint {len(state["own"])}')
+    set_rng_state(state['everywhere'])
+    for g, s in zip(own, state['own']):
+        set_generator_state(g, s)
+
 # %% ../../nbs/foundations/04_learner.ipynb #4de00a90
-class Learner:
-    "Trains `model` on `train`, validates on `valid`. Raises `ValueError` for settings out of range."
+PRECISIONS = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
+TAKEN = 'epoch', 'step', 'time', 'loss', 'lr', 'train_loss', 'valid_loss' # names of the log
+
+class LearnerSettings:
+    "What a training needs, checked, and the place where it stands."
     def __init__(self,
         model: nn.Module, # gives predictions from a batch's x
-        train, # iterable of (xb, yb) with a length: `Batches` or a `DataLoader`
-        valid=None, # likewise, or None
-        loss_func=F.cross_entropy, # (pred, yb) -> mean loss over the batch
-        opt=None, # (parameters, lr=) -> optimizer; fused AdamW with weight decay 0.01 by default
-        metrics=(), # functions (pred, yb) -> mean over the batch, or objects like `Mean`
+        train, # training batches, iterable once for each epoch
+        valid=None, # likewise for validation, or None
+        loss_func: Callable = F.cross_entropy, # (pred, y) -> mean loss of the batch, or (sum, count)
+        opt: Optional[Callable] = None, # (parameters, lr=) -> optimizer; None: fused AdamW
+        metrics=(), # functions like `loss_func`, or objects like `Mean`
         cbs=(), # callbacks
         device: str = 'cpu', # where the model and the batches go
         precision: str = 'fp32', # 'fp32', 'bf16' or 'fp16'
         accumulate: int = 1, # batches for each optimizer step
-        clip: float = None, # largest length of the gradient
+        clip: Optional[float] = None, # largest length of the gradient
         compile: bool = False, # use torch.compile?
-        channels_last: bool = False, # for images: store the channels of a pixel side by side, which convolutions prefer
-        wrap=None, # module -> module, for DDP or FSDP
+        channels_last: bool = False, # the layout of images that convolutions prefer?
+        wrap: Optional[Callable] = None, # module -> module, for DDP or FSDP
         log_every: int = 20, # steps between two looks at the losses
     ):
         if precision not in PRECISIONS: raise ValueError(nearest('precision', precision, PRECISIONS))
         if accumulate < 1: raise ValueError(f'accumulate is {accumulate}, expected 1 or more')
-        if clip is not None and clip <= 0: raise ValueError(f'clip is {clip}, expected more than 0')
+        if clip is not None and not clip > 0: raise ValueError(f'clip is {clip}, expected more than 0')
         self.model, self.train, self.valid, self.loss_func = model.to(device), train, valid, loss_func
         self.layout = torch.channels_last if channels_last else torch.preserve_format
         if channels_last: self.model.to(memory_format=self.layout)
-        self.net = wrap(self.model) if wrap else self.model
+        self.net: Any = wrap(self.model) if wrap else self.model
         if compile: self.net = torch.compile(self.net)
         self.make_opt = opt or partial(torch.optim.AdamW, weight_decay=.01, fused=True)
         self.metrics = [m if hasattr(m, 'compute') else Mean(m) for m in metrics]
         self.device, self.precision, self.accumulate, self.clip = device, precision, accumulate, clip
-        self.cbs, self.history, self.log_every = list(cbs), [], log_every
+        self.cbs, self.log_every, self.history = list(cbs), log_every, []
+        names = [m.name for m in self.metrics]
+        for name in names:
+            if name in TAKEN or names.count(name) > 1:
+                raise ValueError(f'a metric is called {name!r}, a name that is taken: Mean(f, name=…)')
+        self.begin(0, 0., constant, 0)
 
-PRECISIONS = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
+    def begin(self, epochs: int, lr: float, schedule: Schedule, total: int) -> None:
+        "Forget the last run and plan one of `total` steps."
+        self.epochs, self.lr, self.schedule, self.total = epochs, lr, schedule, total
+        self.step = self.epoch = self.batch = self.seen = 0 # done: steps, epochs, batches of this one, samples
+        self.stop = self.complete = False # asked to stop? came to its end?
+        self.opt: Any = None
+        self.scaler = torch.amp.GradScaler(str(self.device), enabled=self.precision == 'fp16')
+        self.pending, self.rows, self.sums = [], [], [0., 0.] # losses: on the device, read last, of the epoch
+        self.x: Any = None # the batch on its device
+        self.y: Any = None
+        self.on = {e: [] for e in EVENTS} # callbacks' methods
+        self.own = own_generators(self.train)
+        self.epoch_random = all_random(self.own)
 
-# %% ../../nbs/foundations/04_learner.ipynb #4309ab31
-def keep_memory() -> bool: # whether anything was changed
-    "Let this process keep freed memory for its next step (glibc on Linux; elsewhere nothing happens)."
-    import ctypes, sys
-    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform == 'linux' else None
-    return bool(mallopt and mallopt(-1, 2**31-1) and mallopt(-3, 2**25)) # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-
-# %% ../../nbs/foundations/04_learner.ipynb #dd5f6fdd
-@patch
-def fit(self: Learner,
-    epochs: int, # passes through `train`, 1 or more
-    lr: float = 1e-3, # peak learning rate, more than 0
-    schedule=constant, # (step, total) -> (factor, momentum)
-    resume: dict = None, # what `state_dict` gave earlier
-):
-    "Train. Raises `ValueError` for bad settings, `Diverged` if the loss is no longer a number."
-    if epochs < 1: raise ValueError(f'epochs is {epochs}, expected 1 or more')
-    if not lr > 0: raise ValueError(f'lr is {lr}, expected more than 0')
-    if self.device == 'cpu': keep_memory()
-    self.epochs, self.lr, self.schedule = epochs, lr, schedule
-    self.total = epochs*-(-len(self.train)//self.accumulate)
-    self.opt = self.make_opt(self.net.parameters(), lr=lr)
-    self.scaler = torch.amp.GradScaler(self.device, enabled=self.precision == 'fp16')
-    self.step = self.epoch = self.batch = self.seen = 0; self.stop, self.pending, self.sums = False, [], [0., 0]
-    self.on = {e: [getattr(cb, e) for cb in self.cbs if hasattr(cb, e)] for e in EVENTS}
-    if resume: self.load_state_dict(resume)
-    self('before_fit')
-    try:
-        while self.epoch < epochs and not self.stop: self.one_epoch()
-    finally: self('after_fit')
-    return self
-
-@patch
-def __call__(self: Learner, event): # one of `EVENTS`
-    "Call the callbacks that have a method of that name."
-    for f in self.on[event]: f(self)
-
-# %% ../../nbs/foundations/04_learner.ipynb #543beb47
-@patch
-def one_epoch(self: Learner): # `batch` says how many batches of it are done
-    "Train on every batch that is left of this epoch, then validate."
-    if not self.batch: self.epoch_rng = rng_state()
-    batches = self.batches()
-    self('before_epoch')
-    self.net.train()
-    while micro := list(islice(batches, self.accumulate)): self.batch += len(micro); self.update(micro)
-    self.flush()
-    row = dict(epoch=self.epoch+1, train_loss=self.sums[0]/max(self.sums[1], 1))
-    if self.valid is not None: row |= self.evaluate()
-    self.history.append(row)
-    self.epoch, self.batch, self.sums = self.epoch+1, 0, [0., 0]
-    self('after_epoch')
-
-@patch
-def batches(self: Learner): # iterator of (xb, yb)
-    "What is left of this epoch."
-    for o in (self.train, getattr(self.train, 'sampler', None)):
-        if hasattr(o, 'set_epoch'): o.set_epoch(self.epoch)
-    if not self.batch: return iter(self.train)
-    if hasattr(self.train, 'start'): self.train.start = self.batch; return iter(self.train)
-    now = rng_state(); set_rng_state(self.epoch_rng)
-    it = iter(self.train); next(islice(it, self.batch-1, None)); set_rng_state(now)
-    return it
-
-# %% ../../nbs/foundations/04_learner.ipynb #ec3c90e8
-@patch
-def update(self: Learner, micro: list): # of (xb, yb)
-    "One optimizer step on the micro-batches."
-    factor, momentum = self.schedule(self.step, self.total)
-    for g in self.opt.param_groups: set_rate(g, self.lr*factor*g.get('lr_mult', 1.), momentum)
-    n, loss = sum(len(x) for x, _ in micro), None
-    for i, (xb, yb) in enumerate(micro):
-        xb, yb = xb.to(self.device, non_blocking=True, memory_format=self.layout), yb.to(self.device, non_blocking=True)
-        with NO_CONTEXT if i == len(micro)-1 or not hasattr(self.net, 'no_sync') else self.net.no_sync():
-            with self.autocast(): part = self.loss_func(self.net(xb), yb)
-            if len(micro) > 1: part = part*(len(xb)/n)
-            self.scaler.scale(part).backward()
-        loss = part.detach() if loss is None else loss+part.detach()
-    if self.clip:
-        self.scaler.unscale_(self.opt); nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
-    self.scaler.step(self.opt); self.scaler.update(); self.opt.zero_grad()
-    self.step += 1; self.seen += n; self.pending.append((self.step, loss, self.opt.param_groups[0]['lr'], n))
-    if len(self.pending) >= self.log_every: self.flush()
-    self('after_step')
-
-# %% ../../nbs/foundations/04_learner.ipynb #ae5b1d87
+# %% ../../nbs/foundations/04_learner.ipynb #b1c0de15
 NO_CONTEXT = contextlib.nullcontext()
 
-def set_rate(group: dict, lr: float, momentum: float = None): # a parameter group, its learning rate, its momentum or first beta
-    "Set the learning rate and, if given, the momentum of an optimizer's parameter group."
-    group['lr'] = lr
-    if momentum is not None:
-        if 'betas' in group: group['betas'] = (momentum, *group['betas'][1:])
-        elif 'momentum' in group: group['momentum'] = momentum
+class LearnerGradient(LearnerSettings):
+    "The gradient of one or several batches."
+    def __call__(self, event: str) -> None: # one of `EVENTS`
+        "Call the callbacks that have a method of that name."
+        for method in self.on[event]:
+            method(self)
 
-@patch
-def autocast(self: Learner): # context manager
-    "The context in which the forward pass runs."
-    t = PRECISIONS[self.precision]
-    return torch.autocast(str(self.device).split(':')[0], t) if t else NO_CONTEXT
+    def autocast(self): # context manager
+        "The context in which the forward pass runs."
+        dtype = PRECISIONS[self.precision]
+        return torch.autocast(str(self.device).split(':')[0], dtype) if dtype else NO_CONTEXT
 
-@patch
-def flush(self: Learner): # `pending` holds (step, loss, lr, samples)
-    "Read the losses of the last steps; the first that is not a number ends the run."
-    if not self.pending: return
-    losses = torch.stack([l.float() for _, l, _, _ in self.pending]).tolist()
-    self.rows = [(s, v, lr) for (s, _, lr, _), v in zip(self.pending, losses)]
-    for (s, _, _, n), v in zip(self.pending, losses):
-        if not math.isfinite(v): raise Diverged(f'the loss is {v} at step {s} (epoch {self.epoch+1}): try a lower lr, or clip the gradient')
-        self.sums = [self.sums[0]+v*n, self.sums[1]+n]
-    self.pending = []
-    self('after_log')
+    def to_device(self, o):
+        "A batch where the model is, its images in the model's layout."
+        def move(t):
+            layout = self.layout if t.ndim == 4 else torch.preserve_format
+            return t.to(self.device, non_blocking=True, memory_format=layout)
+        return each_tensor(move, o)
+
+    def predict(self, x):
+        "What the model makes of inputs that are on its device."
+        if isinstance(x, Tensor): return self.net(x)
+        if isinstance(x, dict): return self.net(**x)
+        return self.net(*x) if isinstance(x, (tuple, list)) else self.net(x)
+
+    def loss_of(self, batch) -> tuple: # (mean, None), or (sum, count) over all processes
+        "The loss of a training batch."
+        x, y = split_batch(batch)
+        self.x, self.y = self.to_device(x), self.to_device(y)
+        if self.on['before_batch']: self('before_batch')
+        with self.autocast(): value = self.loss_func(self.predict(self.x), self.y)
+        if not isinstance(value, tuple): return value, None
+        total, count = shared_sum(*value)
+        return total, torch.as_tensor(count, device=total.device)
+
+    def backward(self, micro: list) -> tuple: # (loss, what it counted)
+        "The gradient of several batches as if they were one (@eq-accumulate)."
+        sizes = [n_samples(batch) for batch in micro]
+        loss, counted, first = None, None, None
+        for i, batch in enumerate(micro):
+            last = i == len(micro)-1
+            with NO_CONTEXT if last or not hasattr(self.net, 'no_sync') else self.net.no_sync():
+                part, count = self.loss_of(batch)
+                if count is not None:
+                    if first is None: first = count.clamp(min=1)
+                    part, counted = part/first, count if counted is None else counted+count
+                elif len(micro) > 1: part = part*(sizes[i]/sum(sizes))
+                self.scaler.scale(part).backward()
+            loss = part.detach() if loss is None else loss+part.detach()
+        if counted is None or len(micro) == 1: return loss, sum(sizes) if counted is None else counted
+        ratio = first/counted.clamp(min=1)
+        torch._foreach_mul_([p.grad for p in self.model.parameters() if p.grad is not None], ratio)
+        return loss*ratio, counted
+
+# %% ../../nbs/foundations/04_learner.ipynb #b1c0de18
+class LearnerStep(LearnerGradient):
+    "One optimizer step, and the losses of the steps."
+    def update(self, micro: list) -> None: # of batches
+        "One optimizer step on the micro-batches."
+        factor, momentum = self.schedule(self.step, self.total)
+        for group in self.opt.param_groups:
+            set_rate(group, self.lr*factor*group.get('lr_mult', 1.), momentum)
+        loss, counted = self.backward(micro)
+        if self.clip or self.on['after_backward']: self.scaler.unscale_(self.opt)
+        if self.on['after_backward']: self('after_backward')
+        if self.clip: clip_gradients(self.net.parameters(), self.clip)
+        self.scaler.step(self.opt)
+        self.scaler.update()
+        self.opt.zero_grad()
+        self.step, self.seen = self.step+1, self.seen+sum(n_samples(batch) for batch in micro)
+        self.pending.append((self.step, loss, self.opt.param_groups[0]['lr'], counted))
+        if len(self.pending) >= self.log_every: self.flush()
+        self('after_step')
+
+    def flush(self) -> None:
+        "Read the losses of the last steps; the first that is not a number ends the run."
+        if not self.pending: return
+        steps, losses, rates, counts = zip(*self.pending)
+        self.pending, values = [], torch.stack([loss.float() for loss in losses]).tolist()
+        finite = next((i for i, v in enumerate(values) if not math.isfinite(v)), len(values))
+        self.rows = list(zip(steps, values, rates))[:finite]
+        for value, count in zip(values[:finite], counts):
+            self.sums = [self.sums[0]+value*float(count), self.sums[1]+float(count)]
+        self('after_log')
+        if finite == len(values): return
+        where = f'the loss is {values[finite]} at step {steps[finite]} (epoch {self.epoch+1})'
+        raise Diverged(f'{where}: try a lower lr, or clip the gradient')
 
 # %% ../../nbs/foundations/04_learner.ipynb #7cd89ff3
-@patch
-def evaluate(self: Learner,
-    data=None, # batches; `valid` by default
-) -> dict: # name -> number
-    "The mean loss and the metrics on `data`."
-    ms = [Mean(self.loss_func, 'valid_loss'), *self.metrics]
-    for m in ms: m.reset()
-    if hasattr(self, 'on'): self('before_validate')
-    self.net.eval()
-    try:
-        with torch.no_grad():
-            for xb, yb in self.valid if data is None else data:
-                xb, yb = xb.to(self.device, memory_format=self.layout), yb.to(self.device)
-                with self.autocast(): pred = self.net(xb)
-                for m in ms: m.update(pred.float() if pred.is_floating_point() else pred, yb)
-    finally:
-        if hasattr(self, 'on'): self('after_validate')
-    return {m.name: m.compute() for m in ms}
+def as_float(t: Tensor) -> Tensor:
+    "16-bit numbers in 32 bits, anything else as it is."
+    return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
+
+def plain(value):
+    "A tensor, an array or one of their numbers as plain Python; anything else as it is."
+    return value.tolist() if isinstance(value, (Tensor, np.ndarray, np.generic)) else value
+
+class LearnerValidation(LearnerStep):
+    "Measures the model on batches that it is not trained on."
+    def evaluate(self,
+        data=None, # batches; `valid` by default
+    ) -> dict: # name -> number
+        "The mean loss and the metrics on `data`."
+        data = self.valid if data is None else data
+        if data is None: raise ValueError('there is nothing to evaluate on: evaluate(data), or Learner(…, valid)')
+        metrics = [Mean(self.loss_func, 'valid_loss'), *self.metrics]
+        for metric in metrics:
+            metric.reset()
+        self('before_validate')
+        self.net.eval()
+        try:
+            with torch.no_grad():
+                for batch in data:
+                    x, y = (self.to_device(part) for part in split_batch(batch))
+                    with self.autocast(): pred = self.predict(x)
+                    pred = each_tensor(as_float, pred)
+                    for metric in metrics:
+                        metric.update(pred, y)
+        finally: self('after_validate')
+        return {metric.name: plain(metric.compute()) for metric in metrics}
 
 # %% ../../nbs/foundations/04_learner.ipynb #51220846
-@patch
-def state_dict(self: Learner) -> dict: # tensors and plain values only
-    "Everything that `fit(resume=…)` needs."
-    self.flush()
-    return dict(model=self.model.state_dict(), opt=self.opt.state_dict(), scaler=self.scaler.state_dict(), rng=rng_state(), epoch_rng=self.epoch_rng,
-                epoch=self.epoch, batch=self.batch, step=self.step, seen=self.seen, sums=self.sums, total=self.total, history=self.history,
-                cbs=[cb.state_dict() for cb in self.cbs])
+class LearnerState(LearnerValidation):
+    "A state from which a run goes on as if it had not stopped."
+    def state_dict(self) -> dict: # tensors and plain values only
+        "Everything that `fit(resume=…)` needs."
+        if self.opt is None: raise RunError('there is no run to keep yet: call fit first')
+        self.flush()
+        places = {k: getattr(self, k) for k in self.PLACES}
+        cbs = [dict(name=type(cb).__name__, state=getattr(cb, 'state_dict', dict)()) for cb in self.cbs]
+        return places | dict(model=self.model.state_dict(), opt=self.opt.state_dict(), cbs=cbs,
+                             scaler=self.scaler.state_dict(), random=all_random(self.own),
+                             kept_workers=keeps_workers(self.train))
 
-@patch
-def load_state_dict(self: Learner, s: dict): # from `state_dict`
-    "Go back to state `s`. Raises `RunError` if it belongs to another plan."
-    if s['total'] != self.total: raise RunError(f'the checkpoint belongs to a run of {s["total"]} steps, this one has {self.total}')
-    if len(s['cbs']) != len(self.cbs): raise RunError(f'the checkpoint has {len(s["cbs"])} callbacks, this run {len(self.cbs)}')
-    try: self.restore(s)
-    except (KeyError, TypeError, RuntimeError, AttributeError) as e:
-        raise RunError(f'the checkpoint does not fit this run ({type(e).__name__}: {str(e).splitlines()[0][:200]})') from None
+    PLACES = 'epoch', 'batch', 'step', 'seen', 'sums', 'total', 'history', 'epoch_random'
 
-@patch
-def restore(self: Learner, s: dict): # from `state_dict`, of the same plan
-    "Put every part of the state back."
-    self.model.load_state_dict(s['model']); self.opt.load_state_dict(s['opt']); self.scaler.load_state_dict(s['scaler'])
-    for k in ('epoch', 'batch', 'step', 'seen', 'history', 'epoch_rng'): setattr(self, k, s[k])
-    self.sums = list(s['sums']); set_rng_state(s['rng'])
-    for cb, c in zip(self.cbs, s['cbs']): cb.load_state_dict(c)
+    def load_state_dict(self, state: dict) -> None: # from `state_dict`
+        "Go back to a state. Raises `RunError` if it belongs to another plan, or is damaged."
+        try:
+            self.compare(state)
+            self.restore(state)
+        except RunError: raise
+        except (KeyError, TypeError, RuntimeError, AttributeError, ValueError) as e:
+            what = f'{type(e).__name__}: {str(e).splitlines()[0][:200]}'
+            raise RunError(f'the checkpoint does not fit this run ({what})') from None
+
+    def compare(self, state: dict) -> None:
+        "Raise `RunError` unless the state belongs to this plan."
+        if state['total'] != self.total:
+            raise RunError(f'the checkpoint belongs to a run of {state["total"]} steps, this one has {self.total}')
+        if state['kept_workers'] or keeps_workers(self.train):
+            raise RunError('a run whose DataLoader keeps its workers cannot be resumed exactly, since their '
+                           'random numbers are lost: start it again with persistent_workers=False')
+        have, want = [cb['name'] for cb in state['cbs']], [type(cb).__name__ for cb in self.cbs]
+        if have != want:
+            raise RunError(f'the checkpoint has {len(have)} callbacks ({", ".join(have)}), '
+                           f'this run {len(want)} ({", ".join(want)})')
+
+    def restore(self, state: dict) -> None:
+        "Put every part of the state back."
+        self.model.load_state_dict(state['model'])
+        self.opt.load_state_dict(state['opt'])
+        self.scaler.load_state_dict(state['scaler'])
+        for k in self.PLACES:
+            setattr(self, k, state[k])
+        for cb, kept in zip(self.cbs, state['cbs']):
+            if hasattr(cb, 'load_state_dict'): cb.load_state_dict(kept['state'])
+        set_all_random(self.own, state['random'])
+
+# %% ../../nbs/foundations/04_learner.ipynb #b1c0de21
+class Learner(LearnerState):
+    "Trains `model` on `train` and validates on `valid`."
+    def fit(self,
+        epochs: int, # passes through `train`, 1 or more
+        lr: float = 1e-3, # peak learning rate, more than 0
+        schedule: Schedule = constant, # (step, total) -> (factor, momentum)
+        resume: Optional[dict] = None, # what `state_dict` gave earlier
+        steps: Optional[int] = None, # end after so many optimizer steps; needed if `train` has no length
+    ) -> Learner:
+        "Train. Raises `ValueError` for bad settings, `Diverged` if the loss is no longer a number."
+        if epochs < 1: raise ValueError(f'epochs is {epochs}, expected 1 or more')
+        if not lr > 0: raise ValueError(f'lr is {lr}, expected more than 0')
+        if steps is not None and steps < 1: raise ValueError(f'steps is {steps}, expected 1 or more')
+        self.begin(epochs, lr, schedule, steps or self.planned(epochs))
+        self.limit = steps or math.inf
+        self.opt = self.make_opt(self.net.parameters(), lr=lr)
+        if resume: self.load_state_dict(resume)
+        self.on = {e: [getattr(cb, e) for cb in self.cbs if hasattr(cb, e)] for e in EVENTS}
+        self('before_fit')
+        try:
+            while self.epoch < epochs and not self.stop and (self.batch or self.step < self.limit):
+                self.one_epoch()
+            self.complete = True
+        finally:
+            with contextlib.ExitStack() as stack:
+                for method in reversed(self.on['after_fit']):
+                    stack.callback(method, self)
+        return self
+
+    def planned(self, epochs: int) -> int: # optimizer steps
+        "How many steps so many epochs have."
+        try: n = len(self.train)
+        except TypeError:
+            raise ValueError('train has no length, so the schedule cannot know where the run ends: '
+                             'say how many steps it has, fit(epochs, steps=…)') from None
+        if not n: raise ValueError('train has no batch: fewer samples than one batch, and drop_last?')
+        return epochs*-(-n//self.accumulate)
+
+    def one_epoch(self) -> None: # `batch` says how many batches of it are done
+        "Train on every batch that is left of this epoch, then validate."
+        if not self.batch: self.epoch_random = all_random(self.own)
+        batches = self.batches()
+        self('before_epoch')
+        self.net.train()
+        while not self.stop and self.step < self.limit:
+            micro = list(islice(batches, self.accumulate))
+            if not micro: break
+            self.batch += len(micro)
+            self.update(micro)
+        if not self.batch and not self.stop:
+            raise ValueError(f'train gave no batch in epoch {self.epoch+1}: can it be iterated only once?')
+        self.flush()
+        row = dict(epoch=self.epoch+1, train_loss=self.sums[0]/(self.sums[1] or 1))
+        if self.valid is not None: row |= self.evaluate()
+        self.history.append(row)
+        if not self.stop: self.epoch, self.batch, self.sums = self.epoch+1, 0, [0., 0.]
+        self('after_epoch')
+
+    def batches(self) -> Iterator:
+        "What is left of this epoch."
+        for o in (self.train, getattr(self.train, 'sampler', None)):
+            if hasattr(o, 'set_epoch'): o.set_epoch(self.epoch)
+        if not self.batch: return iter(self.train)
+        if hasattr(self.train, 'start'):
+            self.train.start = self.batch
+            return iter(self.train)
+        now = all_random(self.own)
+        set_all_random(self.own, self.epoch_random)
+        batches = iter(self.train)
+        next(islice(batches, self.batch-1, None), None)
+        set_all_random(self.own, now)
+        return batches
 
 # %% ../../nbs/foundations/04_learner.ipynb #2a241ab8
-class EMA(Callback):
-    "Exponential moving average of the weights (@eq-ema), used for validation and in the saved model."
-    def __init__(self, decay: float = .999, warm: bool = True): # decay in [0, 1); limit it in the first steps?
-        if not 0 <= decay < 1: raise ValueError(f'decay is {decay}, expected a number in [0, 1)')
-        self.decay, self.warm, self.avg, self.n = decay, warm, None, 0
+def memories(tensors: dict) -> dict: # address -> 1-D tensor
+    "The memory behind named tensors, each piece once, however many names it has."
+    found = {}
+    for t in tensors.values():
+        memory = t.detach().untyped_storage()
+        flat = torch.empty(0, dtype=t.dtype, device=t.device).set_(memory)
+        if flat.numel(): found.setdefault(memory._cdata, flat)
+    return found
 
-    def before_fit(self, learn):
-        if self.avg is None: self.avg = {k: v.detach().clone() for k, v in learn.model.state_dict().items()}
-        self.pairs = [(self.avg[k], v) for k, v in learn.model.state_dict().items()]
-
-    def after_step(self, learn):
-        self.n += 1
-        beta = min(self.decay, (1+self.n)/(10+self.n)) if self.warm else self.decay
-        with torch.no_grad():
-            real = [(a, v) for a, v in self.pairs if a.is_floating_point()]
-            torch._foreach_lerp_([a for a, _ in real], [v for _, v in real], 1-beta)
-            for a, v in self.pairs:
-                if not a.is_floating_point(): a.copy_(v)
+def named_copies(tensors: dict) -> tuple: # ({name: tensor}, [(copy, original)] of the memory)
+    "Copies of named tensors which share memory as the originals do."
+    originals = memories(tensors)
+    copies = {address: flat.clone() for address, flat in originals.items()}
+    named = {}
+    for name, t in tensors.items():
+        flat = copies.get(t.untyped_storage()._cdata)
+        shape = t.shape, t.stride(), t.storage_offset()
+        named[name] = t.detach().clone() if flat is None else flat.as_strided(*shape)
+    return named, [(copies[address], flat) for address, flat in originals.items()]
 
 # %% ../../nbs/foundations/04_learner.ipynb #56e1d277
-@patch
-def swap(self: EMA, learn): # before and after validation
-    "Exchange the averaged weights with the model's."
-    with torch.no_grad():
-        for a, v in self.pairs: t = v.clone(); v.copy_(a); a.copy_(t)
+class EMA(Callback):
+    "Exponential moving average of the weights (@eq-ema), used for validation and in the saved model."
+    def __init__(self,
+        decay: float = .999, # in [0, 1)
+        warm: bool = True, # limit the decay in the first steps?
+    ):
+        if not 0 <= decay < 1: raise ValueError(f'decay is {decay}, expected a number in [0, 1)')
+        self.decay, self.warm, self.n = decay, warm, 0
+        self.avg: dict = {} # name -> averaged tensor
+        self.pairs: list = [] # (average, weight), one pair for each piece of memory
 
-EMA.before_validate = EMA.after_validate = EMA.swap
+    def before_fit(self, learn) -> None:
+        "Start from the weights, or go on from an average that is there."
+        earlier = self.avg
+        self.avg, self.pairs = named_copies(learn.model.state_dict())
+        if earlier: self.put(earlier)
 
-@patch
-def weights(self: EMA) -> dict: # name -> tensor
-    "The averaged weights."
-    return self.avg
-@patch
-def state_dict(self: EMA) -> dict: # average and number of steps
-    "What `load_state_dict` needs."
-    return dict(avg=self.avg, n=self.n)
-@patch
-def load_state_dict(self: EMA, s: dict): # from `state_dict`
-    "Go on from an earlier average."
-    self.avg, self.n = s['avg'], s['n']
+    def put(self, tensors: dict) -> None: # name -> tensor, on any device
+        "Let the average be `tensors`."
+        have = {k: tuple(v.shape) for k, v in tensors.items()}
+        want = {k: tuple(v.shape) for k, v in self.avg.items()}
+        if have != want: raise RunError('the average belongs to another model: make a new EMA for this one')
+        for name, t in tensors.items():
+            self.avg[name].copy_(t)
+
+    @torch.no_grad()
+    def after_step(self, learn) -> None:
+        "One step of the average."
+        self.n += 1
+        beta = min(self.decay, (1+self.n)/(10+self.n)) if self.warm else self.decay
+        real = [(a, v) for a, v in self.pairs if a.is_floating_point()]
+        torch._foreach_lerp_([a for a, _ in real], [v for _, v in real], 1-beta)
+        for a, v in self.pairs:
+            if not a.is_floating_point(): a.copy_(v)
+
+    @torch.no_grad()
+    def swap(self, learn) -> None:
+        "Exchange the averaged weights with the model's."
+        for a, v in self.pairs:
+            weights = v.clone()
+            v.copy_(a)
+            a.copy_(weights)
+
+    before_validate = after_validate = swap
+
+    def weights(self) -> dict: # name -> tensor
+        "The averaged weights."
+        return self.avg
+
+    def state_dict(self) -> dict:
+        "The average and the number of steps."
+        return dict(avg=self.avg, n=self.n)
+
+    def load_state_dict(self, state: dict) -> None:
+        "Go on from an earlier average, on whatever device it was."
+        self.n = state['n']
+        if self.pairs: self.put(state['avg'])
+        else: self.avg = state['avg']
 
 # %% ../../nbs/foundations/04_learner.ipynb #e644e7ac
 class EarlyStopping(Callback):
     "Stop when `metric` has not improved by `delta` for `patience` epochs."
-    def __init__(self, metric: str = 'valid_loss', patience: int = 5, delta: float = 0., larger_is_better: bool = False):
-        self.metric, self.patience, self.delta, self.sign = metric, patience, delta, -1 if larger_is_better else 1
+    def __init__(self,
+        metric: str = 'valid_loss', # a column of `learn.history`
+        patience: int = 5, # epochs, 1 or more
+        delta: float = 0., # an improvement is larger than this
+        larger_is_better: bool = False, # of the metric
+    ):
+        if patience < 1: raise ValueError(f'patience is {patience}, expected 1 or more')
+        self.metric, self.patience, self.delta = metric, patience, delta
+        self.sign = -1 if larger_is_better else 1
         self.best, self.bad = math.inf, 0
 
-    def after_epoch(self, learn):
+    def after_epoch(self, learn) -> None:
+        "Compare the epoch with the best one."
         row = learn.history[-1]
         if self.metric not in row: raise ValueError(nearest('metric', self.metric, row))
-        v = self.sign*row[self.metric]
-        self.best, self.bad = (v, 0) if v < self.best-self.delta else (self.best, self.bad+1)
+        value = self.sign*row[self.metric]
+        if value < self.best-self.delta: self.best, self.bad = value, 0
+        else: self.bad += 1
         if self.bad >= self.patience: learn.stop = True
 
-    def state_dict(self): return dict(best=self.best, bad=self.bad)
-    def load_state_dict(self, s): self.best, self.bad = s['best'], s['bad']
+    def state_dict(self) -> dict:
+        "The best value and the epochs since then."
+        return dict(best=self.best, bad=self.bad)
+
+    def load_state_dict(self, state: dict) -> None:
+        "Go on comparing."
+        self.best, self.bad = state['best'], state['bad']
 
 # %% ../../nbs/foundations/04_learner.ipynb #6887ed60
 class Track(Callback):
-    "Logs to `run` and keeps its checkpoint: at the end, on request, and when the last one is older than `seconds`."
-    def __init__(self, run, every: int = 1, seconds: float = 10.): self.run, self.every, self.seconds = run, every, seconds
-    def before_fit(self, learn):
-        self.run.rewind(learn.step); self.run.looping, self.saved, self.last = True, learn.step, time.monotonic()
-    def after_log(self, learn):
-        self.run.log_rows([(s, dict(loss=loss, lr=lr)) for s, loss, lr in learn.rows if s % self.every == 0])
-    def after_step(self, learn):
+    "Logs to `run` and keeps its checkpoint: at the end, on request, and every `seconds` at most."
+    def __init__(self, run, every: int = 1, seconds: float = 10.): # a Run; steps between logged losses
+        self.run, self.every, self.seconds = run, every, seconds
+        self.saved, self.last = -1, 0. # step and time of the last checkpoint
+
+    def before_fit(self, learn) -> None:
+        "Drop metrics that are later than the checkpoint."
+        if keeps_workers(learn.train):
+            warnings.warn('the DataLoader keeps its workers: this run cannot be resumed', stacklevel=3)
+        self.run.rewind(learn.step)
+        self.run.looping, self.last = True, time.monotonic()
+        self.saved = learn.step if learn.step else -1
+
+    def after_log(self, learn) -> None:
+        "Write down the losses."
+        rows = [(step, dict(loss=loss, lr=lr)) for step, loss, lr in learn.rows if step % self.every == 0]
+        self.run.log_rows(rows)
+
+    def after_step(self, learn) -> None:
+        "Save from time to time; stop if the run was asked to."
         if self.run.stop or time.monotonic()-self.last > self.seconds: self.save(learn)
-        if self.run.stop: raise Interrupted(self.run.stop, f'stopped at step {learn.step} of {learn.total}')
-    def after_epoch(self, learn):
-        self.run.log(step=learn.step, **learn.history[-1])
-        if learn.stop or learn.epoch == learn.epochs: self.save(learn)
-    def after_fit(self, learn): self.run.looping = False
-    def save(self, learn):
+        if self.run.stop:
+            raise Interrupted(self.run.stop, f'stopped at step {learn.step} of {learn.total}')
+
+    def after_epoch(self, learn) -> None:
+        "Write down the results of the epoch."
+        self.run.log_rows([(learn.step, learn.history[-1])])
+
+    def after_fit(self, learn) -> None:
+        "The last checkpoint, unless the run was broken off."
+        if learn.complete and self.saved != learn.step: self.save(learn)
+        self.run.looping = False
+
+    def save(self, learn) -> None:
+        "Write a checkpoint."
         if is_main(): self.run.save(weights(learn), learn.state_dict(), learn.step)
         self.saved, self.last = learn.step, time.monotonic()
 
 # %% ../../nbs/foundations/04_learner.ipynb #4f31d76d
 def weights(learn: Learner) -> dict: # name -> tensor
-    "The model as it should be used: the average of a callback that keeps one, else the weights themselves."
-    return next((cb.weights() for cb in learn.cbs if hasattr(cb, 'weights')), learn.model.state_dict())
+    "The model as it should be used: the average of a callback that keeps one, else the weights."
+    averages = [cb.weights() for cb in learn.cbs if hasattr(cb, 'weights')]
+    return averages[0] if averages else learn.model.state_dict()
 
 # %% ../../nbs/foundations/04_learner.ipynb #fa8fc4ab
 class Progress(Callback):
     "A progress bar in a terminal; elsewhere one line for each epoch, through `say`."
-    def __init__(self, say=print): self.say = say
-    def before_fit(self, learn):
-        from rich.progress import Progress as Bar, BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    def __init__(self, say: Callable = print): # function of a line
+        self.say = say
+        self.bar: Any = None
+
+    def before_fit(self, learn) -> None:
+        "Show the bar."
         from rich.console import Console
-        console = Console(stderr=True)
-        cols = TextColumn('epoch {task.fields[epoch]}'), BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[rate]:,.0f} samples/s'), TimeRemainingColumn()
-        self.bar = Bar(*cols, console=console, transient=True) if console.is_terminal else None
-        self.seen, self.last = learn.seen, time.monotonic(); self.start = self.last
-        if self.bar: self.bar.start(); self.task = self.bar.add_task('', total=learn.total, completed=learn.step, epoch=learn.epoch+1, rate=0.)
-    def after_step(self, learn):
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+        self.seen, self.last = learn.seen, time.monotonic()
+        self.start, console = self.last, Console(stderr=True)
+        if not console.is_terminal: return
+        rate = TextColumn('{task.fields[rate]:,.0f} samples/s')
+        columns = TextColumn('epoch {task.fields[epoch]}'), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()
+        self.bar = Bar(*columns, console=console, transient=True)
+        self.bar.start()
+        self.task = self.bar.add_task('', total=learn.total, completed=learn.step, epoch=learn.epoch+1, rate=0.)
+
+    def after_step(self, learn) -> None:
+        "Move the bar, ten times a second at most."
         now = time.monotonic()
-        if self.bar and now-self.last > .1:
-            self.bar.update(self.task, completed=learn.step, epoch=learn.epoch+1, rate=(learn.seen-self.seen)/(now-self.start)); self.last = now
-    def after_epoch(self, learn):
-        self.say('  '.join(f'{k} {v:.4f}' if isinstance(v, float) else f'{k} {v:3d}' for k, v in learn.history[-1].items()))
-    def after_fit(self, learn):
+        if not self.bar or now-self.last < .1: return
+        rate, self.last = (learn.seen-self.seen)/(now-self.start), now
+        self.bar.update(self.task, completed=learn.step, epoch=learn.epoch+1, rate=rate)
+
+    def after_epoch(self, learn) -> None:
+        "One line with the results."
+        self.say('  '.join(f'{name} {brief(value)}' for name, value in learn.history[-1].items()))
+
+    def after_fit(self, learn) -> None:
+        "Take the bar away."
         if self.bar: self.bar.stop()
+
+def brief(value) -> str:
+    "A result in few letters."
+    if isinstance(value, float): return f'{value:.4f}'
+    return f'{value:3d}' if isinstance(value, int) else str(value)
 
 # %% ../../nbs/foundations/04_learner.ipynb #c3f411ad
 class _Finder(Callback):
     def __init__(self): self.lrs, self.losses, self.avg = [], [], 0.
     def after_log(self, learn):
-        for s, loss, lr in learn.rows:
+        for step, loss, lr in learn.rows:
             self.avg = .9*self.avg+.1*loss
-            self.lrs.append(lr); self.losses.append(self.avg/(1-.9**s))
-        if self.losses[-1] > 4*min(self.losses): raise StopIteration
+            self.lrs.append(lr)
+            self.losses.append(self.avg/(1-.9**step))
+        if not self.losses: return
+        best = min(self.losses)
+        far = 3*max(abs(best), self.losses[0]-best)
+        if self.losses[-1] > best+far: learn.stop = True
+
+@contextlib.contextmanager
+def put_back(learn: Learner):
+    "What happens to the model and to random generators in this context is undone at its end."
+    kept = {name: t.clone() for name, t in learn.model.state_dict().items()}
+    own, training = own_generators(learn.train), learn.model.training
+    state, epoch = all_random(own), getattr(learn.train, 'epoch', None)
+    try: yield
+    finally:
+        learn.model.load_state_dict(kept)
+        learn.model.train(training)
+        set_all_random(own, state)
+        if epoch is not None: learn.train.epoch = epoch
 
 def lr_find(
     learn: Learner, # its model is put back afterwards
-    lo: float = 1e-6, # first rate
-    hi: float = 1., # last rate
-    steps: int = 100, # optimizer steps
-): # (rates, smoothed losses, suggestion)
-    "Try rates from `lo` to `hi` and suggest the one where the loss falls most steeply."
-    keep, rng = {k: v.clone() for k, v in learn.model.state_dict().items()}, rng_state()
-    f, epochs = _Finder(), -(-steps*learn.accumulate//len(learn.train))
-    trial = Learner(learn.model, learn.train, loss_func=learn.loss_func, opt=learn.make_opt, cbs=[f], device=learn.device,
-                    precision=learn.precision, accumulate=learn.accumulate, clip=learn.clip, log_every=1)
-    def ramp(step, total):
-        if step >= steps: raise StopIteration
-        return (lo/hi)**(1-step/(steps-1)), None
-    with contextlib.suppress(StopIteration, Diverged): trial.fit(epochs, hi, ramp)
-    learn.model.load_state_dict(keep); set_rng_state(rng)
-    return f.lrs, f.losses, steepest(f.lrs, f.losses)
+    lo: float = 1e-6, # first rate, more than 0
+    hi: float = 1., # last rate, more than `lo`
+    steps: int = 100, # optimizer steps, 10 or more
+) -> tuple: # (rates, smoothed losses, suggestion)
+    "Try rates from `lo` to `hi` and suggest the one where the loss falls most steeply. [@smith2017]"
+    if not 0 < lo < hi: raise ValueError(f'lo is {lo} and hi {hi}, expected 0 < lo < hi')
+    if steps < 10: raise ValueError(f'steps is {steps}, expected 10 or more: fewer show no slope')
+    found = _Finder()
+    trial = Learner(learn.model, learn.train, loss_func=learn.loss_func, opt=learn.make_opt, cbs=[found],
+                    device=learn.device, precision=learn.precision, accumulate=learn.accumulate,
+                    clip=learn.clip, channels_last=learn.layout is torch.channels_last, log_every=1)
+    def ramp(step, total): return (lo/hi)**(1-step/(steps-1)), None
+    with put_back(learn), contextlib.suppress(Diverged):
+        trial.fit(steps, hi, ramp, steps=steps)
+    return found.lrs, found.losses, steepest(found.lrs, found.losses)
 
 # %% ../../nbs/foundations/04_learner.ipynb #b213158f
-def steepest(lrs: list, losses: list) -> float: # a rate
-    "The rate at which the loss falls most per doubling, looking only before its minimum. Raises `ValueError` for under 10 points."
+def steepest(
+    lrs: list, # rates, rising by a constant factor
+    losses: list, # smoothed loss at each
+) -> float: # one of the rates
+    "The rate at which the loss falls most per doubling, looking only before its minimum."
     if len(lrs) < 10: raise ValueError(f'{len(lrs)} points are too few to suggest a rate: lower lo')
     end = max(losses.index(min(losses)), 6)
     drop = [losses[i-3]-losses[i+3] for i in range(3, min(end, len(lrs)-3))]
     return lrs[3+drop.index(max(drop))]
 
 # %% ../../nbs/foundations/04_learner.ipynb #cb4890c7
-def bench_net(): # [B, 1, 28, 28] -> [B, 10]
+def bench_net() -> nn.Module: # [B, 1, 28, 28] -> [B, 10]
     "The small convolutional network of the `learner` benchmark."
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(32*49, 10))
+    return nn.Sequential(nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(),
+                         nn.Flatten(), nn.Linear(32*49, 10))
 
-def raw_epoch(net, opt, data): # one epoch without an engine
-    "The loop to compare with: one epoch of `net` on `data`."
-    for xb, yb in data: F.cross_entropy(net(xb), yb).backward(); opt.step(); opt.zero_grad()
+def raw_epoch(
+    net: nn.Module, # takes a batch's x
+    opt: torch.optim.Optimizer, # of its parameters
+    data, # batches (x, y)
+) -> None:
+    "One epoch without an engine: the loop to compare with."
+    for x, y in data:
+        F.cross_entropy(net(x), y).backward()
+        opt.step()
+        opt.zero_grad()
 
 # %% ../../nbs/foundations/04_learner.ipynb #8f535ee0
 def _fastai_epoch(net, data):
     from era_nbdev.core.run import need
-    fv, dl = need('fastai.learner', 'bench'), need('fastai.data.core', 'bench')
+    fastai, loaders = need('fastai.learner', 'bench'), need('fastai.data.core', 'bench')
     import fastai.callback.progress
-    learn = fv.Learner(dl.DataLoaders(data, data), net, loss_func=F.cross_entropy)
-    learn._do_epoch_validate = lambda *a, **k: None
+    learn = fastai.Learner(loaders.DataLoaders(data, data), net, loss_func=F.cross_entropy)
+    learn._do_epoch_validate = lambda *args, **kwargs: None
     def epoch():
         with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-3)
     return epoch
@@ -458,39 +750,79 @@ def _lightning_epoch(net, data, bare=False):
     from era_nbdev.core.run import need
     import logging, tempfile
     L = need('lightning', 'bench')
-    for n in ('lightning.pytorch', 'lightning.fabric', 'lightning.pytorch.utilities.rank_zero'): logging.getLogger(n).setLevel(logging.ERROR)
+    for name in ('lightning.pytorch', 'lightning.fabric', 'lightning.pytorch.utilities.rank_zero'):
+        logging.getLogger(name).setLevel(logging.ERROR)
     class Module(L.LightningModule):
-        def __init__(self): super().__init__(); self.net = net
-        def training_step(self, batch, i): loss = F.cross_entropy(self.net(batch[0]), batch[1]); bare or self.log('loss', loss, prog_bar=True); return loss
-        def configure_optimizers(self): return torch.optim.AdamW(self.parameters(), lr=1e-3, weight_decay=.01)
-    kw = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False) if bare else dict(default_root_dir=tempfile.mkdtemp())
-    where = dict(accelerator='gpu' if next(net.parameters()).is_cuda else 'cpu', devices=1, enable_model_summary=False)
-    return lambda: L.Trainer(max_epochs=1, **where, **kw).fit(Module(), data)
+        def __init__(self):
+            super().__init__()
+            self.net = net
+        def training_step(self, batch, i):
+            loss = F.cross_entropy(self.net(batch[0]), batch[1])
+            if not bare: self.log('loss', loss, prog_bar=True)
+            return loss
+        def configure_optimizers(self):
+            return torch.optim.AdamW(self.parameters(), lr=1e-3, weight_decay=.01)
+    off = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    extras = off if bare else dict(default_root_dir=tempfile.mkdtemp())
+    on_gpu = next(net.parameters()).is_cuda
+    where = dict(accelerator='gpu' if on_gpu else 'cpu', devices=1, enable_model_summary=False)
+    return lambda: L.Trainer(max_epochs=1, **where, **extras).fit(Module(), data)
 
 # %% ../../nbs/foundations/04_learner.ipynb #8b1e5824
 from ..core.bench import bench
 
 @bench('learner', 'images', **{'raw loop, same settings': .97, 'fastai': 1.2, 'lightning': 1.4})
-def bench_learner(device='cpu', n=25_600): # device and number of images
-    "Contestants of `era bench learner`: what prepares an epoch that returns `n`."
-    g = torch.Generator().manual_seed(0); warnings.filterwarnings('ignore', module='lightning')
-    x, y = torch.randn(n, 1, 28, 28, generator=g), torch.randint(10, (n,), generator=g)
-    def net(): return bench_net().to(device)
-    def data(): return Batches(x, y, 128, shuffle=True, device=device)
-    def counted(f): return lambda: (f(), n)[1]
-    def ours(**kw): return lambda: counted(partial(Learner(net(), data(), device=device, cbs=_service(), channels_last=True, **kw).fit, 1, 1e-3))
-    def raw(same=False): # same: with our optimizer, memory setting and layout, so that only the engine differs
-        model, batches = net(), data(); opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=.01, fused=same)
-        if same and device == 'cpu': keep_memory()
-        if same: model.to(memory_format=torch.channels_last); batches.transform = lambda x: x.contiguous(memory_format=torch.channels_last)
-        return counted(lambda: raw_epoch(model, opt, batches))
-    out = {'ours': ours(), 'raw loop': raw, 'raw loop, same settings': partial(raw, True), 'fastai': lambda: counted(_fastai_epoch(net(), data())), 'lightning': lambda: counted(_lightning_epoch(net(), data())),
-           'lightning, bare': lambda: counted(_lightning_epoch(net(), data(), bare=True))}
-    return out | ({'ours, bf16': ours(precision='bf16'), 'ours, bf16 compiled': ours(precision='bf16', compile=True)} if device != 'cpu' else {})
+def bench_learner(
+    device: str = 'cpu', # 'cpu' or 'cuda'
+    n: int = 25_600, # images
+) -> dict: # name -> function that prepares an epoch; the epoch returns `n`
+    "Contestants of `era bench learner`."
+    race = _Race(device, n)
+    out = {'ours': race.ours, 'raw loop': race.raw, 'raw loop, same settings': partial(race.raw, True),
+           'fastai': lambda: race.counted(_fastai_epoch(race.net(), race.data())),
+           'lightning': lambda: race.counted(_lightning_epoch(race.net(), race.data())),
+           'lightning, bare': lambda: race.counted(_lightning_epoch(race.net(), race.data(), bare=True))}
+    if device == 'cpu': return out
+    return out | {'ours, bf16': partial(race.ours, precision='bf16'),
+                  'ours, bf16 compiled': partial(race.ours, precision='bf16', compile=True)}
 
 # %% ../../nbs/foundations/04_learner.ipynb #84b77604
+class _Race:
+    "Network, batches and epochs of ours and of the raw loop."
+    def __init__(self, device, n):
+        warnings.filterwarnings('ignore', module='lightning')
+        g = torch.Generator().manual_seed(0)
+        self.x = torch.randn(n, 1, 28, 28, generator=g)
+        self.y = torch.randint(10, (n,), generator=g)
+        self.device, self.n = device, n
+
+    def net(self): return bench_net().to(self.device)
+    def data(self): return Batches(self.x, self.y, 128, shuffle=True, device=self.device)
+    def counted(self, epoch):
+        def run():
+            epoch()
+            return self.n
+        return run
+
+    def ours(self, **settings):
+        def prepared():
+            if self.device == 'cpu': keep_memory()
+            learn = Learner(self.net(), self.data(), device=self.device, cbs=_service(), channels_last=True, **settings)
+            learn.fit(1, 1e-3)
+        return self.counted(prepared)
+
+    def raw(self, same=False): # same: our optimizer, memory and layout, so that only the engine differs
+        model, batches = self.net(), self.data()
+        opt = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=.01, fused=same)
+        if same:
+            if self.device == 'cpu': keep_memory()
+            model.to(memory_format=torch.channels_last)
+            batches.transform = lambda x: x.contiguous(memory_format=torch.channels_last)
+        return self.counted(lambda: raw_epoch(model, opt, batches))
+
 def _service(): # our bar, log and checkpoint, in a temporary folder
     import tempfile
-    from era_nbdev.core.run import Experiment, create
     from dataclasses import dataclass
-    return [Progress(lambda line: None), Track(create(dataclass(type('Speed', (Experiment,), dict(name='speed')))(), out=tempfile.mkdtemp(), device='cpu'))]
+    from era_nbdev.core.run import Experiment, create
+    speed = dataclass(type('Speed', (Experiment,), dict(name='speed')))()
+    return [Progress(lambda line: None), Track(create(speed, out=tempfile.mkdtemp(), device='cpu'))]

@@ -7,21 +7,25 @@ Docs: https://era-nbdev.github.io/era_nbdev/foundations/mnist.html.md"""
 # %% ../../nbs/foundations/06_mnist.ipynb #e69194a3
 from __future__ import annotations
 import json, math, threading, time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Annotated, ClassVar, Literal, Optional
 import numpy as np
 import torch
-from torch import nn
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
 import torch.nn.functional as F
-from ..core.data import Images, load
+from ..core.data import Images, info, load
 from ..core.run import Experiment, Run, RunError, experiment, open_run, serves
 from .web import ApiError, as_digit, decode_image, make_app, make_server, serve
 from .tensors import Batches
-from .learner import EMA, Learner, Progress, Track, accuracy, one_cycle
+from .learner import EMA, Learner, Progress, Track, accuracy
+from .schedules import Schedule, one_cycle, param_groups
 
 # %% auto #0
-__all__ = ['IMAGES', 'MLP', 'Mnist', 'hold_out', 'ask', 'decode_array', 'create_app', 'app_for_run', 'serve_mnist']
+__all__ = ['MLP', 'hold_out', 'Scaled', 'ask', 'check_images', 'PictureHooks', 'Pictures', 'describe', 'blank', 'look_inside',
+           'Mnist', 'decode_array', 'create_app', 'app_for_run', 'serve_mnist']
 
 # %% ../../nbs/foundations/06_mnist.ipynb #6095f52e
 class MLP(nn.Module):
@@ -39,48 +43,21 @@ class MLP(nn.Module):
         for l in self.layers: nn.init.normal_(l.weight, std=(2/l.in_features)**.5); nn.init.zeros_(l.bias)
         with torch.no_grad(): self.layers[-1].weight.mul_(.1)
 
-    def forward(self, x): # x: [B, C, H, W] bytes or floats from 0 to 255
+    def forward(self, x, hidden: Optional[dict] = None): # [B, C, H, W], bytes or floats from 0 to 255
+        "Scores [B, K]; with a dictionary, what each hidden layer answers goes in there."
         x = (x.flatten(1).float()/255-self.mean)/self.std
-        for l in self.layers[:-1]: x = self.dropout(F.relu(l(x)))
+        for i, layer in enumerate(self.layers[:-1], 1):
+            x = self.dropout(F.relu(layer(x)))
+            if hidden is not None: hidden[f'layer {i}'] = x.detach()[0]
         return self.layers[-1](x)
 
-# %% ../../nbs/foundations/06_mnist.ipynb #28c06469
-@experiment('mnist', smoke={}, lesson=dict(data='mnist', epochs=12, bs=256, lr=4e-3, hidden=(512, 256), label_smoothing=.05),
-            full=dict(data='mnist', epochs=60, bs=256, lr=3e-3, hidden=(1024, 1024), dropout=.4, ema=.999))
-@dataclass
-class Mnist(Experiment):
-    "Train a multilayer perceptron on images of digits or clothes."
-    data: Literal['digits', 'mnist', 'fashion_mnist'] = 'digits' # data set
-    valid: float = 0. # share of the training images to hold back and measure on, instead of the test images
-    hidden: tuple[int, ...] = (256, 128) # units of the hidden layers
-    dropout: float = .3 # share of hidden values dropped in training
-    label_smoothing: float = .1 # probability spread over all classes
-    epochs: int = 40 # passes through the training images
-    bs: int = 64 # images in a batch
-    lr: float = 5e-3 # peak learning rate of the one-cycle schedule
-    weight_decay: float = .01 # of AdamW
-    ema: float = 0. # decay of averaged weights; 0: no average
-    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
-    accumulate: int = 1 # batches for each optimizer step
-    clip: float = 0. # largest length of the gradient; 0: no limit
-    compile: bool = False # use torch.compile
-
-# %% ../../nbs/foundations/06_mnist.ipynb #8fa0df70
-from fastcore.basics import patch
-
-@patch
-def check(self: Mnist):
-    "Raise `RunError` for settings out of range."
-    self.require(epochs=(self.epochs >= 1, '1 or more'), bs=(self.bs >= 1, '1 or more'), lr=(0 < self.lr < math.inf, 'more than 0'),
-                 dropout=(0 <= self.dropout < 1, 'a share in [0, 1)'), label_smoothing=(0 <= self.label_smoothing < 1, 'a share in [0, 1)'),
-                 hidden=(all(h >= 1 for h in self.hidden), 'layers of 1 unit or more'), accumulate=(self.accumulate >= 1, '1 or more'),
-                 ema=(0 <= self.ema < 1, 'a number in [0, 1)'), valid=(0 <= self.valid < 1, 'a share in [0, 1)'), weight_decay=(self.weight_decay >= 0, '0 or more'), clip=(self.clip >= 0, '0 or more'))
-
-@patch
-def model(self: Mnist, d): # d: the data set
-    "The untrained network for data set `d`."
-    x = d.x_train.float()/255
-    return MLP((x[0].numel(), *self.hidden, len(d.classes)), self.dropout, x.mean().item(), x.std().item())
+    def look(self, x: Tensor) -> dict: # [1, 1, S, S] uint8
+        "Probabilities, hidden activations by layer, saliency of the winning class [@simonyan2014]."
+        pixels, hidden = x.float().requires_grad_(), {}
+        scores = self(pixels, hidden)
+        gradient, = torch.autograd.grad(scores.max(), pixels)
+        return dict(probabilities=scores.detach().softmax(1)[0], hidden=hidden,
+                    saliency=gradient[0, 0].abs())
 
 # %% ../../nbs/foundations/06_mnist.ipynb #8de14687
 def hold_out(
@@ -93,66 +70,221 @@ def hold_out(
     if not 0 < n < len(i): raise ValueError(f'a share of {share} holds back {n} of {len(i)} images, expected 1 to {len(i)-1}')
     return replace(d, x_train=d.x_train[i[n:]], y_train=d.y_train[i[n:]], x_test=d.x_train[i[:n]], y_test=d.y_train[i[:n]])
 
-# %% ../../nbs/foundations/06_mnist.ipynb #78d57ca6
-@patch
-def fit(self: Mnist, run: Run) -> dict:
-    "Train, and measure on the test images, or on what `valid` holds back: accuracy, loss, confusion matrix."
-    d, dev = hold_out(load(self.data), self.valid), run.device
-    train = Batches(d.x_train, d.y_train, self.bs, shuffle=True, seed=run.config['seed'], device=dev)
-    test = Batches(d.x_test, d.y_test, min(1000, len(d.y_test)), device=dev)
-    opt = partial(torch.optim.AdamW, weight_decay=self.weight_decay, fused=True)
-    cbs = [*([EMA(self.ema)] if self.ema else []), Track(run), Progress(), *run.callbacks]
-    learn = Learner(self.model(d), train, test, nn.CrossEntropyLoss(label_smoothing=self.label_smoothing), opt, [accuracy], cbs, dev,
-                    self.precision, self.accumulate, self.clip or None, self.compile)
-    learn.fit(self.epochs, self.lr, one_cycle(), resume=run.load_state() if run.resumed else None)
-    p, last = ask(run.load_into(self.model(d)), d.x_test), learn.history[-1]
-    confusion = torch.zeros(len(d.classes), len(d.classes), dtype=torch.long).index_put_((d.y_test, p.argmax(1)), torch.tensor(1), accumulate=True)
-    return dict(accuracy=last['accuracy'], test_loss=last['valid_loss'], parameters=sum(q.numel() for q in learn.model.parameters()),
-                extra=dict(confusion=confusion.tolist(), curve=[h['accuracy'] for h in learn.history], classes=d.classes))
+# %% ../../nbs/foundations/06_mnist.ipynb #a1c0de05
+class Scaled(nn.Module):
+    "A network for images stored as bytes: scales each channel as the training images need it."
+    def __init__(self,
+        net: nn.Module, # takes scaled images
+        x: Tensor, # [N, C, H, W] uint8 training images
+    ):
+        super().__init__()
+        std, mean = torch.std_mean(x[:10_000].float(), (0, 2, 3), keepdim=True)
+        self.net = net
+        self.register_buffer('mean', mean)
+        self.register_buffer('std', std)
 
-# %% ../../nbs/foundations/06_mnist.ipynb #fe624e93
+    def forward(self, x: Tensor) -> Tensor: # [B, C, H, W] from 0 to 255
+        return self.net((x.float()-self.mean)/self.std)
+
+# %% ../../nbs/foundations/06_mnist.ipynb #a1c0de08
+@torch.no_grad()
 def ask(
     model: nn.Module, # takes [N, C, H, W] bytes
-    x: torch.Tensor, # [N, C, H, W] uint8 images
-) -> torch.Tensor: # [N, K] probabilities, on the CPU
+    x: Tensor, # [N, C, H, W] uint8 images
+) -> Tensor: # [N, K] probabilities, on the CPU
     "The probabilities of the classes, with dropout off and in pieces of 1,000 images."
     model.eval()
-    with torch.no_grad(): return torch.cat([model(o).float().softmax(1).cpu() for o in x.split(1000)])
+    return torch.cat([model(piece).float().softmax(1).cpu() for piece in x.split(1000)])
 
-@patch
-def predictor(self: Mnist, run: Run): # a function of [N, 1, H, W] uint8 images
-    "What `run.predict` calls: images to probabilities, with the weights of the run."
-    return partial(ask, run.load_into(self.model(load(self.data))))
+def check_images(
+    x, # what should be [N, C, S, S] uint8
+    channels: int, # C
+    size: int, # S
+) -> Tensor: # x
+    "`x` if it is a batch of byte images of that size; `TypeError` or `ValueError` says what it is."
+    if not isinstance(x, Tensor):
+        raise TypeError(f'images are a {type(x).__name__}, expected a tensor of bytes')
+    if x.dtype != torch.uint8:
+        span = f' from {x.min():.4g} to {x.max():.4g}' if x.numel() else ''
+        raise TypeError(f'images are {x.dtype}{span}, expected torch.uint8 from 0 to 255')
+    if x.ndim != 4 or not len(x) or tuple(x.shape[1:]) != (channels, size, size):
+        wanted = f'[N, {channels}, {size}, {size}] with N of 1 or more'
+        raise ValueError(f'images have shape {tuple(x.shape)}, expected {wanted}')
+    return x
 
-# %% ../../nbs/foundations/06_mnist.ipynb #a76c8321
-@patch
-def explainer(self: Mnist, run: Run): # a function of one image, [1, 1, H, W] uint8
-    "What `run.explain` calls: probabilities, hidden activations by layer, saliency of the winning class [@simonyan2014]."
-    model = run.load_into(self.model(load(self.data))).eval().requires_grad_(False)
-    def look(x):
-        pixels, hidden = x.float().requires_grad_(), {}
-        z = (pixels.flatten(1)/255-model.mean)/model.std
-        for i, l in enumerate(model.layers[:-1], 1): z = F.relu(l(z)); hidden[f'layer {i}'] = z.detach()[0]
-        z = model.layers[-1](z)
-        g, = torch.autograd.grad(z.max(), pixels)
-        return dict(probabilities=z.detach().softmax(1)[0], hidden=hidden, saliency=g[0, 0].abs())
-    return look
+# %% ../../nbs/foundations/06_mnist.ipynb #a1c0de11
+class PictureHooks(Experiment):
+    "What an experiment on images may change: its settings, and one method for each choice."
+    data: str = 'digits' # data set
+    valid: float = 0. # share of the training images to hold back and measure on
+    epochs: int = 1 # passes through the training images
+    bs: int = 64 # images in a batch
+    lr: float = .01 # peak learning rate
+    weight_decay: float = .01 # of AdamW, on matrices
+    label_smoothing: float = 0. # probability spread over all classes
+    ema: float = 0. # decay of averaged weights; 0: no average
+    precision: str = 'fp32' # of matrix products
+    accumulate: int = 1 # batches for each optimizer step
+    clip: float = 0. # largest length of the gradient; 0: no limit
+    compile: bool = False # use torch.compile?
+    drop_last: ClassVar[bool] = False # leave out a last batch that is smaller?
+    channels_last: ClassVar[bool] = True # the layout that convolutions prefer?
 
-# %% ../../nbs/foundations/06_mnist.ipynb #4be29514
-@patch
-def takes(self: Mnist) -> dict: # kind, size, channels, classes
-    "What `run.predict` wants."
-    d = load(self.data)
-    return dict(kind='image' if self.data == 'fashion_mnist' else 'digit', size=d.x_train.shape[-1], channels=1, classes=d.classes)
+    def images(self, seed: int = 0) -> Images:
+        "The data set of a run with this seed."
+        return hold_out(load(self.data), self.valid)
+    def network(self, channels: int, classes: int) -> nn.Module: # takes scaled images
+        "The untrained network."
+        raise NotImplementedError(f'{type(self).__name__} does not say which network it trains')
+    def model(self, images: Images) -> nn.Module: # takes bytes
+        "The untrained network together with the scaling of its images."
+        return Scaled(self.network(images.x_train.shape[1], len(images.classes)), images.x_train)
+    def augment(self) -> Optional[Callable]:
+        "A function of a training batch [B, C, H, W], or None."
+        return None
+    def optimizer(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
+        "AdamW, with weight decay on matrices."
+        return torch.optim.AdamW(param_groups(model, self.weight_decay), lr=lr, fused=True)
+    def schedule(self) -> Schedule:
+        "One cycle."
+        return one_cycle()
+    def callbacks(self, run: Run, images: Images) -> list:
+        "Callbacks that come before those of the run."
+        return [EMA(self.ema)] if self.ema else []
+    def report(self, learn: Learner, run: Run, images: Images) -> dict:
+        "More results for the summary, named; those under `extra` are not numbers."
+        return {}
 
-@patch
-def work(self: Mnist) -> float: # FLOP
-    "FLOP of the whole training: 2 for each weight and image forwards, 4 backwards, less the gradient by the pixels."
-    n, size = IMAGES[self.data]; n -= round(self.valid*n); sizes = size*size, *self.hidden, 10
-    pairs = [a*b for a, b in zip(sizes, sizes[1:])]
-    return float(n*self.epochs*(6*sum(pairs)-2*pairs[0]))
+# %% ../../nbs/foundations/06_mnist.ipynb #a1c0de13
+class Pictures(PictureHooks):
+    "Base of experiments on images: trains, measures, and answers questions about a finished run."
+    def learner(self, run: Run, images: Images) -> Learner:
+        "Everything put together, ready to train."
+        model, dev, seed = self.model(images), run.device, run.config['seed']
+        train = Batches(images.x_train, images.y_train, self.bs, shuffle=True, seed=seed, device=dev,
+                        transform=self.augment(), drop_last=self.drop_last)
+        test = Batches(images.x_test, images.y_test, min(1000, len(images.y_test)), device=dev)
+        def optimizer(params, lr): return self.optimizer(model, lr)
+        callbacks = [*self.callbacks(run, images), Track(run), Progress(), *run.callbacks]
+        loss = nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
+        return Learner(model, train, test, loss, optimizer, [accuracy], callbacks, dev, self.precision,
+                       self.accumulate, self.clip or None, self.compile, self.channels_last)
 
-IMAGES = dict(digits=(1437, 8), mnist=(60_000, 28), fashion_mnist=(60_000, 28)) # training images, pixels on each side
+    def fit(self, run: Run) -> dict:
+        "Train, and measure on the test images, or on what `valid` holds back."
+        images = self.images(run.config['seed'])
+        run.keep('images', describe(self.data, images))
+        learn, state = self.learner(run, images), run.load_state() if run.resumed else None
+        seen, begun = state['seen'] if state else 0, time.perf_counter()
+        learn.fit(self.epochs, self.lr, self.schedule(), resume=state)
+        rate, last = (learn.seen-seen)/(time.perf_counter()-begun), learn.history[-1]
+        found = dict(accuracy=last['accuracy'], test_loss=last['valid_loss'],
+                     images_per_s=(round(rate, 1), 'images/s'),
+                     parameters=sum(p.numel() for p in learn.model.parameters()))
+        more = self.report(learn, run, images)
+        extra = dict(curve=[row['accuracy'] for row in learn.history]) | more.pop('extra', {})
+        return found | more | dict(extra=extra)
+
+    def takes(self, run: Optional[Run] = None) -> dict:
+        "Kind, size, channels and classes of the images: those that `run` wrote down, if there is one."
+        kept = run.kept('images', None) if run else None
+        return kept or describe(self.data)
+
+    def trained(self, run: Run) -> nn.Module: # takes bytes
+        "The network with the weights of the run; the data set is not needed."
+        return run.load_into(self.model(blank(**self.takes(run)))).eval()
+
+    def predictor(self, run: Run) -> Callable: # of [N, C, S, S] uint8 images
+        "What `run.predict` calls: images to probabilities [N, K]."
+        net, kept = self.trained(run), self.takes(run)
+        return lambda x: ask(net, check_images(x, kept['channels'], kept['size']))
+
+    def explainer(self, run: Run) -> Callable: # of one [1, C, S, S] uint8 image
+        "What `run.explain` calls: probabilities, features, and saliency [@simonyan2014]."
+        net, kept = self.trained(run).requires_grad_(False), self.takes(run)
+        return lambda x: look_inside(net, check_images(x, kept['channels'], kept['size'])[:1])
+
+# %% ../../nbs/foundations/06_mnist.ipynb #a1c0de15
+def describe(
+    data: str, # name of the data set, or a folder
+    images: Optional[Images] = None, # its images; without them, what is known about the name
+) -> dict: # data, kind, size, channels, classes
+    "What a run must know about its images to be used without them."
+    kind = 'digit' if data in ('digits', 'mnist') else 'image'
+    if images is None:
+        known = info(data)
+        channels, size, classes = known.channels, known.size, known.classes
+    else:
+        channels, size = images.x_train.shape[1:3]
+        classes = images.classes
+    return dict(data=data, kind=kind, size=size, channels=channels, classes=list(classes))
+
+def blank(size: int, channels: int, classes: list, **_) -> Images: # what `describe` gives
+    "Two black training images of that size, to build a network for."
+    x, y = torch.zeros(2, channels, size, size, dtype=torch.uint8), torch.zeros(2, dtype=torch.long)
+    return Images(x, y, x, y, classes)
+
+def look_inside(
+    net: nn.Module, # takes bytes; its last linear layer gives the scores
+    x: Tensor, # [1, C, S, S] uint8
+) -> dict: # probabilities [K], hidden {'features': [H]}, saliency [S, S]
+    "What the last layer was given, and how strongly each pixel moves the winning score."
+    last = [m for m in net.modules() if isinstance(m, nn.Linear)][-1]
+    pixels, seen = x.float().requires_grad_(), []
+    hook = last.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()[0]))
+    scores = net(pixels)
+    hook.remove()
+    gradient, = torch.autograd.grad(scores.max(), pixels)
+    return dict(probabilities=scores.detach().softmax(1)[0], hidden=dict(features=seen[0]),
+                saliency=gradient[0].abs().amax(0))
+
+# %% ../../nbs/foundations/06_mnist.ipynb #28c06469
+@experiment('mnist', smoke={},
+            lesson=dict(data='mnist', epochs=12, bs=256, lr=4e-3, hidden=(512, 256), label_smoothing=.05),
+            full=dict(data='mnist', epochs=60, bs=256, lr=3e-3, hidden=(1024, 1024), dropout=.4, ema=.999))
+@dataclass
+class Mnist(Pictures):
+    "Train a multilayer perceptron on images of digits or clothes."
+    data: Literal['digits', 'mnist', 'fashion_mnist'] = 'digits' # data set
+    valid: Annotated[float, Ge(0), Lt(1)] = 0. # share of the training images to hold back and measure on
+    hidden: tuple[Annotated[int, Ge(1)], ...] = (256, 128) # units of the hidden layers
+    dropout: Annotated[float, Ge(0), Lt(1)] = .3 # share of hidden values dropped in training
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = .1 # probability spread over all classes
+    epochs: Annotated[int, Ge(1)] = 40 # passes through the training images
+    bs: Annotated[int, Ge(1)] = 64 # images in a batch
+    lr: Annotated[float, Gt(0)] = 5e-3 # peak learning rate of the one-cycle schedule
+    weight_decay: Annotated[float, Ge(0)] = .01 # of AdamW
+    ema: Annotated[float, Ge(0), Lt(1)] = 0. # decay of averaged weights; 0: no average
+    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
+    accumulate: Annotated[int, Ge(1)] = 1 # batches for each optimizer step
+    clip: Annotated[float, Ge(0)] = 0. # largest length of the gradient; 0: no limit
+    compile: bool = False # use torch.compile
+    channels_last: ClassVar[bool] = False # there are no convolutions
+
+    def model(self, images: Images) -> MLP:
+        "The untrained network, which scales its images itself."
+        x = images.x_train.float()/255
+        sizes = (x[0].numel(), *self.hidden, len(images.classes))
+        return MLP(sizes, self.dropout, x.mean().item(), x.std().item())
+
+    def report(self, learn: Learner, run: Run, images: Images) -> dict:
+        "The confusion matrix and the names of the classes."
+        said, K = ask(self.trained(run), images.x_test).argmax(1), len(images.classes)
+        counts = torch.bincount(images.y_test*K+said, minlength=K*K).view(K, K)
+        return dict(extra=dict(confusion=counts.tolist(), classes=list(images.classes)))
+
+    def explainer(self, run: Run) -> Callable: # of one image, [1, 1, S, S] uint8
+        "As in `Pictures`, with the activations of every hidden layer."
+        model, kept = self.trained(run).requires_grad_(False), self.takes(run)
+        return lambda x: model.look(check_images(x, kept['channels'], kept['size'])[:1])
+
+    def work(self) -> float: # FLOP
+        "Of the whole training: 2 for each weight and image forward, 4 backward, none for the pixels."
+        known = info(self.data)
+        n = known.train-round(self.valid*known.train)
+        sizes = (known.size**2, *self.hidden, len(known.classes))
+        pairs = [a*b for a, b in zip(sizes, sizes[1:])]
+        return float(n*self.epochs*(6*sum(pairs)-2*pairs[0]))
 
 # %% ../../nbs/foundations/06_mnist.ipynb #dd92e84f
 def _rows(o, size, name): # [size][size] list of numbers
@@ -238,11 +370,13 @@ def create_app(
 # %% ../../nbs/foundations/06_mnist.ipynb #53ee7032
 def app_for_run(run: Run): # a finished run of `mnist`; returns a Flask application
     "The application that serves the model of a run. Raises `RunError` for a run of another experiment."
-    if run.config['experiment'] != 'mnist': raise RunError(f'{run.dir} is a run of {run.config["experiment"]!r}: era serve mnist needs one of mnist')
-    name = run.experiment().data; d = load(name)
-    info = dict(run=run.dir.name, data=name, accuracy=run.summary.get('accuracy'))
-    run.predict(d.x_test[:1])
-    return create_app(run.predict, d.classes, d.x_train.shape[-1], f'A network trained on {name}', digit=name != 'fashion_mnist', info=info)
+    if run.config['experiment'] != 'mnist':
+        raise RunError(f'{run.dir} is a run of {run.config["experiment"]!r}: era serve mnist needs one of mnist')
+    kept = run.experiment().takes(run)
+    run.predict(blank(**kept).x_test) # a damaged run should fail here, not at the first request
+    about = dict(run=run.dir.name, data=kept['data'], accuracy=run.summary.get('accuracy'))
+    return create_app(run.predict, kept['classes'], kept['size'], f'A network trained on {kept["data"]}',
+                      digit=kept['kind'] == 'digit', info=about)
 
 @serves('mnist')
 def serve_mnist(run='', host='127.0.0.1', port=8000, out='era_runs'):

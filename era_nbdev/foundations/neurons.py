@@ -13,14 +13,14 @@ from typing import Literal
 import numpy as np
 from fastcore.basics import patch
 from ..core.bench import bench
-from ..core.data import load
+from ..core.data import info, load
 from ..core.run import Diverged, Experiment, Interrupted, Run, RunError, experiment, nearest
 
 # %% auto #0
-__all__ = ['ACTIVATIONS', 'OPTIMIZERS', 'SETS', 'Perceptron', 'sigmoid', 'd_sigmoid', 'd_tanh', 'relu', 'd_relu', 'leaky_relu',
+__all__ = ['ACTIVATIONS', 'OPTIMIZERS', 'Perceptron', 'sigmoid', 'd_sigmoid', 'd_tanh', 'relu', 'd_relu', 'leaky_relu',
            'd_leaky_relu', 'gelu', 'd_gelu', 'gelu_tanh', 'd_gelu_tanh', 'silu', 'd_silu', 'log_softmax', 'softmax',
-           'numeric_gradient', 'cross_entropy', 'MLP', 'grad_check', 'Optimizer', 'SGD', 'RMSprop', 'Adam', 'optimizer',
-           'Neurons', 'pixels', 'save', 'restore', 'bench_neurons']
+           'numeric_gradient', 'cross_entropy', 'gain', 'MLP', 'grad_check', 'Optimizer', 'SGD', 'RMSprop', 'Adam',
+           'optimizer', 'Neurons', 'pixels', 'save', 'restore', 'bench_neurons']
 
 # %% ../../nbs/foundations/01_neurons.ipynb #08fbfa34
 class Perceptron:
@@ -111,9 +111,9 @@ def d_silu(z: np.ndarray) -> np.ndarray: # the slope at z
     "The derivative of `silu`."
     s = sigmoid(z); return s*(1+z*(1-s))
 
-ACTIVATIONS = dict( # name -> function, slope, gain of `MLP`
-    sigmoid=(sigmoid, d_sigmoid, 1), tanh=(np.tanh, d_tanh, 1), relu=(relu, d_relu, 2), leaky_relu=(leaky_relu, d_leaky_relu, 2),
-    gelu=(gelu, d_gelu, 2), gelu_tanh=(gelu_tanh, d_gelu_tanh, 2), silu=(silu, d_silu, 2))
+ACTIVATIONS = dict( # name -> function, slope
+    sigmoid=(sigmoid, d_sigmoid), tanh=(np.tanh, d_tanh), relu=(relu, d_relu), leaky_relu=(leaky_relu, d_leaky_relu),
+    gelu=(gelu, d_gelu), gelu_tanh=(gelu_tanh, d_gelu_tanh), silu=(silu, d_silu))
 
 # %% ../../nbs/foundations/01_neurons.ipynb #ad97d722
 def log_softmax(z: np.ndarray) -> np.ndarray: # [..., K] logits -> [..., K] logarithms of probabilities
@@ -131,7 +131,7 @@ def numeric_gradient(
     p: np.ndarray, # float64, contiguous; changed during the call and put back
     h: float = 1e-5, # half the distance of the two points
 ) -> np.ndarray: # of the shape of p
-    "The gradient of `f` by `p` from central differences. Raises `ValueError` for another dtype or layout."
+    "The gradient of `f` with respect to `p`, from central differences. Raises `ValueError` for another dtype or layout."
     if p.dtype != np.float64 or not p.flags.c_contiguous: raise ValueError(f'p is {p.dtype}, expected a contiguous array of float64')
     g, flat = np.empty_like(p), p.reshape(-1)
     for i, old in enumerate(flat.tolist()):
@@ -154,6 +154,13 @@ def cross_entropy(
     d = np.exp(logp); d[rows, y] -= 1; d /= B
     return float(-logp[rows, y].mean()), d
 
+# %% ../../nbs/foundations/01_neurons.ipynb #42f95bc2
+def gain(f) -> float: # an activation, applied to an array; returns n times the variance of the weights
+    "$1/\\mathbb{E}[\\phi(z)^2]$ for a standard normal $z$, integrated numerically (@eq-neurons-he)."
+    z = np.linspace(-10, 10, 2001)
+    density = np.exp(-z**2/2)
+    return float(density.sum()/(density*f(z)**2).sum())
+
 # %% ../../nbs/foundations/01_neurons.ipynb #ad59ab90
 class MLP:
     "A multilayer perceptron: parameters in the vector `theta`, gradients in `grad`, and views of both by layer."
@@ -165,14 +172,14 @@ class MLP:
     ):
         if len(sizes) < 2 or min(sizes) < 1: raise ValueError(f'sizes are {sizes}, expected two or more layers of 1 unit or more')
         if activation not in ACTIVATIONS: raise ValueError(nearest('activation', activation, ACTIVATIONS))
-        self.sizes, (self.f, self.df, gain) = tuple(sizes), ACTIVATIONS[activation]
+        self.sizes, (self.f, self.df) = tuple(sizes), ACTIVATIONS[activation]
         shapes = [s for n, m in zip(sizes, sizes[1:]) for s in ((m, n), (m,))]
         ends = np.cumsum([math.prod(s) for s in shapes])
         self.theta, self.grad = np.zeros(ends[-1], dtype), np.zeros(ends[-1], dtype)
         self.params, self.grads = ([v.reshape(s) for v, s in zip(np.split(t, ends[:-1]), shapes)] for t in (self.theta, self.grad))
         self.W, self.b, self.gW, self.gb = self.params[::2], self.params[1::2], self.grads[::2], self.grads[1::2]
-        g = np.random.default_rng(seed)
-        for W in self.W: W[:] = g.normal(0, (gain/W.shape[1])**.5, W.shape)
+        g, scale = np.random.default_rng(seed), gain(self.f)
+        for W in self.W: W[:] = g.normal(0, (scale/W.shape[1])**.5, W.shape)
 
     def state_dict(self) -> dict: # name -> array
         "The parameters under their names, as views."
@@ -206,8 +213,8 @@ def loss(self: MLP, x: np.ndarray, y: np.ndarray) -> float: # [B, D] inputs, [B]
 # %% ../../nbs/foundations/01_neurons.ipynb #008d5344
 @patch
 def backward(self: MLP,
-    d: np.ndarray = None, # [B, K] gradient by the logits; None: that of the last `loss`
-    inputs: bool = False, # return the gradient by the inputs instead?
+    d: np.ndarray = None, # [B, K] gradient with respect to the logits; None: that of the last `loss`
+    inputs: bool = False, # return the gradient with respect to the inputs instead?
 ) -> np.ndarray: # `grad`, or [B, D]
     "Fill `grad`, from the last layer to the first, after `loss` or `forward`."
     d = self.d if d is None else d
@@ -293,8 +300,6 @@ def optimizer(name: str, lr: float) -> Optimizer: # a key of `OPTIMIZERS`, and t
     return OPTIMIZERS[name](lr)
 
 # %% ../../nbs/foundations/01_neurons.ipynb #01665f35
-SETS = dict(digits=(8, 1437), mnist=(28, 60_000)) # pixels on each side, training images
-
 @experiment('neurons', smoke={}, lesson=dict(data='mnist', hidden=(256, 128), epochs=10, bs=128, lr=2e-3),
             full=dict(data='mnist', hidden=(512, 256), epochs=20, bs=128, lr=2e-3))
 @dataclass
@@ -312,12 +317,12 @@ class Neurons(Experiment):
         "Raise `RunError` for settings out of range."
         if self.activation not in ACTIVATIONS: raise RunError(nearest('activation', self.activation, ACTIVATIONS))
         if self.opt not in OPTIMIZERS: raise RunError(nearest('optimizer', self.opt, OPTIMIZERS))
-        self.require(data=(self.data in SETS, 'digits or mnist'), hidden=(all(h >= 1 for h in self.hidden), 'layers of 1 unit or more'),
+        self.require(hidden=(all(h >= 1 for h in self.hidden), 'layers of 1 unit or more'),
                      epochs=(self.epochs >= 1, '1 or more'), bs=(self.bs >= 1, '1 or more'), lr=(0 < self.lr < math.inf, 'more than 0'))
 
     def model(self, seed: int = 0) -> MLP: # seed of the weights
         "The untrained network."
-        return MLP((SETS[self.data][0]**2, *self.hidden, 10), self.activation, seed)
+        return MLP((info(self.data).size**2, *self.hidden, 10), self.activation, seed)
 
 # %% ../../nbs/foundations/01_neurons.ipynb #1a00b9a7
 def pixels(x) -> np.ndarray: # [N, 1, S, S] bytes, array or tensor -> [N, S*S] float32 in [0, 1]
@@ -389,7 +394,7 @@ def predictor(self: Neurons, run: Run): # a function of [N, 1, S, S] uint8 image
 def explainer(self: Neurons, run: Run): # a function of one image, [1, 1, S, S] uint8
     "What `run.explain` calls: probabilities, hidden activations by layer, saliency of the winning class."
     from torch import from_numpy
-    model, side = run.load_into(self.model()), SETS[self.data][0]
+    model, side = run.load_into(self.model()), info(self.data).size
     def look(x):
         z = model.forward(pixels(x)[:1])
         g = model.backward(np.eye(10, dtype=np.float32)[z.argmax(1)], inputs=True)
@@ -400,13 +405,14 @@ def explainer(self: Neurons, run: Run): # a function of one image, [1, 1, S, S] 
 @patch
 def takes(self: Neurons) -> dict: # kind, size, channels, classes
     "What `run.predict` wants."
-    return dict(kind='digit', size=SETS[self.data][0], channels=1, classes=[str(i) for i in range(10)])
+    known = info(self.data)
+    return dict(kind='digit', size=known.size, channels=known.channels, classes=list(known.classes))
 
 @patch
 def work(self: Neurons) -> float: # FLOP
-    "FLOP of the whole training: 2 for each weight and image forwards, 4 backwards, less the unneeded gradient by the pixels."
+    "FLOP of the whole training: 2 for each weight and image forwards, 4 backwards, minus the unneeded gradient with respect to the pixels."
     sizes = self.model().sizes; pairs = [a*b for a, b in zip(sizes, sizes[1:])]
-    return float(SETS[self.data][1]*self.epochs*(6*sum(pairs)-2*pairs[0]))
+    return float(info(self.data).train*self.epochs*(6*sum(pairs)-2*pairs[0]))
 
 # %% ../../nbs/foundations/01_neurons.ipynb #27a07262
 @bench('neurons', 'images', torch=1.)

@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/foundations/tuning.html.md"""
 
 # %% ../../nbs/foundations/08_tuning.ipynb #ac2369f7
 from __future__ import annotations
-import contextlib, dataclasses, io, itertools, json, math, signal, time, typing
+import contextlib, dataclasses, io, itertools, json, math, shlex, signal, time, typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ import tyro
 import era_nbdev.core.ledger as ledger
 from ..core.cli import command, parse, show
 from ..core.ledger import write_atomic
-from ..core.run import Diverged, Experiment, Interrupted, RunError, canonical, chapters, launch, nearest, need, pick_device, settings
+from ..core.run import Diverged, Experiment, Interrupted, RunError, canonical, chapters, check_fields, launch, nearest, need, pick_device, settings
 from .learner import Callback
 
 # %% auto #0
@@ -138,7 +138,10 @@ def parse_space(
     if all(r.count == 1 for r in space): raise RunError(f'there is nothing to search: each of {", ".join(names)} has a single value')
     for r in space if exp is not None else ():
         for v in r.ends:
-            try: dataclasses.replace(exp, **{r.name: v}).check()
+            changed = dataclasses.replace(exp, **{r.name: v})
+            try:
+                check_fields(changed)
+                changed.check()
             except RunError as e: raise RunError(f'{r}: {e}') from None
     return space
 
@@ -252,7 +255,9 @@ def direction_of(metric: str) -> str: # 'minimize' or 'maximize'
 def make_plan(name: str, o: TuneOptions) -> tuple: # of an experiment: (plan as plain values, space)
     "What a study is about; it must not change later. Raises `RunError` for anything that cannot work."
     if o.trials < 1: raise RunError(f'trials is {o.trials}, expected 1 or more')
-    if o.timeout < 0 or o.confirm < 0: raise RunError(f'timeout is {o.timeout} and confirm is {o.confirm}, expected 0 or more')
+    if not 0 <= o.timeout < math.inf: raise RunError(f'timeout is {o.timeout}, expected seconds, 0 or more')
+    if o.confirm < 0: raise RunError(f'confirm is {o.confirm}, expected 0 or more')
+    if not 0 <= o.valid < 1: raise RunError(f'valid is {o.valid}, expected a share from 0 to below 1')
     exp = settings(name, o.scale); space = parse_space(list(o.field), exp)
     if o.study and Path(o.study).name != o.study: raise RunError(f'study is {o.study!r}, expected a name without slashes')
     own = 'valid' in field_types(exp) and 'valid' not in {r.name for r in space}
@@ -516,7 +521,7 @@ def tune(*argv):
     "Search for good settings: era tune NAME --field lr:1e-4..1e-1:log [--field bs:32,64] [--trials N] …."
     argv = list(argv)
     if not argv or argv[0].startswith('-'):
-        if argv and argv[0] not in ('-h', '--help'): raise RunError(f"the name comes first: 'era tune NAME {' '.join(argv)}'")
+        if argv and argv[0] not in ('-h', '--help'): raise RunError(f'the name comes first: era tune NAME {shlex.join(argv)}')
         return print('usage: era tune NAME --field lr:1e-4..1e-1:log [--field bs:32,64] [OPTIONS]\n\nexperiments: ' + ', '.join(e for c in chapters() for e in c['experiments'])
                      + "\n'era tune NAME --help' shows the options.")
     o, optuna = parse(TuneOptions, argv[1:], f'era tune {argv[0]}'), need('optuna', 'tune')

@@ -11,16 +11,17 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
-from fastcore.basics import patch
 from PIL import Image, ImageDraw, ImageOps
 from ..core.data import DataError
-from ..core.run import Experiment, Run, RunError, experiment, launch, nearest, open_run, serves, settings
+from ..core.run import EXPERIMENTS, Experiment, Run, RunError, experiment, find_experiment, launch, nearest, open_run, serves, settings
 
 # %% auto #0
-__all__ = ['BAD', 'ApiError', 'errors_as_json', 'make_app', 'make_server', 'serve', 'decode_image', 'as_digit', 'draw_strokes',
-           'state_of', 'Runs', 'finite', 'tail', 'event', 'follow', 'Opened', 'takes_of', 'look', 'byte_number',
-           'add_events', 'playground', 'drawing', 'serve_playground', 'client_loop', 'load_test', 'playground_process',
-           'Playground']
+__all__ = ['BAD', 'ApiError', 'errors_as_json', 'make_app', 'host_name', 'why_foreign', 'local_only', 'make_room',
+           'connection_limit', 'make_server', 'add_maintenance', 'cannot_listen', 'address_of', 'serve', 'decode_image',
+           'as_digit', 'draw_strokes', 'state_of', 'folders', 'Runs', 'finite', 'tail', 'event', 'follow', 'Opened',
+           'takes_of', 'Models', 'rounded', 'as_bytes', 'answer_of', 'look', 'stamp', 'stamps', 'read_card',
+           'Catalogue', 'byte_number', 'add_events', 'playground', 'drawing', 'serve_playground', 'client_loop',
+           'load_test', 'playground_process', 'Playground']
 
 # %% ../../nbs/foundations/02_web.ipynb #18bb0fbe
 class ApiError(ValueError):
@@ -65,23 +66,95 @@ def make_app(): # Flask application
     def rules(response): response.headers.update(_RULES); return response
     return app
 
+# %% ../../nbs/foundations/02_web.ipynb #79d176c4
+_LOCAL = {'localhost', '127.0.0.1', '[::1]'}
+
+def host_name(netloc: str) -> str: # a `Host` header: 'localhost:8000', '[::1]:8000', 'example.org'
+    "The name in `netloc`, in lower case, without the port; '' if it is not a name with a port."
+    found = re.fullmatch(r'(\[[0-9a-fA-F:.]+\]|[^:\[\]/@\s]+)(:[0-9]{1,5})?', netloc)
+    return found[1].lower() if found else ''
+
+def why_foreign(environ: dict, names: set) -> str: # a WSGI request; names that this server has
+    "Why a request does not come from a page of this server; '' if it does."
+    host, origin = environ.get('HTTP_HOST', ''), environ.get('HTTP_ORIGIN')
+    if host_name(host) not in names:
+        return (f'this server answers to {", ".join(sorted(names))} only, not to {host[:80]!r}: '
+                'start it with --host 0.0.0.0 to open it to the network')
+    if origin is not None and origin.partition('://')[2] != host:
+        return f'the request was sent by a page of {origin[:80]!r}, not by a page of this server'
+    return ''
+
+def local_only(
+    app, # any WSGI application
+    host: str, # address on which it will listen
+): # WSGI application
+    "`app`, which on an address of this machine only answers to pages of its own; elsewhere `app` itself."
+    own = f'[{host}]' if ':' in host else host.lower()
+    if own not in _LOCAL and not own.startswith('127.'): return app
+    def guarded(environ, start_response):
+        why = why_foreign(environ, _LOCAL | {own})
+        if not why: return app(environ, start_response)
+        body = json.dumps(dict(error=why)).encode()
+        headers = {'Content-Type': 'application/json', 'Content-Length': str(len(body))} | _RULES
+        start_response('403 FORBIDDEN', list(headers.items()))
+        return [body]
+    return guarded
+
 # %% ../../nbs/foundations/02_web.ipynb #a47f66bd
+def make_room(server, most: int): # one of waitress's servers; connections that may stay
+    "Close the oldest connections without a complete request, if there are more than `most` connections."
+    open_now = list(server.active_channels.values())
+    waiting = [c for c in open_now if not c.requests and not c.total_outbufs_len]
+    waiting.sort(key=lambda channel: channel.creation_time)
+    for channel in waiting[:max(0, len(open_now)-most)]:
+        channel.will_close = True
+
+def connection_limit(most: int = 1000) -> int: # the largest answer
+    "How many connections a server may hold: at most half of the files that this process may open."
+    try: import resource
+    except ImportError: return most # Windows has no such limit
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if files == resource.RLIM_INFINITY else max(20, min(most, files//2))
+
 def make_server(
     app, # any WSGI application
     host: str = '127.0.0.1', # address to listen on; '0.0.0.0' opens it to the network
     port: int = 8000, # 0: any free one
     threads: int = 8, # requests answered at the same time
-): # waitress server with `run()`, `close()` and `effective_port`
+): # waitress server with `run()` and `close()`; see `address_of`
     "A server that listens but does not answer yet. Raises `RunError` if the port or the address cannot be had."
-    import errno, logging, waitress
+    import logging, waitress
     if not 0 <= port < 65536: raise RunError(f'port is {port}, expected 0 to 65535')
     logging.getLogger('waitress.queue').setLevel(logging.ERROR) # says "queue depth" at each burst
-    limits = dict(threads=threads, connection_limit=500, max_request_body_size=64*2**20)
-    try: return waitress.create_server(app, host=host, port=port, ident=None, **limits)
-    except OSError as e:
-        if e.errno == errno.EADDRINUSE: raise RunError(f'port {port} is in use: choose another one with --port') from None
-        raise RunError(f'cannot listen on {host}:{port} ({e.strerror}): choose another port with --port') from None
-    except ValueError: raise RunError(f'{host!r} is not an address of this machine') from None
+    limit, sockets = connection_limit(), {}
+    limits = dict(threads=threads, connection_limit=limit, max_request_body_size=64*2**20,
+                  cleanup_interval=1, channel_timeout=30, asyncore_use_poll=True)
+    try: server = waitress.create_server(local_only(app, host), map=sockets, host=host, port=port, ident=None, **limits)
+    except OSError as e: raise RunError(cannot_listen(e, host, port)) from None
+    except ValueError: raise RunError(f'{host!r} is not an address: choose another one with --host') from None
+    for one in sockets.values(): # a name such as localhost may stand for several addresses
+        if hasattr(one, 'maintenance'): add_maintenance(one, limit//2)
+    return server
+
+def add_maintenance(server, most: int): # one of waitress's servers; connections that may stay
+    "Let `server` make room whenever it looks for dead connections."
+    usual = server.maintenance
+    def maintenance(now):
+        usual(now)
+        make_room(server, most)
+    server.maintenance = maintenance
+
+def cannot_listen(e: OSError, host: str, port: int) -> str: # what the system said, and what was asked for
+    "The sentence for an address that cannot be had: which option to change."
+    import errno
+    if e.errno == errno.EADDRINUSE: return f'port {port} is in use: choose another one with --port'
+    if e.errno == errno.EACCES: return f'port {port} is not allowed: choose one from 1024 on with --port'
+    return f'{host!r} is not an address of this machine ({e.strerror}): choose another one with --host'
+
+def address_of(server, host: str) -> str: # from `make_server`; what it was asked to listen on
+    "The address to type into a browser."
+    port = server.effective_listen[0][1] if hasattr(server, 'effective_listen') else server.effective_port
+    return f'http://[{host}]:{port}' if ':' in host else f'http://{host}:{port}'
 
 # %% ../../nbs/foundations/02_web.ipynb #c48cecb7
 def serve(
@@ -92,7 +165,7 @@ def serve(
 ):
     "Answer requests until Ctrl-C. Raises `RunError` if the port or the address cannot be had."
     server = make_server(app, host, port, threads)
-    print(f'serving on http://{host}:{server.effective_port} (Ctrl-C stops)', flush=True)
+    print(f'serving on {address_of(server, host)} (Ctrl-C stops)', flush=True)
     try: server.run() # returns at Ctrl-C
     finally: server.close()
 
@@ -138,7 +211,7 @@ def _fit(h, w, size, margin): # (height, width) of the ink in the picture
     if margin: return [max(1, round(n*box/max(h, w))) for n in (h, w)]
     return max(1, round(box*min(1, h/w))), max(1, round(box*min(.75, w/h)))
 
-def _corner(a, size, margin): # (top, left): the mass on the middle pixel, or the box in the middle
+def _corner(a, size, margin): # (top, left): the mass on pixel `size//2`, or the box in the middle
     middle = [size//2 + .5 - m for m in _mass(a)] if margin else [(size-n)/2 for n in a.shape]
     return [int(np.clip(round(m), 0, size-n)) for m, n in zip(middle, a.shape)]
 
@@ -193,36 +266,44 @@ def draw_strokes(
     return image
 
 # %% ../../nbs/foundations/02_web.ipynb #28cd4111
+_PLAIN = re.compile(r'[\w.-]+/[\w.-]+', re.ASCII)
+
 def state_of(
     dir: Path, # folder of a run
     fresh: float = 15., # seconds
 ) -> str: # 'finished', 'running' if something was written in the last `fresh` seconds, else 'unfinished'
     "Whether a run is done, as far as its files tell."
-    if (dir/'summary.json').exists(): return 'finished'
-    times = [0.]
+    if os.path.exists(f'{dir}/summary.json'): return 'finished'
+    written = 0.
     for f in ('config.json', 'metrics.jsonl', 'state.pt'):
-        with contextlib.suppress(FileNotFoundError): times.append((dir/f).stat().st_mtime)
-    return 'running' if time.time()-max(times) < fresh else 'unfinished'
+        with contextlib.suppress(FileNotFoundError): written = max(written, os.stat(f'{dir}/{f}').st_mtime)
+    return 'running' if time.time()-written < fresh else 'unfinished'
+
+def folders(path) -> list: # of `os.DirEntry`
+    "The folders in `path`, without links; none if it cannot be read."
+    try: return [entry for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
+    except OSError: return []
 
 class Runs:
-    "The runs under a folder, found by listing it; at most `keep` models stay in memory."
-    def __init__(self, out='era_runs', keep: int = 4): # folder of all runs; models
-        self.out, self.keep, self.listed, self.models, self.about, self.lock = Path(out), keep, (-9., {}), OrderedDict(), {}, threading.Lock()
+    "The runs under a folder, found by listing it."
+    def __init__(self, out='era_runs'): # folder of all runs
+        self.out = Path(out)
+        self.listed = -9., {} # when, and what was found
 
     def dirs(self) -> dict: # 'mnist/20261123-…' -> folder, newest first
         "The folders of all runs, listed at most once a second; no links that lead elsewhere."
         if time.monotonic()-self.listed[0] > 1:
-            root = self.out.resolve()
-            found = [c.parent for c in self.out.glob('*/*/config.json')]
-            found = [d for d in found if re.fullmatch(r'[\w.-]+/[\w.-]+', f'{d.parent.name}/{d.name}', re.ASCII) and d.resolve() == root/d.parent.name/d.name]
-            self.listed = time.monotonic(), {f'{d.parent.name}/{d.name}': d for d in sorted(found, key=lambda d: d.name, reverse=True)}
+            both = [(kind, run) for kind in folders(self.out) for run in folders(kind.path)]
+            both.sort(key=lambda pair: pair[1].name, reverse=True)
+            found = {f'{kind.name}/{run.name}': run.path for kind, run in both}
+            self.listed = time.monotonic(), {n: Path(p) for n, p in found.items() if _PLAIN.fullmatch(n) and os.path.exists(f'{p}/config.json')}
         return self.listed[1]
 
     def find(self, name: str) -> Path: # 'experiment/stamp' -> its folder
         "Raises `ApiError`: 404 for a name that is not in the list, 410 for a run that was deleted."
         dirs = self.dirs()
         if name not in dirs: raise ApiError(404, nearest('run', name[:80], dirs).partition(': there is')[0])
-        if not (dirs[name]/'config.json').exists(): self.models.pop(name, None); raise ApiError(410, f'run {name} was deleted')
+        if not (dirs[name]/'config.json').exists(): raise ApiError(410, f'run {name} was deleted')
         return dirs[name]
 
 # %% ../../nbs/foundations/02_web.ipynb #6c2b00ee
@@ -286,62 +367,133 @@ def takes_of(run: Run) -> dict: # what it can be asked
     try: return run.experiment().takes()
     except (RunError, DataError, TypeError): return {}
 
-@patch
-def model(self: Runs, name: str) -> Opened: # 'experiment/stamp'
-    "The run `name`, with its model as of its latest checkpoint. Raises `ApiError`: 409 without a checkpoint, 422 if it takes no drawings."
-    dir = self.find(name)
-    try: stamp = (dir/'checkpoint.safetensors').stat().st_mtime_ns
-    except FileNotFoundError: raise ApiError(409, f'{name} has no checkpoint yet: wait for its first one, or choose another run') from None
-    with self.lock:
-        if name not in self.models or self.models[name].stamp != stamp:
-            try: run = Run(dir); takes = takes_of(run)
-            except RunError as e: raise ApiError(409, str(e)) from None
-            if takes.get('kind') not in ('digit', 'image') or takes.get('channels') != 1: raise ApiError(422, f'a run of {run.config["experiment"]!r} takes no drawings')
-            blind = type(run.experiment()).explainer is Experiment.explainer
-            self.models[name] = Opened(run, takes, stamp, f'{run.config["experiment"]} gives nothing to look inside' if blind else '')
-            while len(self.models) > self.keep: self.models.popitem(last=False)
-        self.models.move_to_end(name)
-        return self.models[name]
+class Models:
+    "The models of `runs`, loaded when they are asked; at most `keep` stay in memory."
+    def __init__(self, runs: Runs, keep: int = 4):
+        self.runs, self.keep = runs, keep
+        self.opened, self.lock = OrderedDict(), threading.Lock()
+
+    def open(self, name: str) -> Opened: # 'experiment/stamp'
+        "The run `name` with its latest model. Raises `ApiError`: 409 without a checkpoint, 422 if it takes no drawings."
+        dir = self.runs.find(name)
+        try: stamp = (dir/'checkpoint.safetensors').stat().st_mtime_ns
+        except FileNotFoundError:
+            raise ApiError(409, f'{name} has no checkpoint yet: wait for its first one, or choose another run') from None
+        with self.lock:
+            if name not in self.opened or self.opened[name].stamp != stamp:
+                self.opened[name] = self.load(dir, stamp)
+            self.opened.move_to_end(name)
+            while len(self.opened) > self.keep: self.opened.popitem(last=False)
+            return self.opened[name]
+
+    def load(self, dir: Path, stamp: int) -> Opened: # folder of the run; time of its checkpoint
+        "Read the run in `dir`. Raises `ApiError` as `open` does."
+        try:
+            run = Run(dir)
+            takes = takes_of(run)
+        except RunError as e: raise ApiError(409, str(e)) from None
+        kind = run.config['experiment']
+        if takes.get('kind') not in ('digit', 'image') or takes.get('channels') != 1:
+            raise ApiError(422, f'a run of {kind!r} takes no drawings')
+        blind = type(run.experiment()).explainer is Experiment.explainer
+        return Opened(run, takes, stamp, f'{kind} gives nothing to look inside' if blind else '')
 
 # %% ../../nbs/foundations/02_web.ipynb #a49b756f
-def look(o: Opened, image) -> dict: # an opened run, and a `PIL.Image` in mode L
-    "What the model says of a drawing, and what happens inside; plain values, ready for JSON. Raises `ApiError` 409 for a damaged checkpoint."
-    import torch
-    size, classes = o.takes['size'], o.takes['classes']
-    x = torch.from_numpy(as_digit(image, size, digit=o.takes['kind'] == 'digit'))[None]
-    try: seen = None if o.note else o.run.explain(x); p = (seen['probabilities'] if seen else o.run.predict(x)[0]).tolist()
+def rounded(values, digits: int) -> list: # tensor; decimals
+    "The numbers of a tensor as nested lists, rounded."
+    return values.double().round(decimals=digits).tolist()
+
+def as_bytes(values) -> list: # tensor of numbers from 0
+    "The numbers of a tensor as integers from 0 to 255, the largest becomes 255."
+    return (255*values/values.max().clamp(min=1e-12)).round().int().tolist()
+
+def answer_of(o: Opened, x) -> tuple: # an opened run and one image; returns (probabilities, hidden layers, saliency or None)
+    "What the model says, and what can be seen inside. Raises `ApiError` 409 for a damaged checkpoint."
+    try:
+        if o.note: return o.run.predict(x)[0], {}, None
+        seen = o.run.explain(x)
     except RunError as e: raise ApiError(409, str(e).replace(f'{o.run.dir}/', '')) from None
-    best, s = max(range(len(p)), key=p.__getitem__), seen and seen['saliency']
-    return dict(label=classes[best], probability=round(p[best], 6), probabilities={c: round(v, 6) for c, v in zip(classes, p)}, image=x[0, 0].tolist(), note=o.note,
-                saliency=None if s is None else (255*s/s.max().clamp(min=1e-12)).round().int().tolist(),
-                hidden=[dict(name=k, values=h.double().round(decimals=3).tolist()) for k, h in (seen['hidden'].items() if seen else ())])
+    return seen['probabilities'], seen['hidden'], seen['saliency']
+
+def look(o: Opened, image) -> dict: # an opened run, and a `PIL.Image` in mode L
+    "What the model says of a drawing, and what happens inside; plain values, ready for JSON. Raises `ApiError` 409."
+    import torch
+    pixels = as_digit(image, o.takes['size'], digit=o.takes['kind'] == 'digit')
+    probabilities, hidden, saliency = answer_of(o, torch.from_numpy(pixels)[None])
+    probabilities = dict(zip(o.takes['classes'], rounded(probabilities, 6)))
+    label = max(probabilities, key=probabilities.get)
+    return dict(label=label, probability=probabilities[label], probabilities=probabilities,
+                image=pixels[0].tolist(), note=o.note,
+                saliency=None if saliency is None else as_bytes(saliency),
+                hidden=[dict(name=k, values=rounded(h, 3)) for k, h in hidden.items()])
 
 # %% ../../nbs/foundations/02_web.ipynb #743f6292
-@patch
-def describe(self: Runs, name: str) -> dict: # 'experiment/stamp'
-    "What the page shows of a run. Raises `ApiError` 409 for a folder whose configuration is damaged."
-    dir = self.find(name)
-    try:
-        run = Run(dir); c, summary = finite(run.config), finite(run.summary)
-        if not isinstance(summary, dict) or not isinstance(c['experiment'], str) or not isinstance(c['settings'], dict): raise RunError(f'{name} is damaged')
-        if name not in self.about: self.about[name] = takes_of(run)
-    except (RunError, ValueError) as e: raise ApiError(409, str(e)) from None
-    return dict(name=name, experiment=c['experiment'], state=state_of(dir), scale=c['scale'], seed=c['seed'], settings=c['settings'], takes=self.about[name],
-                checkpoint=(dir/'checkpoint.safetensors').exists(), metrics={k: v for k, v in summary.items() if type(v) in (int, float)})
+def stamp(file) -> tuple: # when it was written and how long it is; (0, 0) if it is missing
+    "What changes when a file changes."
+    try: s = os.stat(file)
+    except OSError: return 0, 0
+    return s.st_mtime_ns, s.st_size
 
-@patch
-def all(self: Runs) -> tuple: # (descriptions, names of damaged ones)
-    "All runs, newest first."
-    good, bad = [], []
-    for name in self.dirs():
-        try: good.append(self.describe(name))
-        except ApiError: bad.append(name)
-    return good, bad
+def stamps(dir: Path) -> tuple: # of `config.json` and `summary.json`
+    "What changes when `config.json` or `summary.json` of a run changes."
+    return stamp(f'{dir}/config.json'), stamp(f'{dir}/summary.json')
+
+def read_card(name: str, dir: Path) -> dict: # 'experiment/stamp' and its folder
+    "What the list shows of a run. Raises `ApiError` 409 for a folder whose files are damaged."
+    try:
+        run = Run(dir)
+        config, summary = finite(run.config), finite(run.summary)
+    except (RunError, ValueError, RecursionError) as e: raise ApiError(409, str(e) or f'{name} is damaged') from None
+    sound = isinstance(config['experiment'], str) and isinstance(config['settings'], dict)
+    if not sound or not isinstance(summary, dict): raise ApiError(409, f'{name} is damaged')
+    metrics = {k: v for k, v in summary.items() if type(v) in (int, float)}
+    return dict(name=name, experiment=config['experiment'], scale=config['scale'], seed=config['seed'],
+                settings=config['settings'], metrics=metrics)
+
+class Catalogue:
+    "What the page shows of the runs in `runs`; files that did not change are read once."
+    def __init__(self, runs: Runs):
+        self.runs, self.cards, self.takes = runs, {}, {}
+
+    def card(self, name: str) -> dict: # 'experiment/stamp'
+        "The card of a run, and its state. Raises `ApiError`: 409 for damaged files, 404 and 410 as `Runs.find`."
+        return self.card_in(self.runs.find(name), name)
+
+    def card_in(self, dir: Path, name: str) -> dict: # the run's folder and name
+        "What `card` returns, for a folder of the list."
+        now = stamps(dir)
+        if self.cards.get(name, (None,))[0] != now:
+            try: self.cards[name] = now, read_card(name, dir), ''
+            except ApiError as e: self.cards[name] = now, {}, str(e)
+        _, found, damage = self.cards[name]
+        if damage: raise ApiError(409, damage)
+        there = os.path.exists(f'{dir}/checkpoint.safetensors')
+        return found | dict(state=state_of(dir), checkpoint=there, takes=self.known(name, found))
+
+    def known(self, name: str, found: dict): # a run and its card; returns what it takes, or None
+        "What the run takes, as far as that is known without opening it."
+        cls = EXPERIMENTS.get(found['experiment'])
+        if cls is not None and cls.takes is Experiment.takes: return {}
+        return self.takes.get(name)
+
+    def describe(self, name: str) -> dict: # 'experiment/stamp'
+        "The card of a run with what it takes."
+        found = self.card(name)
+        if found['takes'] is None: found['takes'] = self.takes[name] = takes_of(Run(self.runs.find(name)))
+        return found
+
+    def all(self) -> tuple: # (cards, names of damaged runs)
+        "All runs, newest first."
+        good, bad = [], []
+        for name, dir in self.runs.dirs().items():
+            try: good.append(self.card_in(dir, name))
+            except ApiError: bad.append(name)
+        return good, bad
 
 # %% ../../nbs/foundations/02_web.ipynb #91c267bd
 def byte_number(text: str) -> int: # as typed by a client
     "A place in a file. Raises `ApiError` 422."
-    if not re.fullmatch(r'\d{1,15}', text): raise ApiError(422, f'since is {text[:20]!r}, expected a byte number from 0')
+    if not re.fullmatch(r'[0-9]{1,15}', text): raise ApiError(422, f'since is {text[:20]!r}, expected a byte number from 0')
     return int(text)
 
 def add_events(app, runs: Runs, streams: int): # Flask application; streams open at the same time
@@ -368,25 +520,32 @@ def playground(
 ): # Flask application
     "The application behind `era serve playground`."
     from flask import jsonify, request
-    app, runs, turn = make_app(), Runs(out), threading.Lock()
+    app, turn = make_app(), threading.Lock() # one drawing at a time goes through a model
+    runs = Runs(out)
+    models, catalogue = Models(runs), Catalogue(runs)
     add_events(app, runs, streams)
     @app.get('/')
     def page(): return app.send_static_file('playground.html')
     @app.get('/health')
     def health(): return jsonify(status='ok', runs=len(runs.dirs()))
     @app.get('/api/runs')
-    def listing(): good, bad = runs.all(); return jsonify(runs=good, damaged=bad, chosen=chosen)
+    def listing():
+        good, bad = catalogue.all()
+        return jsonify(runs=good, damaged=bad, chosen=chosen)
     @app.get('/api/runs/<path:name>')
-    def one(name): return jsonify(runs.describe(name))
+    def one(name): return jsonify(catalogue.describe(name))
     @app.get('/api/runs/<path:name>/metrics')
     def metrics(name):
         rows, at, again = tail(runs.find(name)/'metrics.jsonl', byte_number(request.args.get('since', '0')))
         return jsonify(rows=rows, next=at, reset=again)
     @app.post('/api/runs/<path:name>/explain')
     def explain(name):
-        start, o = time.perf_counter(), runs.model(name); image = drawing(request, o.takes['size'])
-        with turn: found = look(o, image)
-        return jsonify(found | dict(milliseconds=round(1000*(time.perf_counter()-start), 3)))
+        start = time.perf_counter()
+        opened = models.open(name)
+        image = drawing(request, opened.takes['size'])
+        with turn: found = look(opened, image)
+        milliseconds = round(1000*(time.perf_counter()-start), 3)
+        return jsonify(found | dict(milliseconds=milliseconds))
     return app
 
 # %% ../../nbs/foundations/02_web.ipynb #94f9ea1e
@@ -408,9 +567,12 @@ def serve_playground(run='', host='127.0.0.1', port=8000, out='era_runs'): # as 
     "Serve the page for all runs in `out`, with `run` (a folder, or the name of an experiment) shown first. Raises `RunError` if it is not in `out`."
     import torch
     torch.set_num_threads(1)
-    first = open_run(run, out).dir if run else None
-    name = '' if first is None else f'{first.resolve().parent.name}/{first.resolve().name}'
-    if name and name not in Runs(out).dirs(): raise RunError(f'{run} is not in {out}: give the folder of all runs with --out')
+    first = open_run(run, out).dir.resolve() if run else None
+    name = '' if first is None else f'{first.parent.name}/{first.name}'
+    there = Runs(out).dirs()
+    if name and name not in there: raise RunError(f'{run} is not in {out}: give the folder of all runs with --out')
+    for kind in {n.partition('/')[0] for n in there}: # the chapters say which of their runs take no drawings
+        with contextlib.suppress(RunError, ImportError): find_experiment(kind)
     serve(playground(out, name), host, port, threads=24)
 
 # %% ../../nbs/foundations/02_web.ipynb #57c05296

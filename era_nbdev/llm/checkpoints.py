@@ -7,6 +7,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/checkpoints.html.md"""
 # %% ../../nbs/llm/08_checkpoints.ipynb #7f1e8688
 from __future__ import annotations
 import json, os
+from contextlib import ExitStack
 from pathlib import Path
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ from .gpt import GPT, GPTConfig, modern, rope_frequencies
 from .subwords import load_tokenizer
 
 # %% auto #0
-__all__ = ['ENDS', 'hf_names', 'hf_kind', 'config_from_hf', 'config_to_hf', 'read_arrays', 'load_hf', 'save_hf',
-           'pairs_to_halves', 'open_model', 'find_model']
+__all__ = ['ENDS', 'hf_names', 'hf_kind', 'config_from_hf', 'config_to_hf', 'array_files', 'Arrays', 'read_arrays', 'load_hf',
+           'save_hf', 'pairs_to_halves', 'WithStart', 'open_model', 'find_model']
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #29a3d7b4
 def hf_names(c: GPTConfig) -> list: # of (our name, their names, transposed?)
@@ -38,49 +39,133 @@ def hf_names(c: GPTConfig) -> list: # of (our name, their names, transposed?)
 # %% ../../nbs/llm/08_checkpoints.ipynb #4216cc1d
 def hf_kind(c: GPTConfig) -> str: # 'gpt2', 'llama' or 'qwen3'
     "The family whose files can hold this model."
-    old, new = ('layer', 'gelu', 'learned', True, False), ('rms', 'swiglu', 'rope', False)
-    if (c.norm, c.mlp, c.positions, c.bias, c.qk_norm) == old and c.n_kv_head == c.n_head: return 'gpt2'
-    if (c.norm, c.mlp, c.positions, c.bias) == new: return 'qwen3' if c.qk_norm else 'llama'
-    raise ValueError(f'neither GPT-2 nor Llama nor Qwen3 is built like this: norm {c.norm}, mlp {c.mlp}, positions {c.positions}, bias {c.bias}, qk_norm {c.qk_norm}')
+    gpt2 = c.norm == 'layer' and c.mlp in ('gelu', 'gelu_exact') and c.positions == 'learned'
+    if gpt2 and c.bias and not c.qk_norm and c.n_kv_head == c.n_head: return 'gpt2'
+    if (c.norm, c.mlp, c.positions, c.bias) == ('rms', 'swiglu', 'rope', False): return 'qwen3' if c.qk_norm else 'llama'
+    raise ValueError('neither GPT-2 nor Llama nor Qwen3 is built like this: '
+                     f'norm {c.norm}, mlp {c.mlp}, positions {c.positions}, bias {c.bias}, qk_norm {c.qk_norm}')
+
+# %% ../../nbs/llm/08_checkpoints.ipynb #3c9a4d35
+# sizes, by their name in our configuration
+_GPT2 = dict(vocab_size='vocab_size', block_size='n_positions', n_layer='n_layer', n_head='n_head', n_embd='n_embd', hidden='n_inner')
+_LLAMA = dict(vocab_size='vocab_size', block_size='max_position_embeddings', n_layer='num_hidden_layers', n_head='num_attention_heads',
+              n_kv_head='num_key_value_heads', n_embd='hidden_size', head_dim='head_dim', hidden='intermediate_size')
+_SIZES = dict(gpt2=_GPT2, llama=_LLAMA, qwen3=_LLAMA)
+_OPTIONAL = 'hidden', 'n_kv_head', 'head_dim'
+
+# keys that change the computation, with the values that are built here
+_ONLY = dict(
+    gpt2=dict(scale_attn_weights=[True], scale_attn_by_inverse_layer_idx=[False]),
+    llama=dict(hidden_act=['silu', 'swish'], attention_bias=[False], mlp_bias=[False], partial_rotary_factor=[1], rope_interleaved=[False]),
+    qwen3=dict(hidden_act=['silu', 'swish'], attention_bias=[False], use_sliding_window=[False], partial_rotary_factor=[1]))
+_ONLY_ALL = dict(add_cross_attention=[False], is_encoder_decoder=[False], pruned_heads=[{}])
+_ACTIVATIONS = dict(gelu_new='gelu', gelu_pytorch_tanh='gelu', gelu='gelu_exact', gelu_python='gelu_exact')
+
+# keys that are read elsewhere, or do not change the logits of a whole model in evaluation
+_READ = dict(gpt2='activation_function layer_norm_epsilon', llama='rms_norm_eps rope_parameters rope_scaling rope_theta',
+             qwen3='rms_norm_eps rope_parameters rope_scaling rope_theta layer_types sliding_window max_window_layers')
+_HARMLESS = set('''model_type tie_word_embeddings architectures transformers_version dtype torch_dtype _name_or_path name_or_path _commit_hash
+    use_cache initializer_range attention_dropout resid_pdrop embd_pdrop attn_pdrop summary_type summary_use_proj summary_activation
+    summary_proj_to_labels summary_first_dropout reorder_and_upcast_attn n_ctx pretraining_tp chunk_size_feed_forward gradient_checkpointing
+    attn_implementation _attn_implementation _attn_implementation_autoset _flash_attn_2_enabled output_attentions output_hidden_states
+    output_scores return_dict use_return_dict return_dict_in_generate torchscript use_bfloat16 tokenizer_class prefix is_decoder
+    tie_encoder_decoder cross_attention_hidden_size finetuning_task task_specific_params problem_type id2label label2id num_labels
+    bos_token_id eos_token_id pad_token_id sep_token_id unk_token_id decoder_start_token_id max_length min_length max_new_tokens do_sample
+    early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty
+    no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id
+    remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens'''.split())
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #9a27664c
-def config_from_hf(d: dict) -> GPTConfig: # the contents of config.json
-    "Our configuration. Raises `ValueError` for another kind of model, or for a feature that is not built here."
-    kind = d.get('model_type')
-    if kind not in ('gpt2', 'llama', 'qwen3'): raise ValueError(f"model_type is {kind!r}, expected 'gpt2', 'llama' or 'qwen3'")
+def config_from_hf(
+    settings: dict, # the contents of config.json
+) -> GPTConfig:
+    "Our configuration. Raises `ValueError` for another kind of model, or for any key that asks for what is not built here."
+    kind = settings.get('model_type')
+    if kind not in _SIZES: raise ValueError(f"model_type is {kind!r}, expected 'gpt2', 'llama' or 'qwen3'")
+    _check_keys(kind, settings)
+    sizes = {ours: settings.get(theirs) for ours, theirs in _SIZES[kind].items()}
+    for ours, size in sizes.items():
+        if size is None and ours in _OPTIONAL: continue
+        if type(size) is not int or size < 1: raise ValueError(f'{_SIZES[kind][ours]} is {size!r}, expected a whole number of at least 1')
     if kind == 'gpt2':
-        if d.get('activation_function', 'gelu_new') != 'gelu_new': raise ValueError(f"activation_function is {d['activation_function']!r}, expected 'gelu_new'")
-        return GPTConfig(d['vocab_size'], d['n_positions'], d['n_layer'], d['n_head'], n_embd=d['n_embd'], hidden=d.get('n_inner'), norm_eps=d['layer_norm_epsilon'], tied=d.get('tie_word_embeddings', True))
-    for k in ('attention_bias', 'mlp_bias', 'use_sliding_window'):
-        if d.get(k): raise ValueError(f'{k} is on, which is not built here')
-    rope = d.get('rope_parameters') or dict(d.get('rope_scaling') or {}, rope_theta=d.get('rope_theta', 10_000.))
-    scaling = {k: v for k, v in rope.items() if k != 'rope_theta'} if rope.get('rope_type', 'default') != 'default' else None
-    return modern(vocab_size=d['vocab_size'], block_size=d['max_position_embeddings'], n_layer=d['num_hidden_layers'], n_head=d['num_attention_heads'], n_kv_head=d.get('num_key_value_heads'),
-                  n_embd=d['hidden_size'], head_dim=d.get('head_dim'), hidden=d['intermediate_size'], norm_eps=d['rms_norm_eps'], rope_base=float(rope['rope_theta']), rope_scaling=scaling,
-                  qk_norm=kind == 'qwen3', tied=d.get('tie_word_embeddings', False))
+        name = settings.get('activation_function', 'gelu_new')
+        if name not in _ACTIVATIONS: raise ValueError(f"activation_function is {name!r}, expected one of {', '.join(_ACTIVATIONS)}")
+        return GPTConfig(**sizes, mlp=_ACTIVATIONS[name], norm_eps=settings['layer_norm_epsilon'], tied=settings.get('tie_word_embeddings', True))
+    if kind == 'qwen3': sizes['head_dim'] = sizes['head_dim'] or 128 # as transformers has it
+    base, scaling = _rope_from_hf(settings)
+    return modern(**sizes, norm_eps=settings['rms_norm_eps'], rope_base=base, rope_scaling=scaling, qk_norm=kind == 'qwen3',
+                  tied=settings.get('tie_word_embeddings', False))
+
+def _check_keys(kind, settings):
+    only = _ONLY[kind] | _ONLY_ALL
+    known = _HARMLESS | set(_SIZES[kind].values()) | set(_READ[kind].split())
+    for key, value in settings.items():
+        if value is None or key in known: continue
+        if key not in only:
+            raise ValueError(f'{key} is {value!r}, a setting of {kind} that is not known here: if it does not change the logits, remove it from config.json')
+        if value not in only[key]: raise ValueError(f'{key} is {value!r}, but only {only[key][0]!r} is built here')
+    layers = set(settings.get('layer_types') or [])-{'full_attention'}
+    if layers and kind == 'qwen3': raise ValueError(f"layer_types has {min(layers)!r}, but only 'full_attention' is built here")
+
+def _rope_from_hf(settings): # base, scaling or None
+    rope = dict(settings.get('rope_parameters') or settings.get('rope_scaling') or {})
+    base = rope.pop('rope_theta', None) or settings.get('rope_theta') or 10_000.
+    if settings.get('rope_theta') not in (None, base): raise ValueError(f"rope_theta is {settings['rope_theta']!r} and in rope_parameters {base!r}")
+    if rope.pop('partial_rotary_factor', 1) != 1: raise ValueError('partial_rotary_factor is not 1, but only whole heads are rotated here')
+    old = rope.pop('type', None) # older files call it so
+    rope['rope_type'] = rope.get('rope_type') or old or 'default'
+    if rope['rope_type'] == 'llama3': rope.setdefault('original_max_position_embeddings', settings['max_position_embeddings'])
+    rope_frequencies(2, float(base), rope) # raises for what is not built
+    return float(base), None if rope['rope_type'] == 'default' else rope
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #9cca01bf
 def config_to_hf(c: GPTConfig) -> dict: # the contents of config.json
     "What `transformers` needs to open the folder."
-    kind, dtype = hf_kind(c), dict(dtype='float32', tie_word_embeddings=c.tied, vocab_size=c.vocab_size, bos_token_id=None, eos_token_id=None)
-    if kind == 'gpt2': return dtype | dict(model_type='gpt2', architectures=['GPT2LMHeadModel'], n_positions=c.block_size, n_layer=c.n_layer, n_head=c.n_head, n_embd=c.n_embd, n_inner=c.hidden, layer_norm_epsilon=c.norm_eps)
-    return dtype | dict(model_type=kind, architectures=[dict(llama='LlamaForCausalLM', qwen3='Qwen3ForCausalLM')[kind]], max_position_embeddings=c.block_size, num_hidden_layers=c.n_layer,
-        num_attention_heads=c.n_head, num_key_value_heads=c.n_kv_head, hidden_size=c.n_embd, head_dim=c.head_dim, intermediate_size=c.hidden, rms_norm_eps=c.norm_eps, hidden_act='silu',
-        rope_parameters=dict(rope_type='default') | (c.rope_scaling or {}) | dict(rope_theta=c.rope_base))
+    kind = hf_kind(c)
+    dtype = dict(dtype='float32', tie_word_embeddings=c.tied, bos_token_id=None, eos_token_id=None)
+    sizes = {theirs: getattr(c, ours) for ours, theirs in _SIZES[kind].items()}
+    if kind == 'gpt2':
+        activation = 'gelu_new' if c.mlp == 'gelu' else 'gelu'
+        return dtype | sizes | dict(model_type='gpt2', architectures=['GPT2LMHeadModel'], activation_function=activation, layer_norm_epsilon=c.norm_eps)
+    name = dict(llama='LlamaForCausalLM', qwen3='Qwen3ForCausalLM')[kind]
+    rope = dict(rope_type='default') | (c.rope_scaling or {}) | dict(rope_theta=c.rope_base)
+    return dtype | sizes | dict(model_type=kind, architectures=[name], rms_norm_eps=c.norm_eps, hidden_act='silu', rope_parameters=rope)
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #5ab67553
+def array_files(
+    folder, # of a checkpoint
+) -> list: # of paths
+    "`model.safetensors`, or the files that its index names. Raises `FileNotFoundError` or `ValueError`, naming the file."
+    folder = Path(folder)
+    index, names = folder/'model.safetensors.index.json', ['model.safetensors']
+    if index.exists():
+        try: names = sorted(set(json.loads(index.read_text(encoding='utf-8'))['weight_map'].values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ValueError(f'{index} is damaged: expected JSON with a weight_map from arrays to files; fetch it again') from None
+    for name in names:
+        if (folder/name).exists(): continue
+        if pickles := sorted(p.name for p in folder.glob('*.bin')):
+            raise FileNotFoundError(f'{folder/name} is missing, and {pickles[0]} is a pickle, which could run code: '
+                                    'write the model again with save_pretrained of transformers, which writes safetensors')
+        raise FileNotFoundError(f'{folder/name} is missing')
+    return [folder/name for name in names]
+
+class Arrays(ExitStack):
+    "The arrays of a checkpoint by name; each is read when it is asked for. Close it, or use it in a `with`."
+    def __init__(self, folder): # as for `array_files`
+        super().__init__()
+        from safetensors import SafetensorError, safe_open
+        self.at = {} # name -> open file
+        for path in array_files(folder):
+            try: file = self.enter_context(safe_open(path, 'pt'))
+            except SafetensorError as e: raise ValueError(f'{path} is damaged or cut off ({e}): fetch it again') from None
+            self.at |= dict.fromkeys(file.keys(), file)
+    def __contains__(self, name): return name in self.at
+    def __getitem__(self, name): return self.at[name].get_tensor(name)
+
 def read_arrays(folder) -> dict: # name -> tensor
-    "All arrays of `model.safetensors`, or of the files in its index. Raises `FileNotFoundError` or `ValueError`, naming the file."
-    from safetensors import SafetensorError, safe_open
-    folder = Path(folder); index = folder/'model.safetensors.index.json'
-    files = sorted(set(json.loads(index.read_text())['weight_map'].values())) if index.exists() else ['model.safetensors']
-    out = {}
-    for f in files:
-        if not (folder/f).exists(): raise FileNotFoundError(f'{folder/f} is missing')
-        try:
-            with safe_open(folder/f, 'pt') as s: out |= {k: s.get_tensor(k) for k in s.keys()}
-        except SafetensorError as e: raise ValueError(f'{folder/f} is damaged or cut off ({e}): fetch it again') from None
-    return out
+    "All arrays at once. Raises as `array_files` does."
+    with Arrays(folder) as arrays: return {name: arrays[name] for name in arrays.at}
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #e6688c72
 def load_hf(
@@ -90,21 +175,32 @@ def load_hf(
     "A GPT-2, Llama or Qwen3 from its folder. Raises `FileNotFoundError` or `ValueError`."
     path = Path(folder)/'config.json'
     if not path.exists(): raise FileNotFoundError(f'{path} is missing: expected a folder of a model')
-    try: c = config_from_hf(json.loads(path.read_text()))
-    except (json.JSONDecodeError, KeyError) as e: raise ValueError(f'{path} is damaged: {type(e).__name__} {e}') from None
+    try: c = config_from_hf(json.loads(path.read_text(encoding='utf-8')))
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError) as e:
+        raise ValueError(f'{path} is damaged: {type(e).__name__} {e}') from None
+    except ValueError as e: raise ValueError(f'{path}: {e}') from None
     with torch.device('meta'): model = GPT(c)
-    arrays, want, wrong, state = read_arrays(folder), model.state_dict(), [], {}
-    if hf_kind(c) == 'gpt2' and 'wte.weight' in arrays: arrays = {f'transformer.{k}': v for k, v in arrays.items()} # the oldest files lack the prefix
-    for ours, theirs, turned in hf_names(c):
-        if missing := [k for k in theirs if k not in arrays]: wrong.append(f'{missing[0]} is missing'); continue
-        a = torch.cat([arrays[k].T if turned else arrays[k] for k in theirs]).to(dtype)
-        if a.shape != want[ours].shape: wrong.append(f'{" + ".join(theirs)} has shape {tuple(a.shape)}, expected {tuple(want[ours].shape)}')
-        state[ours] = a
-    if wrong: raise ValueError(f'{folder} does not hold the model of its config.json: {"; ".join(wrong[:3])}' + (f'; and {len(wrong)-3} more' if len(wrong) > 3 else ''))
-    model = model.to_empty(device='cpu').to(dtype); model.load_state_dict(state | (dict() if not c.tied else {'head.weight': state['wte.weight']}))
-    if c.positions == 'rope':
-        angle = torch.arange(c.block_size)[:, None]*rope_frequencies(c.head_dim, c.rope_base, c.rope_scaling); model.cos, model.sin = angle.cos().to(dtype), angle.sin().to(dtype)
-    return model.eval()
+    with Arrays(folder) as arrays: state = _gather(folder, c, arrays, model, dtype)
+    model.load_state_dict(state, strict=False, assign=True)
+    return model.tie().make_tables('cpu', dtype).eval()
+
+def _gather(folder, c, arrays, model, dtype): # our name -> tensor
+    shapes = {name: p.shape for name, p in model.named_parameters()}
+    bare = hf_kind(c) == 'gpt2' and 'wte.weight' in arrays # the oldest files lack the prefix
+    state, wrong = {}, []
+    for ours, theirs, transposed in hf_names(c):
+        names = [name.removeprefix('transformer.') if bare else name for name in theirs]
+        if missing := [name for name in names if name not in arrays]:
+            wrong.append(f'{missing[0]} is missing')
+            continue
+        parts = [arrays[name].T if transposed else arrays[name] for name in names]
+        if any(o.shape[1:] != parts[0].shape[1:] for o in parts): shape = [tuple(o.shape) for o in parts]
+        else: shape = (sum(o.shape[0] for o in parts), *parts[0].shape[1:])
+        if shape != tuple(shapes[ours]): wrong.append(f'{" + ".join(names)} has shape {shape}, expected {tuple(shapes[ours])}')
+        elif not wrong: state[ours] = torch.cat([o.to(dtype) for o in parts]).contiguous()
+    if not wrong: return state
+    more = f'; and {len(wrong)-3} more' if len(wrong) > 3 else ''
+    raise ValueError(f'{folder} does not hold the model of its config.json: {"; ".join(wrong[:3])}{more}')
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #c74ef51f
 def save_hf(
@@ -115,6 +211,8 @@ def save_hf(
     "Write a folder that `transformers` opens. Raises `ValueError` for a model that it could not."
     from safetensors.torch import save_file
     c, folder, state = model.config, Path(folder), model.state_dict()
+    if c.tied and not torch.equal(model.head.weight, model.wte.weight):
+        raise ValueError('the configuration says tied, but head.weight and wte.weight differ: model.tie(), or tied=False')
     arrays = {}
     for ours, theirs, turned in hf_names(c):
         a = state[ours].detach().cpu()
@@ -126,8 +224,11 @@ def save_hf(
         if used and used+a.nbytes > max_bytes: files.append({}); used = 0
         files[-1][k] = a; used += a.nbytes
     folder.mkdir(parents=True, exist_ok=True)
+    (folder/'config.json').unlink(missing_ok=True)
     names = ['model.safetensors'] if len(files) == 1 else [f'model-{i+1:05}-of-{len(files):05}.safetensors' for i in range(len(files))]
     for f, part in zip(names, files): save_file(part, folder/f'.{f}', metadata=dict(format='pt')); os.replace(folder/f'.{f}', folder/f)
+    for old in folder.glob('model*.safetensors*'): # of an earlier, longer or shorter model
+        if old.name not in names: old.unlink()
     if len(files) > 1: write_atomic(folder/'model.safetensors.index.json', json.dumps(dict(metadata=dict(total_size=sum(a.nbytes for a in arrays.values())), weight_map={k: f for f, p in zip(names, files) for k in p}), indent=1))
     write_atomic(folder/'config.json', json.dumps(config_to_hf(c), indent=1)+'\n')
     return folder
@@ -142,18 +243,55 @@ def pairs_to_halves(
     return w.unflatten(0, (-1, head_dim//2, 2)).transpose(1, 2).flatten(0, 2)
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #572d3c06
+class WithStart:
+    "A tokenizer whose texts begin with the token that the model expects there."
+    def __init__(self, tokenizer, start: int): # id of the first token
+        self.tokenizer, self.start = tokenizer, start
+    def __getattr__(self, name): return getattr(self.tokenizer, name)
+    def encode(self, text: str, *args, **kwargs) -> list:
+        return [self.start, *self.tokenizer.encode(text, *args, **kwargs)]
+    def decode(self, ids) -> str:
+        ids = list(ids)
+        return self.tokenizer.decode(ids[1:] if ids[:1] == [self.start] else ids)
+
 def open_model(
-    folder, # with config.json, safetensors and tokenizer.json
+    folder, # with config.json, safetensors, and tokenizer.json or tokenizer.model
     dtype = torch.float32, # of the model
 ) -> tuple: # `GPT` in evaluation mode, tokenizer, ids that end a text
     "A model that can be talked to. Raises `FileNotFoundError` or `ValueError`, for a tokenizer that does not belong to the model, too."
-    folder = Path(folder); model, path = load_hf(folder, dtype), folder/'tokenizer.json'
-    if not path.exists(): raise FileNotFoundError(f'{path} is missing: without it the ids of this model mean nothing')
-    tok, V, end = load_tokenizer(path), model.config.vocab_size, None
-    if not .99*V <= tok.vocab_size <= V: raise ValueError(f'{path} has {tok.vocab_size:,} ids, the model rows for {V:,}: this tokenizer does not belong to it')
-    for f in ('generation_config.json', 'config.json'):
-        if end is None and (folder/f).exists(): end = json.loads((folder/f).read_text()).get('eos_token_id')
+    folder = Path(folder)
+    model = load_hf(folder, dtype)
+    V = model.config.vocab_size
+    names = [name for name in ('tokenizer.json', 'tokenizer.model') if (folder/name).exists()]
+    if not names: raise FileNotFoundError(f'{folder}/tokenizer.json is missing, and tokenizer.model, too: without one the ids of this model mean nothing')
+    tok = load_tokenizer(folder/names[0])
+    if not .99*V <= tok.vocab_size <= V:
+        raise ValueError(f'{folder/names[0]} has {tok.vocab_size:,} ids, the model rows for {V:,}: this tokenizer does not belong to it')
+    start, end = _start(folder, tok), _setting(folder, 'eos_token_id', 'generation_config.json', 'config.json')
+    if start is not None: tok = WithStart(tok, start)
     return model, tok, tuple(end if isinstance(end, list) else [] if end is None else [end])
+
+def _setting(folder, key, *files): # the first that is set, or None
+    for name in files:
+        path = folder/name
+        if not path.exists(): continue
+        try: value = json.loads(path.read_text(encoding='utf-8')).get(key)
+        except (ValueError, AttributeError) as e: raise ValueError(f'{path} is damaged: {e}') from None
+        if value is not None: return value
+
+_START_WITH_BOS = 'LlamaTokenizer', 'LlamaTokenizerFast', 'CodeLlamaTokenizer', 'CodeLlamaTokenizerFast'
+
+def _start(folder, tok): # id that texts begin with, or None
+    wanted = _setting(folder, 'add_bos_token', 'tokenizer_config.json')
+    kind = _setting(folder, 'tokenizer_class', 'tokenizer_config.json')
+    if wanted is None: wanted = kind in _START_WITH_BOS or kind is None and (folder/'tokenizer.model').exists()
+    if not wanted: return None
+    start = _setting(folder, 'bos_token_id', 'generation_config.json', 'config.json')
+    name = _setting(folder, 'bos_token', 'tokenizer_config.json')
+    if start is None: start = tok.special.get(name['content'] if isinstance(name, dict) else name)
+    if type(start) is not int or not 0 <= start < tok.vocab_size:
+        raise ValueError(f'texts for the model in {folder} begin with BOS, but bos_token_id is {start!r}')
+    return start
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #505b756d
 ENDS = '<|endoftext|>', '<|end_of_text|>', '</s>' # strings that end a document

@@ -6,63 +6,59 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/gpt.html.md"""
 
 # %% ../../nbs/llm/07_gpt.ipynb #0084bb9a
 from __future__ import annotations
-import math, os, shutil
-from dataclasses import dataclass, replace
+import hashlib, json, math, os, shutil, sys
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from ..core.bench import bench
 from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, need
+from ..core.data import DataError, checksum
 from ..core.distributed import Shard, ranks, shared_mean
 from ..foundations.cloud import PRICES
-from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, cosine, keep_memory
+from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, keep_memory
+from ..foundations.schedules import cosine, param_groups
 from .attention import MultiHeadAttention, attention_flop, with_causal
 from .corpus import Corpus, Letters, Windows, bits_per_byte, head_of, n_tokens, read_corpus
-from ..vision.resnet import param_groups
+from .subwords import load_tokenizer
 
 # %% auto #0
-__all__ = ['MFU', 'RMSNorm', 'rope_frequencies', 'rotate', 'GPTConfig', 'modern', 'make_norm', 'Attention', 'MLP', 'Block', 'GPT',
-           'lm_loss', 'evaluate', 'sample', 'Gpt', 'kept_bytes', 'predict_bytes', 'bench_gpt', 'bench_gpt_bf16']
-
-# %% ../../nbs/llm/07_gpt.ipynb #d3ad1f22
-class _RMS(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, g, eps): # [..., C], [C]
-        x = x.to(g.dtype); r = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(len(g)).add_(eps).rsqrt_()
-        ctx.save_for_backward(x, g, r)
-        return F.rms_norm(x, g.shape, g, eps)
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, dy):
-        x, g, r = ctx.saved_tensors
-        dx, dg, _ = torch.ops.aten.native_layer_norm_backward(dy, x, g.shape, torch.zeros_like(r), r, g, None, (True, True, False))
-        return dx.add_((dy @ g)[..., None].mul_(r/len(g))), dg, None
-
-class RMSNorm(nn.RMSNorm):
-    "As PyTorch's, with a shorter way back on the CPU. [@zhang2019b]"
-    def forward(self, x): # [..., C]
-        by_hand = x.device.type == 'cpu' and torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        return _RMS.apply(x, self.weight, self.eps) if by_hand else super().forward(x.to(self.weight.dtype))
+__all__ = ['MFU', 'NO_BF16', 'rope_frequencies', 'rotate', 'RMSNorm', 'fused_attention', 'GPTConfig', 'modern', 'make_norm',
+           'Attention', 'MLP', 'Block', 'GPT', 'check_ids', 'save_gpt', 'load_gpt', 'lm_loss', 'shared_loss',
+           'evaluate', 'sample', 'data_checksum', 'keep_corpus', 'kept_corpus', 'LanguageModelling', 'Gpt',
+           'kept_bytes', 'predict_bytes', 'training_work', 'training_plan', 'bench_gpt', 'bench_gpt_bf16',
+           'bench_gpt_start']
 
 # %% ../../nbs/llm/07_gpt.ipynb #e8426372
 def rope_frequencies(
-    D: int, # numbers in a head, even
+    D: int, # width of a head, even
     base: float = 10_000., # the slowest pair turns once in about 2π·base positions
-    scaling: dict = None, # of Llama 3.1: factor, low_freq_factor, high_freq_factor, original_max_position_embeddings
+    scaling: dict = None, # rope_type 'linear' (factor), or 'llama3' (factor, low_freq_factor, high_freq_factor, original_max_position_embeddings)
 ) -> Tensor: # [D/2] radians for each position
     "Frequencies of @eq-gpt-rope. Raises `ValueError` for an odd D or a scaling that is not known."
-    if D % 2: raise ValueError(f'D is {D}, expected an even number: RoPE turns pairs')
-    w = base**(-torch.arange(0, D, 2).float()/D)
-    if not scaling or scaling.get('rope_type', 'default') == 'default': return w
-    if scaling['rope_type'] != 'llama3': raise ValueError(f"rope_type is {scaling['rope_type']!r}, expected 'default' or 'llama3'")
-    f, lo, hi, n = (scaling[k] for k in ('factor', 'low_freq_factor', 'high_freq_factor', 'original_max_position_embeddings'))
-    keep = ((n*w/(2*math.pi)-lo)/(hi-lo)).clamp(0, 1) # turns within the old context: many stay, few are stretched
-    return w*(keep+(1-keep)/f)
+    if D % 2: raise ValueError(f'D is {D}, expected an even number: RoPE rotates pairs')
+    w = 1/base**(torch.arange(0, D, 2).float()/D)
+    scaling = scaling or dict(rope_type='default')
+    kind = scaling.get('rope_type')
+    expected = dict(default=set(), linear={'factor'}, llama3={'factor', 'low_freq_factor', 'high_freq_factor', 'original_max_position_embeddings'})
+    if kind not in expected: raise ValueError(f'rope_type is {kind!r}, expected one of {", ".join(map(repr, expected))}')
+    found = set(scaling)-{'rope_type', 'rope_theta'}
+    if odd := found ^ expected[kind]: raise ValueError(f'{min(odd)} is {"not known" if min(odd) in found else "missing"} in the {kind} scaling of RoPE')
+    if kind == 'linear': return w/scaling['factor']
+    return _stretched(w, **{k: scaling[k] for k in found}) if kind == 'llama3' else w
+
+def _stretched(w, factor, low_freq_factor, high_freq_factor, original_max_position_embeddings): # frequencies of Llama 3.1
+    wavelength = 2*math.pi/w
+    smooth = (original_max_position_embeddings/wavelength-low_freq_factor)/(high_freq_factor-low_freq_factor)
+    slow = wavelength > original_max_position_embeddings/low_freq_factor
+    fast = wavelength < original_max_position_embeddings/high_freq_factor
+    between = (1-smooth)*w/factor+smooth*w
+    return torch.where(slow, w/factor, torch.where(fast, w, between))
 
 # %% ../../nbs/llm/07_gpt.ipynb #fe11adf4
 def rotate(
@@ -73,6 +69,38 @@ def rotate(
     "Turn the pairs (i, i + D/2). [@su2024]"
     a, b = x.chunk(2, -1)
     return torch.cat([a*cos-b*sin, b*cos+a*sin], -1)
+
+# %% ../../nbs/llm/07_gpt.ipynb #d3ad1f22
+class _RMS(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, g, eps): # [..., C], [C]
+        x = x.to(g.dtype)
+        r = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(len(g)).add_(eps).rsqrt_() # 1/r of the formula
+        ctx.save_for_backward(x, g, r)
+        return F.rms_norm(x, g.shape, g, eps)
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, dy):
+        x, g, r = ctx.saved_tensors
+        zero = torch.zeros_like(r)
+        dx, dg, _ = torch.ops.aten.native_layer_norm_backward(dy, x, g.shape, zero, r, g, None, (True, True, False))
+        return dx.add_((dy @ g)[..., None].mul_(r/len(g))), dg, None
+
+class RMSNorm(nn.RMSNorm):
+    "As PyTorch's, with a shorter backward pass on the CPU. [@zhang2019b]"
+    def forward(self, x): # [..., C]
+        by_hand = x.device.type == 'cpu' and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        if by_hand: return _RMS.apply(x, self.weight, self.eps)
+        return super().forward(x.to(self.weight.dtype))
+
+# %% ../../nbs/llm/07_gpt.ipynb #e07cf898
+def fused_attention(q, k, v, mask=None, dropout=0., causal=False): # as in `attention`
+    "PyTorch's fused attention; on a CPU under autocast in float32, where its backward pass is faster."
+    full = q.device.type == 'cpu' and q.requires_grad and torch.is_autocast_enabled('cpu')
+    shared = k.shape[1] < q.shape[1]
+    if not full: return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, enable_gqa=shared)
+    with torch.autocast('cpu', enabled=False):
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), mask, dropout, causal, enable_gqa=shared)
 
 # %% ../../nbs/llm/07_gpt.ipynb #7ce623ee
 @dataclass(frozen=True)
@@ -88,26 +116,28 @@ class GPTConfig:
     hidden: int = None # width inside the feed-forward networks; default 4C, gated 8C/3
     norm: str = 'layer' # or 'rms'
     norm_eps: float = 1e-5 # ε of the norms
-    mlp: str = 'gelu' # or 'swiglu'
+    mlp: str = 'gelu' # its tanh approximation, as GPT-2 has it; 'gelu_exact' or 'swiglu'
     positions: str = 'learned' # or 'rope'
     rope_base: float = 10_000. # see `rope_frequencies`
-    rope_scaling: dict = None # see `rope_frequencies`
+    rope_scaling: dict = None # see `rope_frequencies`, which raises for what it does not know
     qk_norm: bool = False # RMSNorm of queries and keys?
     bias: bool = True # in linear maps and LayerNorms
     tied: bool = True # one matrix for the first and the last map?
     dropout: float = 0. # in training
 
     def __post_init__(self):
-        one_of = dict(norm=('layer', 'rms'), mlp=('gelu', 'swiglu'), positions=('learned', 'rope'))
+        one_of = dict(norm=('layer', 'rms'), mlp=('gelu', 'gelu_exact', 'swiglu'), positions=('learned', 'rope'))
         for k, names in one_of.items():
             if getattr(self, k) not in names: raise ValueError(f'{k} is {getattr(self, k)!r}, expected {" or ".join(map(repr, names))}')
+        if self.n_head % (self.n_kv_head or 1): raise ValueError(f'n_kv_head {self.n_kv_head} does not divide n_head {self.n_head}')
         for k in ('vocab_size', 'block_size', 'n_layer', 'n_head', 'n_embd'):
             if getattr(self, k) < 1: raise ValueError(f'{k} is {getattr(self, k)}, expected at least 1')
         if self.head_dim is None and self.n_embd % self.n_head: raise ValueError(f'n_head {self.n_head} does not divide n_embd {self.n_embd}: choose a divisor, or give head_dim')
-        set = partial(object.__setattr__, self) # frozen: defaults are filled in once, here
-        if self.n_kv_head is None: set('n_kv_head', self.n_head)
-        if self.head_dim is None: set('head_dim', self.n_embd//self.n_head)
-        if self.hidden is None: set('hidden', 4*self.n_embd if self.mlp == 'gelu' else 16*-(-self.n_embd//6))
+        fill = partial(object.__setattr__, self) # frozen: defaults are filled in once, here
+        if self.n_kv_head is None: fill('n_kv_head', self.n_head)
+        if self.head_dim is None: fill('head_dim', self.n_embd//self.n_head)
+        if self.hidden is None: fill('hidden', 16*-(-self.n_embd//6) if self.mlp == 'swiglu' else 4*self.n_embd)
+        if self.positions == 'rope': rope_frequencies(self.head_dim, self.rope_base, self.rope_scaling)
 
 # %% ../../nbs/llm/07_gpt.ipynb #7e2b5a69
 def modern(**kw) -> GPTConfig: # fields that differ
@@ -121,35 +151,41 @@ def make_norm(c: GPTConfig, n: int) -> nn.Module: # configuration, width
 
 # %% ../../nbs/llm/07_gpt.ipynb #601bed61
 class Attention(MultiHeadAttention):
-    "Causal self-attention with turned, perhaps normalised queries and keys."
+    "Causal self-attention with rotated, perhaps normalised queries and keys."
     def __init__(self, c: GPTConfig):
         super().__init__(c.n_embd, c.n_head, c.n_kv_head, c.head_dim, c.bias, c.dropout)
-        self.q_norm, self.k_norm = (RMSNorm(c.head_dim, eps=c.norm_eps) if c.qk_norm else None for _ in 'qk')
+        self.q_norm = RMSNorm(c.head_dim, eps=c.norm_eps) if c.qk_norm else None
+        self.k_norm = RMSNorm(c.head_dim, eps=c.norm_eps) if c.qk_norm else None
 
-    def forward(self, x, turn=None, cache=None, mask=None): # [B, T, C], (cos, sin), (k, v) -> (k, v), [B, 1, T, S] all that is said about who may look
+    def forward(self,
+        x: Tensor, # [B, T, C]
+        turn: tuple = None, # cos, sin of the positions, as in `rotate`
+        cache = None, # a function: new (k, v) -> all so far
+        mask: Tensor = None, # [B, 1, T, S] True = may look, with the causal part; default: every token up to its own
+    ) -> Tensor: # [B, T, C]
         q, k, v = self.heads(x)
         if self.q_norm is not None: q, k = self.q_norm(q), self.k_norm(k)
         if turn is not None: q, k = rotate(q, *turn), rotate(k, *turn)
         if cache is not None: k, v = cache(k, v)
         T, S = q.shape[2], k.shape[2]
-        if mask is None and 1 < T < S: mask = with_causal(None, T, S, q.device)
-        full = q.device.type == 'cpu' and q.requires_grad and torch.is_autocast_enabled('cpu')
-        with torch.autocast('cpu', enabled=False) if full else NO_CONTEXT:
-            if full: q, k, v = q.float(), k.float(), v.float()
-            o = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0., mask is None and T > 1, enable_gqa=self.n_kv_head < self.n_head)
+        causal = mask is None and T > 1
+        if causal and T < S: mask, causal = with_causal(None, T, S, q.device), False
+        o = fused_attention(q, k, v, mask, self.dropout if self.training else 0., causal)
         return self.out(o.transpose(1, 2).flatten(2))
 
 # %% ../../nbs/llm/07_gpt.ipynb #1512d857
 class MLP(nn.Module):
-    "The feed-forward network: GELU, or gated."
+    "The feed-forward network: GELU, @eq-gpt-gelu, or gated."
     def __init__(self, c: GPTConfig):
         super().__init__()
-        self.gated = c.mlp == 'swiglu'
-        self.up, self.down = nn.Linear(c.n_embd, c.hidden*(1+self.gated), bias=c.bias), nn.Linear(c.hidden, c.n_embd, bias=c.bias)
+        self.gated, self.gelu = c.mlp == 'swiglu', 'none' if c.mlp == 'gelu_exact' else 'tanh'
+        self.up = nn.Linear(c.n_embd, c.hidden*(1+self.gated), bias=c.bias)
+        self.down = nn.Linear(c.hidden, c.n_embd, bias=c.bias)
     def forward(self, x):
         x = self.up(x)
-        if self.gated: gate, x = x.chunk(2, -1); return self.down(F.silu(gate)*x)
-        return self.down(F.gelu(x, approximate='tanh'))
+        if not self.gated: return self.down(F.gelu(x, approximate=self.gelu))
+        gate, x = x.chunk(2, -1)
+        return self.down(F.silu(gate)*x)
 
 class Block(nn.Module):
     "One layer, pre-norm."
@@ -168,63 +204,136 @@ class GPT(nn.Module):
         c = self.config = config
         self.wte = nn.Embedding(c.vocab_size, c.n_embd)
         self.wpe = nn.Embedding(c.block_size, c.n_embd) if c.positions == 'learned' else None
-        self.drop, self.blocks, self.norm = nn.Dropout(c.dropout), nn.ModuleList([Block(c) for _ in range(c.n_layer)]), make_norm(c, c.n_embd)
-        self.head = nn.Linear(c.n_embd, c.vocab_size, bias=False)
-        if c.tied: self.head.weight = self.wte.weight
-        if c.positions == 'rope':
+        self.drop = nn.Dropout(c.dropout)
+        self.blocks = nn.ModuleList([Block(c) for _ in range(c.n_layer)])
+        self.norm, self.head = make_norm(c, c.n_embd), nn.Linear(c.n_embd, c.vocab_size, bias=False)
+        self.tie().make_tables()
+        for name, p in self.named_parameters():
+            into_stream = name.endswith(('attn.out.weight', 'mlp.down.weight'))
+            if p.ndim > 1: nn.init.normal_(p, std=.02/math.sqrt(2*c.n_layer) if into_stream else .02)
+            elif name.endswith('bias'): nn.init.zeros_(p)
+
+    def tie(self) -> GPT:
+        "One matrix for the first and the last map, if the configuration says so."
+        if self.config.tied: self.head.weight = self.wte.weight
+        return self
+
+    def make_tables(self, device=None, dtype=None) -> GPT: # where to; of which type, after computing in float32
+        "The cosines and sines of RoPE, which belong to the configuration and are in no file."
+        c = self.config
+        if c.positions != 'rope': return self
+        with torch.device(device or self.wte.weight.device):
             angle = torch.arange(c.block_size)[:, None]*rope_frequencies(c.head_dim, c.rope_base, c.rope_scaling)
-            self.register_buffer('cos', angle.cos(), persistent=False); self.register_buffer('sin', angle.sin(), persistent=False)
-        for k, p in self.named_parameters():
-            if p.ndim > 1: nn.init.normal_(p, std=.02/math.sqrt(2*c.n_layer) if k.endswith(('attn.out.weight', 'mlp.down.weight')) else .02)
-            elif k.endswith('bias'): nn.init.zeros_(p)
+        for name, table in dict(cos=angle.cos(), sin=angle.sin()).items():
+            self.register_buffer(name, table.to(dtype or table.dtype), persistent=False)
+        return self
+
+    def check_ids(self, ids: Tensor, past: int = 0): # [B, T] tokens; tokens before them
+        "Raise as the function `check_ids` does."
+        check_ids(self.config, ids, past)
+
+    def forward(self,
+        ids: Tensor, # [B, T] tokens
+        pos: Tensor = None, # [T] or [B, T] positions in the text; default: the T after the `n` tokens of the cache
+        cache = None, # holds `n` tokens; one function (k, v) -> (k, v) for each layer
+        mask: Tensor = None, # [B, 1, T, S] True = may look; default: every token up to its own
+        last: bool = False, # only the last token's logits?
+    ) -> Tensor: # [B, T, V], or [B, 1, V]
+        "Logits. Raises as `check_ids` does."
+        past = 0 if cache is None or pos is not None else cache.n
+        self.check_ids(ids, past)
+        T, x, turn = ids.shape[1], self.wte(ids), None
+        if past: pos = torch.arange(past, past+T, device=ids.device)
+        if self.wpe is not None: x = x+(self.wpe.weight[:T] if pos is None else self.wpe(pos))
+        elif pos is None: turn = self.cos[:T], self.sin[:T]
+        else: turn = tuple(o[pos] if pos.ndim == 1 else o[pos][:, None] for o in (self.cos, self.sin))
+        x = self.drop(x)
+        for i, block in enumerate(self.blocks): x = block(x, turn, None if cache is None else cache[i], mask)
+        if last: x = x[:, -1:]
+        return self.head(self.norm(x))
+
+    def count(self, embeddings: bool = True) -> int: # count the tables of tokens and positions?
+        "Number of parameters."
+        n = sum(p.numel() for p in self.parameters())
+        if embeddings: return n
+        tables = 0 if self.config.tied else self.wte.weight.numel()
+        return n-tables-(0 if self.wpe is None else self.wpe.weight.numel())
+
+    def flop_per_token(self, T: int = None) -> float: # tokens in a text; default the whole context
+        "FLOP of training on one token, @eq-gpt-flop."
+        c = self.config
+        T = T or c.block_size
+        tables = ['wpe.weight'] if c.tied else ['wpe.weight', 'wte.weight']
+        n = sum(p.numel() for name, p in self.named_parameters() if p.ndim > 1 and name not in tables)
+        return 6*n+3*c.n_layer*attention_flop(1, c.n_head, T, T, c.head_dim, causal=True)/T
+
+    def save(self, path) -> Path: # a file that ends in .safetensors
+        "Write weights and configuration into one file; see `save_gpt`."
+        return save_gpt(self, path)
+
+    @classmethod
+    def load(cls, path, dtype=None, device='cpu') -> GPT: # from `save`; of the model, default as in the file; where to
+        "The model of a file, in evaluation mode; see `load_gpt`."
+        return load_gpt(path, dtype, device)
 
 # %% ../../nbs/llm/07_gpt.ipynb #81dbe06a
-@patch
-def check_ids(self: GPT, ids: Tensor, past: int = 0): # [B, T], tokens before them
+def check_ids(
+    c: GPTConfig, # of the model
+    ids: Tensor, # [B, T] tokens
+    past: int = 0, # tokens before them
+):
     "Raise `ValueError` or `TypeError` for ids that do not fit the model."
-    c = self.config
     if ids.ndim != 2 or not ids.numel(): raise ValueError(f'ids have shape {tuple(ids.shape)}, expected [B, T] with at least one token')
     if ids.is_floating_point(): raise TypeError(f'ids are {ids.dtype}, expected integers')
     if past+ids.shape[1] > c.block_size: raise ValueError(f'{past+ids.shape[1]} tokens are more than the context of {c.block_size}')
     if ids.device.type == 'cpu' and not torch.compiler.is_compiling():
-        lo, hi = (int(o) for o in ids.aminmax())
-        if lo < 0 or hi >= c.vocab_size: raise ValueError(f'ids run from {lo} to {hi}, but the vocabulary has {c.vocab_size} tokens')
+        lowest, highest = (int(o) for o in ids.aminmax())
+        if lowest < 0 or highest >= c.vocab_size:
+            raise ValueError(f'ids run from {lowest} to {highest}, but the vocabulary has {c.vocab_size} tokens')
 
-# %% ../../nbs/llm/07_gpt.ipynb #0a174eaa
-@patch
-def forward(self: GPT,
-    ids: Tensor, # [B, T] tokens
-    pos: Tensor = None, # [T] or [B, T] positions in the text; default: the T after the `n` tokens of the cache
-    cache = None, # holds `n` tokens; one function (k, v) -> (k, v) for each layer
-    mask: Tensor = None, # [B, 1, T, S] True = may look; default: every token up to its own
-    last: bool = False, # only the last token's logits?
-) -> Tensor: # [B, T, V], or [B, 1, V]
-    "Logits. Raises as `check_ids` does."
-    past = 0 if cache is None or pos is not None else cache.n
-    self.check_ids(ids, past)
-    T, x, turn = ids.shape[1], self.wte(ids), None
-    if past: pos = torch.arange(past, past+T, device=ids.device)
-    if self.wpe is not None: x = x+(self.wpe.weight[:T] if pos is None else self.wpe(pos))
-    elif pos is None: turn = self.cos[:T], self.sin[:T]
-    else: turn = tuple(o[pos] if pos.ndim == 1 else o[pos][:, None] for o in (self.cos, self.sin))
-    x = self.drop(x)
-    for i, b in enumerate(self.blocks): x = b(x, turn, None if cache is None else cache[i], mask)
-    if last: x = x[:, -1:]
-    return self.head(self.norm(x))
+# %% ../../nbs/llm/07_gpt.ipynb #8f0f47ae
+def save_gpt(
+    model: GPT,
+    path, # a file that ends in .safetensors; an earlier one is replaced
+) -> Path:
+    "Write weights and configuration into one file."
+    from safetensors.torch import save_file
+    path = Path(path)
+    if path.suffix != '.safetensors': raise ValueError(f'{path} ends in {path.suffix or "nothing"}, expected .safetensors')
+    state = model.state_dict()
+    if model.config.tied:
+        if not torch.equal(state.pop('head.weight'), state['wte.weight']): raise ValueError('tied, but head.weight and wte.weight differ: model.tie()')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        save_file({name: o.contiguous() for name, o in state.items()}, part, dict(format='pt', gpt_config=json.dumps(asdict(model.config))))
+        os.replace(part, path)
+    finally: part.unlink(missing_ok=True)
+    return path
 
-# %% ../../nbs/llm/07_gpt.ipynb #2f2b69fd
-@patch
-def count(self: GPT, embeddings: bool = True) -> int: # count the tables of tokens and positions?
-    "Number of parameters."
-    n = sum(p.numel() for p in self.parameters())
-    return n if embeddings else n-self.wte.weight.numel()*(not self.config.tied)-(self.wpe.weight.numel() if self.wpe is not None else 0)
-
-@patch
-def flop_per_token(self: GPT, T: int = None) -> float: # tokens in a text; default the whole context
-    "FLOP of training on one token, @eq-gpt-flop."
-    c = self.config; T = T or c.block_size
-    n = sum(p.numel() for k, p in self.named_parameters() if p.ndim > 1 and 'wpe' not in k and (c.tied or 'wte' not in k))
-    return 6*n+3*c.n_layer*attention_flop(1, c.n_head, T, T, c.head_dim, causal=True)/T
+def load_gpt(
+    path, # of `save_gpt`
+    dtype = None, # of the model; default as in the file
+    device = 'cpu', # where to
+) -> GPT: # in evaluation mode
+    "A model from its file. Raises `FileNotFoundError` or `ValueError`, naming the file."
+    from safetensors import SafetensorError, safe_open
+    path = Path(path)
+    if path.is_dir(): raise ValueError(f'{path} is a folder, expected a file of GPT.save: load_hf reads folders of Hugging Face, Run.load_into runs')
+    if not path.exists(): raise FileNotFoundError(f'{path} is missing')
+    try:
+        with safe_open(path, 'pt', device=str(device)) as f:
+            about, state = (f.metadata() or {}).get('gpt_config'), {name: f.get_tensor(name) for name in f.keys()}
+    except SafetensorError as e: raise ValueError(f'{path} is damaged or no safetensors file ({e})') from None
+    if about is None: raise ValueError(f'{path} holds no configuration: expected a file of GPT.save')
+    try: c = GPTConfig(**json.loads(about))
+    except TypeError as e: raise ValueError(f'{path} was written by another version: {e}') from None
+    with torch.device('meta'): model = GPT(c)
+    want = {name: p.shape for name, p in model.named_parameters()}
+    odd = [name for name in want.keys() | state.keys() if name not in want or name not in state or want[name] != state[name].shape]
+    if odd: raise ValueError(f'{path} does not hold the model of its configuration: see {min(odd)}')
+    model.load_state_dict({name: o.to(dtype or o.dtype, copy=True) for name, o in state.items()}, strict=False, assign=True)
+    return model.tie().make_tables(device, dtype or model.wte.weight.dtype).eval()
 
 # %% ../../nbs/llm/07_gpt.ipynb #06e6c3bc
 def lm_loss(
@@ -233,6 +342,10 @@ def lm_loss(
 ) -> Tensor:
     "Mean cross-entropy in nats for each token."
     return F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), ignore_index=-100)
+
+def shared_loss(logits: Tensor, y: Tensor): # as `lm_loss`, of this process's rows
+    "`lm_loss` over the rows of all processes."
+    return shared_mean(lm_loss(logits, y))
 
 # %% ../../nbs/llm/07_gpt.ipynb #d2aefd43
 @torch.no_grad()
@@ -268,106 +381,159 @@ def sample(
     return out[0].tolist()
 
 # %% ../../nbs/llm/07_gpt.ipynb #3a7d2ef5
-@experiment('gpt', smoke={}, lesson=dict(data='tiny_shakespeare', n_layer=4, n_head=4, n_embd=160, block_size=128, bs=32, epochs=7, lr=4e-3),
-            full=dict(data='fineweb', arch='gpt2', vocab_size=50_304, n_layer=12, n_head=12, n_embd=768, block_size=1024, bs=64, accumulate=8, epochs=1, judge=10_485_760, lr=1.8e-3, warmup=.04, dropout=0., precision='bf16', compile=True))
-@dataclass
-class Gpt(Experiment):
-    "Train a language model on letters of a text, or on tokens from shards; under torchrun on several devices."
+def data_checksum(
+    data: str, # as in `read_corpus`
+) -> str:
+    "What tells one state of the data from another: of shards, their sizes and their vocabulary; of a text, its SHA-256."
+    folder = Path(data)
+    if not folder.is_dir(): return checksum(data)
+    sizes = [f'{p.relative_to(folder)} {p.stat().st_size}' for p in sorted(folder.glob('*/*.npy'))]
+    texts = [p.read_text(encoding='utf-8') for p in (folder/'tokens.json', folder/'tokenizer.json') if p.exists()]
+    return hashlib.sha256('\n'.join(sizes+texts).encode()).hexdigest()
+
+def keep_corpus(
+    run: Run,
+    data: str, # as in `read_corpus`
+    corpus: Corpus, # what it gave
+):
+    "Keep in the run's folder what its model needs to read and write text. Raises `RunError` if a resumed run meets other data."
+    letters = ''.join(corpus.tokenizer.vocab) if isinstance(corpus.tokenizer, Letters) else None
+    about = dict(checksum=data_checksum(data), vocab_size=corpus.vocab_size, bytes=corpus.bytes, letters=letters)
+    before = run.kept('corpus', None) if run.resumed else None
+    if before and before['checksum'] != about['checksum']:
+        raise RunError(f'{data} has changed since this run began: restore it, or start a new run')
+    run.keep('corpus', about)
+    file = Path(data)/'tokenizer.json'
+    if letters is None and file.is_file(): shutil.copy(file, run.dir/'tokenizer.json')
+
+def kept_corpus(
+    run: Run,
+    data: str, # as in `read_corpus`
+    read, # function that reads it
+) -> Corpus: # without its tokens if the data has changed or is gone
+    "The corpus of a finished run, by what `keep_corpus` wrote; a note on stderr if the data has changed."
+    about = run.kept('corpus', None)
+    if about is None: return read() # a run of an earlier version
+    try: now = data_checksum(data)
+    except (DataError, OSError): now = None
+    if now == about['checksum']: return read()
+    if now: print(f'note: {data} has changed since this model was trained; the vocabulary kept in {run.dir} is used', file=sys.stderr)
+    file, tokenizer = run.dir/'tokenizer.json', None
+    if about['letters'] is not None: tokenizer = Letters(about['letters'])
+    elif file.exists(): tokenizer = load_tokenizer(file)
+    return Corpus(None, None, tokenizer, about['vocab_size'], about['bytes'])
+
+# %% ../../nbs/llm/07_gpt.ipynb #34ab0d09
+class LanguageModelling(Experiment):
+    "What experiments that train a `GPT` share; they have `corpus()`, `config(vocab_size)` and the settings of `Gpt`."
     distributed: ClassVar[bool] = True
+    paths: ClassVar[tuple] = ('data',)
+
+    def fit(self, run: Run) -> dict:
+        "Train, alone or with the processes that torchrun started; evaluate on the held-out text, and write a sample."
+        state = run.load_state() if run.resumed else None
+        with ranks(run) as (rank, world): return self.train(run, state, rank, world)
+
+    def train(self, run, state, rank, world) -> dict: # run, checkpoint or None, this process of how many
+        "What each process does."
+        self.require(bs=(self.bs % world == 0, f'a multiple of the {world} processes'))
+        d = self.corpus()
+        keep_corpus(run, self.data, d)
+        model, held = GPT(self.config(d.vocab_size)), head_of(d.valid, self.judge)
+        train = Windows(d.train, self.block_size, self.bs, run.config['seed'], device=run.device)
+        valid = Windows(held, self.block_size, 2*self.bs//world, shuffle=False, device=run.device)
+        def optimizer(_, lr): # decays matrices only, so it asks the model for its parameters
+            return torch.optim.AdamW(param_groups(model, self.weight_decay), lr=lr, betas=(.9, self.beta2), fused=True)
+        callbacks = [Track(run), Progress() if rank == 0 else Callback(), *run.callbacks] # as many on each process
+        wrap = nn.parallel.DistributedDataParallel if world > 1 else None
+        learn = Learner(model, Shard(train, rank, world), valid, shared_loss, optimizer, [], callbacks, run.device,
+                        self.precision, self.accumulate, self.clip, self.compile, wrap=wrap)
+        learn.fit(self.epochs, self.lr, cosine(self.warmup, self.floor), resume=state)
+        tokens = len(train)*self.bs*self.block_size*self.epochs
+        return self.report(learn, d, held) | dict(tokens=tokens, processes=world)
+
+    def report(self, learn, d: Corpus, held) -> dict: # after training; the held-out tokens
+        "Loss, bits per byte, a sample."
+        loss = evaluate(learn.model, held, 2*self.bs)
+        out = dict(valid_loss=loss, train_loss=learn.history[-1]['train_loss'], parameters=learn.model.count())
+        if d.bytes and held is d.valid: out['bits_per_byte'] = bits_per_byte(loss, n_tokens(held), d.bytes)
+        text = ''
+        if d.tokenizer:
+            first = [int(i) for i in (held[0] if isinstance(held, list) else held)[:1]] # begin as the held-out text does
+            text = d.tokenizer.decode(sample(learn.model, first, 400, known=d.tokenizer.vocab_size))
+        return out | dict(extra=dict(curve=[h['valid_loss'] for h in learn.history], sample=text))
+
+    def language_model(self, run: Run) -> tuple: # `GPT` with the run's weights, `Corpus`
+        "What generation needs; from the run's folder alone, if the data is gone."
+        d = kept_corpus(run, self.data, self.corpus)
+        return run.load_into(GPT(self.config(d.vocab_size))).eval(), d
+
+    def predictor(self, run: Run): # a function of a text
+        "What `run.predict` calls: the probability of each next token; of a large vocabulary, of the twenty likeliest."
+        model, d = self.language_model(run)
+        def next_token(text):
+            ids = torch.tensor([d.tokenizer.encode(text)[-self.block_size:]])
+            with torch.no_grad(): p = model(ids, last=True)[0, -1].softmax(0)
+            top = p.topk(len(p) if len(p) <= 256 else 20)
+            return {d.tokenizer.decode([i]): v for v, i in zip(top.values.tolist(), top.indices.tolist())}
+        return next_token
+
+# %% ../../nbs/llm/07_gpt.ipynb #11ce1df5
+@experiment('gpt', smoke={},
+    lesson=dict(data='tiny_shakespeare', n_layer=4, n_head=4, n_embd=160, block_size=128, bs=32, epochs=7, lr=4e-3, plan_tokens=1_003_854, vocab_size=65),
+    full=dict(data='fineweb', arch='gpt2', vocab_size=50_304, n_layer=12, n_head=12, n_embd=768, block_size=1024, bs=64, accumulate=8, epochs=1,
+              judge=10_485_760, lr=1.8e-3, warmup=.04, dropout=0., precision='bf16', compile=True, plan_tokens=10_000_000_000))
+@dataclass
+class Gpt(LanguageModelling):
+    "Train a language model on characters of a text, or on tokens from shards; under torchrun on several devices."
     data: str = 'pydocs' # 'pydocs', 'tiny_shakespeare', a UTF-8 text file, or a folder of token shards, from 'era shards'
     arch: Literal['modern', 'gpt2'] = 'modern' # kind of decoder
-    vocab_size: int = 0 # of shards; 0: as they say. Letters count themselves
-    n_layer: int = 2 # layers
-    n_head: int = 2 # heads of queries
-    n_kv_head: int = 0 # heads of keys and values; 0: as many
-    n_embd: int = 64 # width
-    block_size: int = 64 # tokens in a window
-    dropout: float = 0. # in training
-    epochs: int = 1 # passes through the text
-    bs: int = 32 # windows in a batch, over all processes
-    accumulate: int = 1 # batches for each step
-    lr: float = 1e-2 # peak learning rate
-    warmup: float = .05 # share of the steps with a rising rate
-    floor: float = .02 # last rate as a share of the peak
-    beta2: float = .98 # of AdamW
-    weight_decay: float = .1 # of matrices
-    clip: float = 1. # largest length of the gradient
+    vocab_size: Annotated[int, Ge(0)] = 0 # of shards; 0: as they say. A text has as many as it has characters
+    n_layer: Annotated[int, Ge(1)] = 2 # layers
+    n_head: Annotated[int, Ge(1)] = 2 # heads of queries
+    n_kv_head: Annotated[int, Ge(0)] = 0 # KV heads; 0: as many
+    n_embd: Annotated[int, Ge(1)] = 64 # width
+    block_size: Annotated[int, Ge(1)] = 64 # tokens in a window
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0. # in training
+    epochs: Annotated[int, Ge(1)] = 1 # passes through the text
+    bs: Annotated[int, Ge(1)] = 32 # windows in a batch, over all processes
+    accumulate: Annotated[int, Ge(1)] = 1 # batches for each step
+    lr: Annotated[float, Gt(0)] = 1e-2 # peak learning rate
+    warmup: Annotated[float, Ge(0), Lt(1)] = .05 # share of the steps with a rising rate
+    floor: Annotated[float, Ge(0), Lt(1)] = .02 # last rate as a share of the peak
+    beta2: Annotated[float, Ge(0), Lt(1)] = .98 # of AdamW
+    weight_decay: Annotated[float, Ge(0)] = .1 # of matrices
+    clip: Annotated[float, Gt(0)] = 1. # largest length of the gradient
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
     compile: bool = False # use torch.compile
-    judge: int = 0 # held-out tokens to be judged by; 0: all
+    judge: Annotated[int, Ge(0)] = 0 # held-out tokens to evaluate on; 0: all
+    plan_tokens: Annotated[int, Ge(0)] = 0 # training tokens that --plan assumes while the data is not on this machine
 
-# %% ../../nbs/llm/07_gpt.ipynb #82f48744
-@patch
-def check(self: Gpt): # called by `settings`
-    "Raise `RunError` for settings out of range."
-    at_least = {k: (getattr(self, k) >= 1, '1 or more') for k in ('n_layer', 'n_head', 'n_embd', 'block_size', 'epochs', 'bs', 'accumulate')}
-    self.require(**at_least)
-    self.require(n_head=(self.n_embd % self.n_head == 0 and self.n_embd//self.n_head % 2 == 0, f'a divisor of n_embd, {self.n_embd}, that leaves an even head'), n_kv_head=(self.n_kv_head >= 0 and self.n_head % (self.n_kv_head or 1) == 0, f'a divisor of n_head, {self.n_head}, or 0'),
-                 lr=(0 < self.lr < math.inf, 'more than 0'), clip=(self.clip > 0, 'more than 0'), weight_decay=(self.weight_decay >= 0, '0 or more'),
-                 judge=(self.judge >= 0, '0 or more'), **{k: (0 <= getattr(self, k) < 1, 'a share in [0, 1)') for k in ('dropout', 'warmup', 'floor', 'beta2')})
+    def check(self): # called by `settings`
+        "Raise `RunError` for settings out of range."
+        super().check()
+        even = self.n_embd % self.n_head == 0 and self.n_embd//self.n_head % 2 == 0
+        fits = self.n_head % (self.n_kv_head or 1) == 0
+        self.require(n_head=(even, f'a divisor of n_embd, {self.n_embd}, that leaves an even head'),
+                     n_kv_head=(fits, f'a divisor of n_head, {self.n_head}, or 0'))
 
-# %% ../../nbs/llm/07_gpt.ipynb #381ed0cc
-@patch
-def corpus(self: Gpt) -> Corpus:
-    "The text of `data`. Raises `RunError` or `DataError`, naming the file."
-    return read_corpus(self.data, self.vocab_size, 20*self.block_size)
+    def corpus(self) -> Corpus:
+        "The text of `data`. Raises `RunError` or `DataError`, naming the file."
+        return read_corpus(self.data, self.vocab_size, 20*self.block_size)
 
-@patch
-def config(self: Gpt,
-    vocab_size: int, # tokens
-) -> GPTConfig:
-    "The shape of the model."
-    make = modern if self.arch == 'modern' else partial(GPTConfig, bias=False)
-    return make(vocab_size=vocab_size, block_size=self.block_size, n_layer=self.n_layer, n_head=self.n_head, n_kv_head=self.n_kv_head or None, n_embd=self.n_embd, dropout=self.dropout)
+    def config(self, vocab_size: int) -> GPTConfig: # tokens
+        "The shape of the model."
+        make = modern if self.arch == 'modern' else partial(GPTConfig, bias=False)
+        return make(vocab_size=vocab_size, block_size=self.block_size, n_layer=self.n_layer, n_head=self.n_head,
+                    n_kv_head=self.n_kv_head or None, n_embd=self.n_embd, dropout=self.dropout)
 
-# %% ../../nbs/llm/07_gpt.ipynb #d82595bb
-@patch
-def fit(self: Gpt, run: Run) -> dict: # what `launch` writes into the summary
-    "Train, alone or with the processes that torchrun started; judge on the held-out text, and write a sample."
-    state = run.load_state() if run.resumed else None
-    with ranks(run) as (rank, world): return self.train(run, state, rank, world)
+    def work(self) -> float: # 0 if the length of the text is not known
+        "FLOP of the whole training."
+        return training_work(self)[0]
 
-@patch
-def train(self: Gpt, run, state, rank, world) -> dict: # run, checkpoint or None, this process of how many
-    "What each process does."
-    self.require(bs=(self.bs % world == 0, f'a multiple of the {world} processes'))
-    d = self.corpus(); model, held = GPT(self.config(d.vocab_size)), head_of(d.valid, self.judge)
-    train = Windows(d.train, self.block_size, self.bs, run.config['seed'], device=run.device)
-    valid = Windows(held, self.block_size, 2*self.bs//world, shuffle=False, device=run.device)
-    def opt(params, lr): return torch.optim.AdamW(param_groups(learn.model, self.weight_decay), lr=lr, betas=(.9, self.beta2), fused=True)
-    def loss(pred, y): return shared_mean(lm_loss(pred, y))
-    cbs = [Track(run), Progress() if rank == 0 else Callback(), *run.callbacks] # as many on each
-    learn = Learner(model, Shard(train, rank, world), valid, loss, opt, [], cbs, run.device, self.precision, self.accumulate, self.clip, self.compile,
-                    wrap=nn.parallel.DistributedDataParallel if world > 1 else None)
-    learn.fit(self.epochs, self.lr, cosine(self.warmup, self.floor), resume=state)
-    return self.report(learn, d, held, len(train)*self.bs*self.block_size*self.epochs) | dict(processes=world)
-
-# %% ../../nbs/llm/07_gpt.ipynb #6f80a03a
-@patch
-def report(self: Gpt, learn, d: Corpus, held, tokens: int) -> dict: # after training; the held-out tokens; tokens trained on
-    "Loss, bits per byte, a sample."
-    loss = evaluate(learn.model, held, 2*self.bs)
-    out = dict(valid_loss=loss, train_loss=learn.history[-1]['train_loss'], tokens=tokens, parameters=learn.model.count())
-    if d.bytes and held is d.valid: out['bits_per_byte'] = bits_per_byte(loss, n_tokens(held), d.bytes)
-    text = d.tokenizer.decode(sample(learn.model, d.tokenizer.encode('\n'), 400, known=d.tokenizer.vocab_size)) if d.tokenizer and '\n' in d.tokenizer.vocab+['\n']*(not isinstance(d.tokenizer, Letters)) else ''
-    return out | dict(extra=dict(curve=[h['valid_loss'] for h in learn.history], sample=text))
-
-# %% ../../nbs/llm/07_gpt.ipynb #0b5f01eb
-@patch
-def language_model(self: Gpt, run: Run) -> tuple: # `GPT` with the run's weights, `Corpus`
-    "What generation needs."
-    d = self.corpus()
-    return run.load_into(GPT(self.config(d.vocab_size))).eval(), d
-
-@patch
-def predictor(self: Gpt, run: Run): # a function of a text
-    "What `run.predict` calls: the probability of each token that may come next; of a large vocabulary, of the twenty likeliest."
-    model, d = self.language_model(run)
-    def f(text):
-        with torch.no_grad(): p = model(torch.tensor([d.tokenizer.encode(text)[-self.block_size:]]), last=True)[0, -1].softmax(0)
-        top = p.topk(len(p) if len(p) <= 256 else 20)
-        return {d.tokenizer.decode([i]): v for v, i in zip(top.values.tolist(), top.indices.tolist())}
-    return f
+    def plan(self) -> list: # rows (what, value)
+        "Size, memory, time and price of the run, for `era run gpt --plan`. Raises `RunError` for a text of unknown length."
+        return training_plan(self)
 
 # %% ../../nbs/llm/07_gpt.ipynb #8abd243c
 def kept_bytes(c: GPTConfig, T: int, precision: str = 'fp32') -> int: # tokens at once
@@ -390,82 +556,137 @@ def predict_bytes(c: GPTConfig, tokens: int, precision: str = 'fp32') -> float: 
 
 # %% ../../nbs/llm/07_gpt.ipynb #6237bc03
 MFU = .4 # assumed share of the peak rate
+NO_BF16 = 'T4', # GPUs of PRICES without units for bfloat16
 
-@patch
-def work(self: Gpt) -> float: # 0 if the length of the text is not known
-    "FLOP of the whole training."
-    n = dict(pydocs=600_000, tiny_shakespeare=1_003_854, fineweb=10_000_000_000).get(self.data, 0)
-    if Path(self.data).exists(): n = n_tokens(self.corpus().train)
-    with torch.device('meta'): return n*self.epochs*GPT(self.config(self.vocab_size or 65)).flop_per_token()
+def training_work(e) -> tuple: # experiment; FLOP, tokens, vocabulary
+    "How much a training computes; zeros if neither the data nor `plan_tokens` says how long the text is."
+    try: d = e.corpus()
+    except (DataError, RunError):
+        if Path(e.data).exists(): raise
+        n, V = e.plan_tokens, e.vocab_size
+    else: n, V = n_tokens(d.train), d.vocab_size
+    if not n or not V: return 0., 0, 0
+    with torch.device('meta'): model = GPT(e.config(V))
+    return n*e.epochs*model.flop_per_token(), n*e.epochs, V
 
-@patch
-def plan(self: Gpt) -> list: # rows (what, value)
-    "Size, memory, time and price of the run, for `era run gpt --plan`. Raises `RunError` for a text of unknown length."
-    c, flop = self.config(self.vocab_size or 65), self.work()
-    if not flop: raise RunError(f"how many tokens {self.data!r} has is not known: 'era shards {self.data} FILE …' writes them")
+def training_plan(e) -> list: # experiment; rows (what, value)
+    "Size, memory, time and price. Raises `RunError` for a text of unknown length."
+    flop, tokens, V = training_work(e)
+    if not flop: raise RunError(f"how many tokens {e.data!r} has is not known: 'era shards {e.data} FILE …' writes them")
+    c, batch = e.config(V), e.bs*e.accumulate*e.block_size
     with torch.device('meta'): model = GPT(c)
-    tokens, batch = flop/model.flop_per_token(), self.bs*self.accumulate*self.block_size
-    def span(hours): return f'{hours:,.1f} hours' if hours >= 1 else f'{60*hours:.2g} minutes'
-    rows = [['parameters', f'{model.count():,}'], ['tokens', f'{tokens:,.0f} in {tokens/batch:,.0f} steps of {batch:,}'], ['work', f'{flop:.2e} FLOP']]
-    def need_gb(world): n = self.bs//world*self.block_size; return (16*model.count()+predict_bytes(c, n, self.precision)+6*n*c.vocab_size)/1e9
-    sizes = {w: need_gb(w) for w in {max(p.gpus, 1) for p in PRICES} if self.bs % w == 0}
-    for p in [p for p in PRICES if p.tflops and p.gpus in sizes]:
-        hours, gb = flop/(MFU*p.tflops*1e12)/3600, sizes[p.gpus]
-        fits = f'{gb:.1f} of {p.memory} GB each' + ('' if gb < .92*p.memory else ', does not fit: a smaller --bs and more --accumulate')
-        rows.append([f'{p.gpus} × {p.gpu}', f'{span(hours)} at {MFU:.0%} of the peak, {hours*p.usd:,.2f} USD; {fits}'])
+    steps = f'{tokens:,.0f} in {max(tokens//batch, 1):,.0f} steps of {batch:,}'
+    if tokens < batch: steps += ': less than one batch; choose a smaller --bs, --accumulate or --block-size'
+    rows = [['parameters', f'{model.count():,}'], ['tokens', steps], ['work', f'{flop:.2e} FLOP']]
+    for p in PRICES:
+        if p.tflops and e.bs % max(p.gpus, 1) == 0: rows.append([f'{p.gpus} × {p.gpu}', _on(p, e, model, flop)])
     return [*rows, ['start', 'torchrun --nproc-per-node GPUS -m era_nbdev.core.cli run gpt …']]
+
+def _on(p, e, model, flop): # time, price and memory on a machine
+    if e.precision == 'bf16' and p.gpu in NO_BF16: return 'multiplies no bfloat16 in hardware: --precision fp16'
+    c, hours = model.config, flop/(MFU*p.tflops*1e12)/3600
+    kept = predict_bytes(c, e.bs//p.gpus*e.block_size, e.precision)
+    gb = (16*model.count()+kept+6*e.bs//p.gpus*e.block_size*c.vocab_size)/1e9
+    fits = '' if gb < .92*p.memory else ', does not fit: a smaller --bs and more --accumulate'
+    span = f'{hours:,.1f} hours' if hours >= 1 else f'{60*hours:.2g} minutes'
+    peak = 'peak' if e.precision != 'fp32' else 'peak in 16 bits, with --precision bf16 or fp16; in fp32 several times as long'
+    return f'{span} at {MFU:.0%} of the {peak}, {hours*p.usd:,.2f} USD; {gb:.1f} of {p.memory} GB each{fits}'
 
 # %% ../../nbs/llm/07_gpt.ipynb #0c4c3e24
 class _Plain(nn.Module): # a GPT-2 without biases, as one writes it first
     def __init__(self, V=65, T=64, L=4, H=4, C=128):
         super().__init__()
-        self.H, self.wte, self.wpe, self.head = H, nn.Embedding(V, C), nn.Embedding(T, C), nn.Linear(C, V, bias=False)
+        def linear(a, b): return nn.Linear(a, b, bias=False)
+        def norm(): return nn.LayerNorm(C, bias=False)
+        def layer():
+            return nn.ModuleDict(dict(n1=norm(), qkv=linear(C, 3*C), out=linear(C, C), n2=norm(), up=linear(C, 4*C), down=linear(4*C, C)))
+        self.H, self.wte, self.wpe, self.head = H, nn.Embedding(V, C), nn.Embedding(T, C), linear(C, V)
         self.wte.weight = self.head.weight
-        def lin(a, b): return nn.Linear(a, b, bias=False)
-        self.layers = nn.ModuleList([nn.ModuleDict(dict(n1=nn.LayerNorm(C, bias=False), qkv=lin(C, 3*C), out=lin(C, C), n2=nn.LayerNorm(C, bias=False), up=lin(C, 4*C), down=lin(4*C, C))) for _ in range(L)])
-        self.norm = nn.LayerNorm(C, bias=False)
+        self.layers, self.norm = nn.ModuleList([layer() for _ in range(L)]), norm()
+
     def forward(self, ids, y):
-        B, T = ids.shape; x = self.wte(ids)+self.wpe(torch.arange(T, device=ids.device))
+        B, T = ids.shape
+        x = self.wte(ids)+self.wpe(torch.arange(T, device=ids.device))
         for l in self.layers:
             q, k, v = (o.view(B, T, self.H, -1).transpose(1, 2) for o in l.qkv(l.n1(x)).chunk(3, -1))
-            x = x+l.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(B, T, -1)); x = x+l.down(F.gelu(l.up(l.n2(x))))
+            o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x+l.out(o.transpose(1, 2).reshape(B, T, -1))
+            x = x+l.down(F.gelu(l.up(l.n2(x))))
         return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), y.flatten())
 
 # %% ../../nbs/llm/07_gpt.ipynb #72f80310
-def _bench(device, half, steps=20): # in bf16?; steps in a round
-    V, T, B = 65, 64, 12
-    g = torch.Generator().manual_seed(0); data = torch.randint(V, (50, B, T+1), generator=g).to(device)
-    def loop(model, loss, fused, keep=False, compiled=False):
-        if compiled and device == 'cpu' and not shutil.which(os.environ.get('CXX', 'g++')): raise MissingExtra('torch.compile needs a C++ compiler, g++')
-        if compiled: os.environ['TORCHINDUCTOR_COMPILE_THREADS'] = '1' # no helpers, whose time would not be seen
-        if keep and device == 'cpu': keep_memory() # as the Learner does
-        model = model.to(device).train(); net = torch.compile(model) if compiled else model
-        opt = torch.optim.AdamW(param_groups(model, .1), lr=1e-3, betas=(.9, .99), fused=fused or None)
-        def f():
-            for i in range(steps):
-                x, y = data[i % 50, :, :-1], data[i % 50, :, 1:]
-                with torch.autocast(device, torch.bfloat16, enabled=half): l = loss(net, x, y)
-                l.backward(); nn.utils.clip_grad_norm_(model.parameters(), 1.); opt.step(); opt.zero_grad()
-            return steps*B*T
-        return f
-    def ours(arch): return lambda: loop(GPT(arch(vocab_size=V, block_size=T, n_layer=4, n_head=4, n_embd=128)), lambda m, x, y: lm_loss(m(x), y), True, True)
-    def plain(**how): return lambda: loop(_Plain(), lambda m, x, y: m(x, y), False, **how)
-    def theirs():
-        t = need('transformers', 'llm'); off = dict(resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., use_cache=False, bos_token_id=None, eos_token_id=None)
-        m = t.GPT2LMHeadModel(t.GPT2Config(vocab_size=V, n_positions=T, n_embd=128, n_layer=4, n_head=4, **off))
-        return loop(m, lambda m, x, y: F.cross_entropy(m(x).logits.flatten(0, 1), y.flatten()), False)
-    return {'ours': ours(partial(GPTConfig, bias=False)), 'ours, modern': ours(modern), 'plain, as nanoGPT': plain(), 'plain, same memory': plain(keep=True),
-            'plain, compiled': plain(compiled=True), 'transformers': theirs}
+_VOCAB, _TOKENS, _TEXTS = 65, 64, 12 # characters; in a text; in a batch
+
+class _WithLoss(nn.Module): # model and loss in one, for torch.compile
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+    def forward(self, ids, y): return lm_loss(self.model(ids), y)
+
+class _Logits(nn.Module): # the same for a model of transformers
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+    def forward(self, ids, y): return F.cross_entropy(self.model(ids).logits.flatten(0, 1), y.flatten())
+
+def _compiled(model, device):
+    if device == 'cpu' and not shutil.which(os.environ.get('CXX', 'g++')): raise MissingExtra('torch.compile needs a C++ compiler, g++')
+    os.environ['TORCHINDUCTOR_COMPILE_THREADS'] = '1' # no helpers, whose time would not be seen
+    return torch.compile(model)
+
+def _trainer(model, device, half, steps, ours=False, keep=False, compiled=False): # (ids, y) -> loss; a function of no arguments
+    if keep and device == 'cpu': keep_memory() # as the Learner does
+    draw = torch.Generator().manual_seed(0)
+    data = torch.randint(_VOCAB, (50, _TEXTS, _TOKENS+1), generator=draw).to(device)
+    model = model.to(device).train()
+    net = _compiled(model, device) if compiled else model
+    opt = torch.optim.AdamW(param_groups(model, .1), lr=1e-3, betas=(.9, .99), fused=ours or None)
+    def train():
+        for i in range(steps):
+            batch = data[i % 50]
+            with torch.autocast(device, torch.bfloat16, enabled=half): loss = net(batch[:, :-1], batch[:, 1:])
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.)
+            opt.step()
+            opt.zero_grad()
+        return steps*_TEXTS*_TOKENS
+    return train
+
+def _ours(make=partial(GPTConfig, bias=False, mlp='gelu_exact')): # function of sizes -> configuration
+    return _WithLoss(GPT(make(vocab_size=_VOCAB, block_size=_TOKENS, n_layer=4, n_head=4, n_embd=128)))
+
+def _theirs():
+    hf = need('transformers', 'llm')
+    off = dict(resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., use_cache=False, bos_token_id=None, eos_token_id=None)
+    return _Logits(hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=_VOCAB, n_positions=_TOKENS, n_embd=128, n_layer=4, n_head=4, activation_function='gelu', **off)))
+
+def _bench(device, half, first, steps=20): # in bf16?; which of ours the others are compared with; steps in a round
+    def run(make, **how): return lambda: _trainer(make(), device, half, steps, **how)
+    mine = {'ours': run(_ours, ours=True, keep=True), 'ours, compiled': run(_ours, ours=True, keep=True, compiled=True),
+            'ours, modern': run(partial(_ours, modern), ours=True, keep=True)}
+    return {first: mine[first]} | mine | {'plain, as nanoGPT': run(_Plain), 'plain, same memory': run(_Plain, keep=True),
+            'plain, compiled': run(_Plain, compiled=True), 'transformers': run(_theirs)}
 
 # %% ../../nbs/llm/07_gpt.ipynb #62752e03
-_GOALS = {'plain, as nanoGPT': 1.15, 'plain, compiled': 1., 'transformers': 1.4}
-
-@bench('gpt', 'tokens', **_GOALS)
+@bench('gpt', 'tokens', **{'plain, as nanoGPT': 1.05, 'plain, compiled': 1.05, 'transformers': 1.4})
 def bench_gpt(device='cpu'): # or 'cuda'
     "Contestants of `era bench gpt`: training steps in 32 bits; each returns the number of tokens."
-    return _bench(device, False)
+    return _bench(device, False, 'ours, compiled')
 
-@bench('gpt_bf16', 'tokens', **_GOALS)
+@bench('gpt_bf16', 'tokens', **{'plain, as nanoGPT': 1.4, 'plain, compiled': 1.4, 'transformers': 1.4})
 def bench_gpt_bf16(device='cpu'): # or 'cuda'
     "Contestants of `era bench gpt_bf16`: the same with products in bf16."
-    return _bench(device, True)
+    return _bench(device, True, 'ours')
+
+@bench('gpt_start', 'starts')
+def bench_gpt_start(device='cpu'): # or 'cuda'
+    "Contestants of `era bench gpt_start`: a model made and trained for one step, without what earlier starts left in a cache."
+    def start(make, **how):
+        def begin():
+            torch.compiler.reset()
+            _trainer(make(), device, False, 1, **how)()
+            return 1
+        os.environ['TORCHINDUCTOR_FORCE_DISABLE_CACHES'] = '1'
+        return begin
+    return {'ours': lambda: start(_ours, ours=True), 'ours, compiled': lambda: start(_ours, ours=True, compiled=True),
+            'plain, compiled': lambda: start(_Plain, compiled=True)}

@@ -2,7 +2,7 @@
 // The page of `era serve playground`: asks a run about the drawing, shows what happens inside it, and draws the curves of chosen runs. Only this server is asked.
 const $ = id => document.getElementById(id);
 const WAIT = 120, REFRESH = 3000, DASHES = ['', '7 4', '2 3', '9 3 2 3', '4 4', '1 4'];
-const rows = new Map(), chosen = new Set(); // run -> {list, next}; names of runs
+const rows = new Map(), chosen = new Set(), takes = new Map(); // run -> {list, next}; names of runs; run -> what it takes
 let pad, runs = [], timer = 0, latest = 0, dropped = 0, running = null, source = null, redraw = 0, wanted = '', streaming = [];
 
 function say(text, error = false) { $('status').textContent = text; $('status').classList.toggle('error', error); }
@@ -100,20 +100,27 @@ async function refresh() {
   $('none').hidden = Boolean(runs.length); $('choice').hidden = !runs.length;
   for (const name of [...chosen]) if (!runs.some(r => r.name === name)) { chosen.delete(name); rows.delete(name); }
   if (JSON.stringify(runs.map(r => [r.name, r.state])) === before) return;
-  models(answer.chosen); list();
+  const asked = models(answer.chosen); list();
   if (!chosen.size && runs.length) chosen.add(answer.chosen || runs[0].name), list();
   follow();
+  await asked;
 }
 function models(first) {
-  const old = $('model').value || first, groups = Map.groupBy ? Map.groupBy(runs.filter(r => r.takes.size && r.checkpoint), r => r.experiment) : new Map();
-  if (!Map.groupBy) for (const r of runs) if (r.takes.size && r.checkpoint) groups.set(r.experiment, [...groups.get(r.experiment) || [], r]);
+  const old = $('model').value || first, groups = new Map();
+  for (const r of runs) if (r.checkpoint && (r.takes === null || r.takes.size)) groups.set(r.experiment, [...groups.get(r.experiment) || [], r]); // null: not asked yet
   $('model').replaceChildren(...[...groups].map(([name, rs]) => make('optgroup', {label: name}, ...rs.map(r => make('option', {value: r.name, textContent: label(r)})))));
   if ([...$('model').options].some(o => o.value === old)) $('model').value = old;
-  if (!$('bars').children.length) classes();
+  if (!$('bars').children.length) return classes();
 }
-function classes() {
-  const run = runs.find(r => r.name === $('model').value);
-  if (!run) return;
+async function classes() { // what a run takes is asked when it is chosen
+  const name = $('model').value;
+  if (!runs.some(r => r.name === name)) return;
+  if (!takes.has(name)) {
+    try { takes.set(name, (await get(at(name))).takes); } catch (e) { return fail(e.message); }
+    if ($('model').value !== name) return;
+  }
+  const run = {takes: takes.get(name)};
+  if (!run.takes.size) return fail('this run takes no drawings.');
   pad.width = run.takes.size < 16 ? 30 : 24; prepare(run.takes.classes); reset();
   if (pad.strokes.length) later();
 }
@@ -214,7 +221,7 @@ function start() {
   pad = new Pad($('canvas'), {change: later, cleared: reset, say});
   pictures(null);
   $('clear').addEventListener('click', () => pad.clear());
-  $('model').addEventListener('change', () => { classes(); later(); });
+  $('model').addEventListener('change', () => classes());
   $('metric').addEventListener('change', chart); $('log').addEventListener('change', chart);
   addEventListener('resize', chart);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', later);

@@ -18,7 +18,8 @@ from torch.overrides import TorchFunctionMode
 from ..core.data import load
 from ..core.ledger import Table
 from ..core.run import Experiment, Run, experiment
-from ..foundations.learner import Learner, Progress, Track, accuracy, one_cycle
+from ..foundations.learner import Learner, Progress, Track, accuracy
+from ..foundations.schedules import one_cycle
 from ..foundations.mnist import ask
 from ..foundations.tensors import Batches
 

@@ -17,7 +17,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from ..core.data import load
 from ..core.run import Experiment, Run, experiment, nearest
-from ..foundations.learner import Learner, Progress, Track, accuracy, one_cycle
+from ..foundations.learner import Learner, Progress, Track, accuracy
+from ..foundations.schedules import one_cycle
 from ..foundations.mnist import ask
 from ..foundations.tensors import Batches
 from .cnn import check_images, random_shift

@@ -16,7 +16,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from ..core.data import Images, load
 from ..core.run import Run, experiment, nearest
-from ..foundations.learner import Learner, Progress, Track, accuracy, one_cycle
+from ..foundations.learner import Learner, Progress, Track, accuracy
+from ..foundations.schedules import one_cycle
 from ..foundations.mnist import ask
 from ..foundations.tensors import Batches
 from .augment import Augment, Compose, Crop, CutMix, CutOut, Flip, LabelSmoothing, MixUp, Op, RICAP, uniform, whole

@@ -19,7 +19,8 @@ from ..core.bench import bench
 from ..core.data import image_folder, load
 from ..core.run import Run, experiment, need
 from ..foundations.tensors import Batches
-from ..foundations.learner import EMA, Learner, Progress, Track, accuracy, cos_phase, keep_memory, one_cycle
+from ..foundations.learner import EMA, Learner, Progress, Track, accuracy, keep_memory
+from ..foundations.schedules import cos_phase, one_cycle, param_groups
 from ..foundations.mnist import ask
 from .augment import Augment, Compose, Crop, CutOut, Flip
 from .cnn import check_images
@@ -28,8 +29,8 @@ from .convnets import SHAPES, Pictures
 # %% auto #0
 __all__ = ['VERSIONS', 'DEPTHS', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'normalize', 'LayerNorm',
            'GroupNorm', 'InstanceNorm2d', 'BatchNorm2d', 'DropPath', 'Block', 'BasicBlock', 'Bottleneck', 'ResNet',
-           'init_resnet', 'resnet', 'conv_bn', 'Residual', 'resnet9', 'param_groups', 'fastai_cycle', 'Resnet',
-           'both_ways', 'bench_resnet50', 'bench_resnet50_contiguous', 'bench_resnet50_bf16']
+           'init_resnet', 'resnet', 'conv_bn', 'Residual', 'resnet9', 'fastai_cycle', 'Resnet', 'both_ways',
+           'bench_resnet50', 'bench_resnet50_contiguous', 'bench_resnet50_bf16']
 
 # %% ../../nbs/vision/05_resnet.ipynb #f6b1a287
 class _Normalize(torch.autograd.Function):
@@ -298,17 +299,6 @@ def resnet9(
     def pair(n): return Residual(nn.Sequential(conv_bn(n, n), conv_bn(n, n)))
     return nn.Sequential(conv_bn(in_channels, a), conv_bn(a, b, True), pair(b), conv_bn(b, c, True), conv_bn(c, d, True), pair(d),
                          nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(d, n_classes))
-
-# %% ../../nbs/vision/05_resnet.ipynb #0fe302da
-def param_groups(
-    model: nn.Module, # any network
-    weight_decay: float, # for weights, 0 or more
-) -> list: # two dictionaries, as optimizers take them
-    "Parameters with decay (two or more axes) and without (norms, biases). Raises `ValueError` if `weight_decay` is negative."
-    if weight_decay < 0: raise ValueError(f'weight_decay is {weight_decay}, expected 0 or more')
-    ps = [p for p in model.parameters() if p.requires_grad]
-    weights, rest = [p for p in ps if p.ndim >= 2], [p for p in ps if p.ndim < 2]
-    return [dict(params=weights, weight_decay=weight_decay), dict(params=rest, weight_decay=0.)]
 
 # %% ../../nbs/vision/05_resnet.ipynb #7df2f28e
 def fastai_cycle(
