@@ -272,6 +272,9 @@ def _fill(folder, tok, docs, hold_out, size): # documents as iterators of parts:
 def _parts(doc, tok, writer): # of a document; finer ones while tokens are held out
     if getattr(tok, 'border', '') != LINES: doc = iter([''.join(doc)]) # no place where parts may be cut
     for part in doc:
+        if not writer.holding_out:
+            yield part
+            continue
         fine = (part[i:i+FINE] for i in range(0, len(part), FINE))
         rest = cut_at(fine, tok.border)
         while writer.holding_out:

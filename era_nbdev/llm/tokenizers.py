@@ -570,11 +570,12 @@ def cut_at(texts: Iterable, border: str) -> Iterator: # strings; expression that
     "The joined `texts` in parts that end at a border: each time the last border that is known."
     rest = ''
     for text in texts:
+        known = max(0, len(rest)-2) # no border lies before
         rest += text
-        cuts = [m.start() for m in compiled(border).finditer(rest)] if border else []
-        if cuts and cuts[-1]:
-            yield rest[:cuts[-1]]
-            rest = rest[cuts[-1]:]
+        last = compiled(f'(?r){border}').search(rest, known) if border else None # (?r): from the right
+        if last and last.start():
+            yield rest[:last.start()]
+            rest = rest[last.start():]
     if rest: yield rest
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #80320658
