@@ -4,6 +4,7 @@ import signal
 import pytest
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN: signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN: signal.signal(signal.SIGHUP, signal.SIG_DFL) # nohup does that
 
 
 def pytest_collection_modifyitems(items):

@@ -168,7 +168,7 @@ def test_bad_options(capsys, words, told): bad(capsys, words, *told); assert not
 
 def test_files_are_utf8_in_any_locale(tmp_path):
     (tmp_path/'config').write_text('# Schlüssel für São Paulo\nHost *\n', encoding='utf-8')
-    code = "import sys; from era_nbdev.foundations.cloud import put_block, drop_block; put_block(sys.argv[1], 'a', User='é'); drop_block(sys.argv[1], 'a')"
+    code = "import sys; from era_nbdev.foundations.cloud import put_block, drop_block; put_block(sys.argv[1], 'a', User='\\xe9'); drop_block(sys.argv[1], 'a')"
     env = bare(LC_ALL='C', PYTHONCOERCECLOCALE='0', PYTHONUTF8='0')
     subprocess.run([sys.executable, '-c', code, tmp_path/'config'], env=env, check=True)
     assert (tmp_path/'config').read_text(encoding='utf-8') == '# Schlüssel für São Paulo\nHost *\n'

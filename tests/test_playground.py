@@ -138,6 +138,14 @@ def test_a_run_answers_when_its_data_set_is_gone(runs, monkeypatch, name):
     assert again.predict(x).equal(before) and again.experiment().takes()['size'] == 8
     if name == 'neurons': assert again.explain(x[:1])['saliency'].shape == (8, 8)
 
+def test_what_a_run_wrote_down_counts(tmp_path):
+    make_runs(tmp_path/'runs', 2); a, b = sorted((tmp_path/'runs'/'mnist').iterdir())
+    (a/'images.json').write_text(json.dumps(dict(data='mine', kind='image', size=5, channels=1, classes=['x', 'y'])))
+    (b/'images.json').write_text('[3]') # damaged: the settings say enough
+    c = playground(tmp_path/'runs').test_client()
+    assert c.get(f'/api/runs/mnist/{a.name}').json['takes']['size'] == 5
+    assert c.get(f'/api/runs/mnist/{b.name}').json['takes']['size'] == 28
+
 # ---- many runs, many connections, foreign pages
 
 def make_runs(out, n, data='mnist'): # folders as `era run mnist` leaves them; the data set is not needed

@@ -291,6 +291,7 @@ def _by_chance(call): # is this call text without an encoding?
     opens_text = function == 'fdopen' or function == 'open' and owner not in ('os', 'Image', 'tarfile', 'webbrowser')
     if not opens_text: return False
     nodes = [node for argument in [*call.args, *call.keywords] for node in ast.walk(argument)]
+    if any(getattr(node, 'attr', '') == 'devnull' for node in nodes): return False
     constants = [str(node.value) for node in nodes if isinstance(node, ast.Constant)]
     modes = [text for text in constants if re.fullmatch('[rwaxbt+]{1,3}', text)]
     if owner == 'gzip': return any('t' in mode for mode in modes)

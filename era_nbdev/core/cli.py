@@ -14,16 +14,18 @@ from shlex import quote
 from typing import Literal
 from .. import __version__
 import era_nbdev.core.run as runs
-from .errors import BookError, Interrupted, MissingExtra, RunError, nearest, out_of_memory
+from .errors import BookError, Interrupted, MissingExtra, RunError
+from .errors import is_refusal, nearest, out_of_memory
 from .ledger import Table
 from .run import SCALES
 
 # %% auto #0
 __all__ = ['COMMANDS', 'OPTIONS', 'PACKAGES', 'SCRIPTS', 'SECOND', 'command', 'show', 'parse', 'list_', 'data', 'show_data',
-           'verify_data', 'results', 'parity', 'RunOptions', 'run_parser', 'ScaleOption', 'scale_of', 'named_options',
-           'read_options', 'run', 'run_usage', 'finish', 'last_for_resume', 'run_to_resume', 'bench', 'bench_row',
-           'serve', 'tool', 'doctor', 'usage', 'tell', 'report_to', 'quiet_warning', 'main', 'explain', 'find_command',
-           'dispatch', 'completion', 'candidates', 'run_candidates', 'starting', 'importing', 'bench_import']
+           'verify_data', 'results', 'parity', 'parity_row', 'RunOptions', 'ScaleOption', 'scale_of', 'run_parser',
+           'named_options', 'read_options', 'run', 'run_usage', 'finish', 'last_for_resume', 'run_to_resume', 'bench',
+           'bench_row', 'serve', 'tool', 'doctor', 'usage', 'tell', 'report_to', 'quiet_warning', 'main', 'explain',
+           'find_command', 'dispatch', 'completion', 'candidates', 'run_candidates', 'starting', 'importing',
+           'bench_import']
 
 # %% ../../nbs/core/07_cli.ipynb #98699678
 COMMANDS: dict = {}
@@ -42,7 +44,8 @@ def show(
     from rich.console import Console
     from rich.text import Text
     table = Rich(*head, box=None, pad_edge=False, header_style='bold')
-    for row in Table(head, rows).rows: table.add_row(*map(Text, row))
+    for row in Table(head, rows).rows:
+        table.add_row(*map(Text, row))
     width = None if sys.stdout.isatty() else 250
     Console(width=width).print(table)
 
@@ -53,7 +56,7 @@ def parse(
     prog: str, # name in the help
     default=None, # an instance of the dataclass that holds the defaults
 ): # what `f` returns when called with the parsed options
-    "Parse `argv` for `f` and call it. tyro raises `SystemExit(2)` after its message for options that do not fit."
+    "Parse `argv` for `f` and call it. For what does not fit, tyro prints it and raises `SystemExit(2)`."
     import tyro
     defaults = {} if default is None else {'default': default}
     return tyro.cli(f, prog=prog, args=argv, **defaults)
@@ -78,10 +81,13 @@ def data(
     "The data sets: size, licence, whether they are here; fetch, locate or verify one."
     from era_nbdev.core import data as sets
     if what == 'list': return show_data()
-    if not name: raise RunError(f"'era data {what}' needs the name of a data set: 'era data list' shows all")
-    if name not in sets.REGISTRY: raise RunError(nearest('data set', name, sets.REGISTRY)+" ('era data list' shows all)")
+    if not name:
+        raise RunError(f"'era data {what}' needs the name of a data set: 'era data list' shows all")
+    if name not in sets.REGISTRY:
+        raise RunError(nearest('data set', name, sets.REGISTRY)+" ('era data list' shows all)")
     if what == 'verify': return verify_data(name)
-    if not sets.dataset(name).files: return print(f'{name} is installed with Python or scikit-learn')
+    if not sets.dataset(name).files:
+        return print(f'{name} is installed with Python or scikit-learn')
     print(sets.path(name))
 
 def show_data():
@@ -108,22 +114,30 @@ def results(
     "The ledger: what was measured, and by which command."
     import era_nbdev.core.ledger as ledger
     found = ledger.overview(name)
-    if not found.rows: return print("nothing recorded here; 'era run NAME --record' records a run in a clone of the project")
+    if not found.rows:
+        return print("nothing recorded here; 'era run NAME --record' records a run in a clone "
+                     "of the project")
     show(found.head, found.rows)
 
 @command
 def parity():
     "Every function that was compared with its reference: largest difference and speed."
     import era_nbdev.core.ledger as ledger
-    rows = ledger.results(kind='parity'); g = ledger.value
-    show(['chapter', 'check', 'difference', 'gradients', 'allowed', 'speed × reference'],
-         [[r['chapter'], r['name'], g(r, 'error'), g(r, 'grad_error') if 'grad_error' in r['metrics'] else '', g(r, 'allowed'), g(r, 'speed')] for r in rows])
+    rows = ledger.results(kind='parity')
+    head = ['chapter', 'check', 'difference', 'gradients', 'allowed', 'speed × reference']
+    show(head, [parity_row(r) for r in rows])
+
+def parity_row(entry: dict) -> list: # of the ledger; returns cells
+    "One comparison for the table."
+    metrics = ('error', 'grad_error', 'allowed', 'speed')
+    numbers = {k: m['value'] for k, m in entry['metrics'].items()}
+    return [entry['chapter'], entry['name'], *(numbers.get(k, '') for k in metrics)]
 
 # %% ../../nbs/core/07_cli.ipynb #7c9fdd34
 @dataclass
 class RunOptions:
     "Options of every run."
-    scale: Literal['smoke', 'lesson', 'full'] = 'smoke' # smoke: a minute on any laptop; lesson: what the chapter shows; full: the real thing
+    scale: Literal['smoke', 'lesson', 'full'] = 'smoke' # a minute; the chapter's numbers; the real thing
     seed: int = 0 # of every random generator
     device: str = 'auto' # auto, cpu, cuda or mps
     out: str = 'era_runs' # folder of all runs
@@ -134,12 +148,6 @@ class RunOptions:
     debug: bool = False # show tracebacks
 
 OPTIONS = [f.name for f in dataclasses.fields(RunOptions)]
-
-def run_parser(cls: type, scale: str): # a dataclass
-    "The dataclass of all options of experiment `cls` at `scale`."
-    defaults = {f.name: f.default if f.default is not dataclasses.MISSING else f.default_factory() for f in dataclasses.fields(cls)} | cls.scales.get(scale, {})
-    both = type(cls.__name__, (cls, RunOptions), {'__doc__': cls.__doc__, '__module__': cls.__module__, '__annotations__': {}})
-    return dataclass(both), defaults | {'scale': scale}
 
 # %% ../../nbs/core/07_cli.ipynb #745ce2f4
 @dataclass
@@ -152,10 +160,11 @@ def scale_of(argv: list, prog: str) -> str: # all options; name in the help
     import tyro
     return tyro.cli(ScaleOption, args=argv, prog=prog, return_unknown_args=True, add_help=False)[0].scale
 
-def run_parser(cls: type, scale: str) -> tuple: # an experiment; returns a dataclass and its defaults
+def run_parser(cls: type, scale: str) -> tuple: # (dataclass, defaults)
     "The dataclass of all options of experiment `cls` at `scale`."
     fields = dataclasses.fields(cls)
-    defaults = {f.name: f.default if f.default is not dataclasses.MISSING else f.default_factory() for f in fields}
+    defaults = {f.name: f.default for f in fields}
+    defaults |= {f.name: f.default_factory() for f in fields if f.default is dataclasses.MISSING}
     names = {'__doc__': cls.__doc__, '__module__': cls.__module__, '__annotations__': {}}
     both = dataclass(type(cls.__name__, (cls, RunOptions), names))
     return both, defaults | cls.scales.get(scale, {}) | {'scale': scale}
@@ -166,7 +175,7 @@ def named_options(argv: list) -> set: # of names of fields
     words = [a[2:].split('=')[0] for a in argv if a.startswith('--')]
     return {w.removeprefix('no-').replace('-', '_') for w in words}
 
-def read_options(cls: type, name: str, argv: list) -> tuple: # (RunOptions, experiment, values that were given)
+def read_options(cls: type, name: str, argv: list) -> tuple: # (RunOptions, experiment, given values)
     "Parse the options of `era run NAME`. Raises `RunError` for values out of range."
     prog = f'era run {name}'
     both, defaults = run_parser(cls, scale_of(argv, prog))
@@ -185,27 +194,34 @@ def run(*argv):
     if not argv or argv[0].startswith('-'): return run_usage(argv)
     name, words = argv[0], last_for_resume(argv[1:])
     options, exp, given = read_options(runs.find_experiment(name), name, words)
-    if options.plan and options.resume: raise RunError('--plan prices a new run: leave out --resume')
+    if options.plan and options.resume:
+        raise RunError('--plan prices a new run: leave out --resume')
     if options.plan: return show(['', ''], exp.plan())
     runs.keep_memory()
     old = run_to_resume(name, options, given) if options.resume else None
-    if old: exp = old.experiment()
-    done = runs.launch(exp, options.scale, options.seed, options.device, options.out, options.track, options.record, run=old)
+    if old:
+        exp = old.experiment()
+    o = options
+    done = runs.launch(exp, o.scale, o.seed, o.device, o.out, o.track, o.record, run=old)
     finish(done)
 
 def run_usage(argv):
     "What `era run` says without a name."
-    if argv and argv[0] not in ('-h', '--help'): raise RunError(f"the name comes first: 'era run NAME {' '.join(argv)}'")
+    if argv and argv[0] not in ('-h', '--help'):
+        raise RunError(f"the name comes first: 'era run NAME {' '.join(argv)}'")
     names = ', '.join(e for c in runs.chapters() for e in c['experiments'])
-    print(f"usage: era run NAME [OPTIONS]\n\nexperiments: {names}\n'era run NAME --help' shows the options of one.")
+    print(f"usage: era run NAME [OPTIONS]\n\nexperiments: {names}\n'era run NAME --help' shows "
+          f"the options of one.")
 
 def finish(done: runs.Run):
     "Print what a run achieved and where it is."
     results = {k: v for k, v in done.summary.items() if not isinstance(v, (list, dict))}
-    print('  '.join(f'{k} {v:.4g}' if isinstance(v, float) else f'{k} {v}' for k, v in results.items()))
+    short = {k: f'{v:.4g}' if isinstance(v, float) else v for k, v in results.items()}
+    print('  '.join(f'{k} {v}' for k, v in short.items()))
     print(f'run: {done.dir}')
     name = done.config['experiment']
-    if any(name in c['serves'] for c in runs.chapters()): print(f'next: era serve {name} --run {quote(str(done.dir))}')
+    if any(name in c['serves'] for c in runs.chapters()):
+        print(f'next: era serve {name} --run {quote(str(done.dir))}')
 
 # %% ../../nbs/core/07_cli.ipynb #60f2d1c4
 def last_for_resume(argv) -> list: # of words
@@ -216,12 +232,20 @@ def last_for_resume(argv) -> list: # of words
         words.append('--resume=last' if alone else word)
     return words
 
-def run_to_resume(name: str, options: RunOptions, given: dict) -> runs.Run: # experiment, options of the run, those that were named
+def run_to_resume(
+    name: str, # experiment
+    options: RunOptions, # of the run
+    given: dict, # values that were named
+) -> runs.Run:
     "The run that `--resume` means. Raises `RunError` if what was given contradicts it."
-    old = runs.open_run(name if options.resume == 'last' else options.resume, options.out, finished=False)
+    where = name if options.resume == 'last' else options.resume
+    old = runs.open_run(where, options.out, finished=False)
     kind, place = old.config['experiment'], old.dir.resolve()
-    if kind != name: raise RunError(f"{old.dir} is a run of {kind}: 'era run {kind} --resume {quote(str(old.dir))}' goes on with it")
-    if 'out' in given and Path(options.out).resolve() not in place.parents: raise RunError(f'{old.dir} does not lie in {options.out}: leave out --out')
+    if kind != name:
+        raise RunError(f"{old.dir} is a run of {kind}: 'era run {kind} --resume "
+                       f"{quote(str(old.dir))}' goes on with it")
+    if 'out' in given and Path(options.out).resolve() not in place.parents:
+        raise RunError(f'{old.dir} does not lie in {options.out}: leave out --out')
     compared = {k: v for k, v in given.items() if k not in OPTIONS or k in ('scale', 'seed')}
     return runs.to_resume(old.dir, **compared)
 
@@ -243,7 +267,8 @@ def bench(
     for name in names or known:
         print(name)
         rows = run_bench(name, rounds, runs.pick_device(device), record)
-        show(['contestant', 'per second', 'ours is faster by', 'goal', ''], [bench_row(*o) for o in rows])
+        head = ['contestant', 'per second', 'ours is faster by', 'goal', '']
+        show(head, [bench_row(*o) for o in rows])
 
 def bench_row(row, goal) -> list: # of cells; a `Row` and the ratio to be reached, or None
     "One contestant for the table."
@@ -262,7 +287,8 @@ def serve(
 ):
     "Serve a trained model or an app of the book in the browser and as an API."
     if not 0 < port < 65536: raise RunError(f'port is {port}, expected 1 to 65535')
-    if name not in runs.SERVES: runs.lookup('serves', name)
+    if name not in runs.SERVES:
+        runs.lookup('serves', name)
     runs.SERVES[name](run=run, host=host, port=port, out=out)
 
 def tool(*command: str) -> str: # one line
@@ -273,7 +299,8 @@ def tool(*command: str) -> str: # one line
     return lines[0] if lines else f'does not answer (status {done.returncode})'
 
 # %% ../../nbs/core/07_cli.ipynb #0d9c2b17
-PACKAGES = 'torchvision', 'optuna', 'boto3', 'sky', 'wandb', 'mlflow', 'fastai', 'lightning', 'nbdev', 'playwright'
+PACKAGES = ('torchvision', 'optuna', 'boto3', 'sky', 'wandb', 'mlflow', 'fastai', 'lightning', 'nbdev',
+            'playwright')
 
 @command
 def doctor():
@@ -300,7 +327,8 @@ def usage() -> str:
     own = {k: inspect.getdoc(f) for k, f in COMMANDS.items()}
     docs = own | {k: o['doc'] for c in runs.chapters() for k, o in c['commands'].items()}
     rows = '\n'.join(f'  {k:8} {d.splitlines()[0]}' for k, d in docs.items())
-    return (f'era {__version__}: the command of the book\n\nusage: era COMMAND [OPTIONS]\n\n{rows}\n\n'
+    return (f'era {__version__}: the command of the book\n\nusage: era COMMAND '
+            f'[OPTIONS]\n\n{rows}\n\n'
             "'era COMMAND --help' shows a command's options; 'era completion bash|zsh' prints a completion script;\n"
             '--debug shows tracebacks.')
 
@@ -324,9 +352,12 @@ def main(argv: list = None) -> int: # words after `era`; returns the exit status
     "The console command: one line for mistakes of the user, a traceback for those of the book."
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = '--debug' in argv
-    for stream in ('stdout', 'stderr'): # None where the shell has closed them
-        if getattr(sys, stream) is None: setattr(sys, stream, open(os.devnull, 'w'))
-    if not debug: warnings.showwarning = quiet_warning
+    for stream in ('stdout', 'stderr'):
+        # None where the shell has closed them
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, open(os.devnull, 'w'))
+    if not debug:
+        warnings.showwarning = quiet_warning
     try: return dispatch([a for a in argv if a != '--debug']) or 0
     except Exception as e:
         if debug: raise
@@ -347,19 +378,22 @@ def explain(e: Exception) -> int: # exit status
     if isinstance(e, Interrupted):
         tell(str(e))
         return e.status
-    if isinstance(e, (BookError, OSError)) or out_of_memory(e):
+    if isinstance(e, (BookError, OSError)) or out_of_memory(e) or is_refusal(e):
         tell(str(e) or 'not enough memory')
         return 2
     traceback.print_exception(e)
-    tell(f'this is a fault of the book and not yours: please report it, with the lines above, at {report_to()}')
+    tell(f'this is a fault of the book and not yours: please report it, with the lines above, '
+         f'at {report_to()}')
     return 1
 
 # %% ../../nbs/core/07_cli.ipynb #91d5c7b8
 def find_command(name: str): # its function
-    "The command `name`, of this module or of a chapter, which is imported. Raises `RunError` for an unknown one."
+    "The command `name`, of this module or of a chapter. Raises `RunError` for an unknown one."
     later = [k for c in runs.chapters() for k in c['commands']]
-    if name not in COMMANDS and name not in later: raise RunError(nearest('command', name, [*COMMANDS, *later]))
-    if name not in COMMANDS: runs.lookup('commands', name)
+    if name not in COMMANDS and name not in later:
+        raise RunError(nearest('command', name, [*COMMANDS, *later]))
+    if name not in COMMANDS:
+        runs.lookup('commands', name)
     return COMMANDS[name]
 
 def dispatch(argv: list): # words after `era`
@@ -372,7 +406,8 @@ def dispatch(argv: list): # words after `era`
     return f(*argv[1:]) if takes_words else parse(f, argv[1:], f'era {argv[0]}')
 
 # %% ../../nbs/core/07_cli.ipynb #b8becb38
-if __name__ == '__main__' and '__file__' in globals(): # not this copy: the module of that name, in which chapters register their commands
+if __name__ == '__main__' and '__file__' in globals():
+    # not this copy: the module of that name, in which chapters register their commands
     sys.exit(importlib.import_module('era_nbdev.core.cli').main())
 
 # %% ../../nbs/core/07_cli.ipynb #1c021348
@@ -399,7 +434,8 @@ def candidates(words: list) -> list: # of strings
     if len(words) == 1 and first in SECOND: return [n for c in book for n in c[SECOND[first]]]
     if len(words) == 1 and first == 'data': return ['list', 'get', 'path', 'verify']
     if first == 'run': return list(SCALES) if words[-1] == '--scale' else run_candidates(words[1])
-    if first in COMMANDS and first != 'data': return [f'--{p}' for p in inspect.signature(COMMANDS[first]).parameters]
+    if first in COMMANDS and first != 'data':
+        return [f'--{p}' for p in inspect.signature(COMMANDS[first]).parameters]
     return []
 
 def run_candidates(name: str) -> list: # experiment
@@ -421,7 +457,8 @@ def starting(*words: str): # of Python's command line
 def importing(module: str):
     "A contestant of `bench_import` that imports a library, if it is installed."
     def prepare():
-        if importlib.util.find_spec(module.split('.')[0]) is None: raise MissingExtra(f'{module} is not installed')
+        if importlib.util.find_spec(module.split('.')[0]) is None:
+            raise MissingExtra(f'{module} is not installed')
         return starting('-c', f'import {module}')()
     return prepare
 

@@ -15,7 +15,7 @@ from .run import Run
 # %% auto #0
 __all__ = ['Shard', 'ranks', 'is_main', 'shared_sum', 'shared_mean']
 
-# %% ../../nbs/core/04a_distributed.ipynb #4fbcbdac
+# %% ../../nbs/core/04a_distributed.ipynb #6a37b997
 class Shard:
     "The rows `rank`, `rank + world`, … of each batch of `batches`."
     def __init__(self,
@@ -34,26 +34,28 @@ class Shard:
         self.batches.set_epoch(epoch)
 
     @property
-    def start(self) -> int: # batches that are left out of the next epoch: a resumed run begins there
+    def start(self) -> int: # batches to leave out of the next epoch, when a run is resumed
         return self.batches.start
     @start.setter
     def start(self, n: int):
         self.batches.start = n
 
-# %% ../../nbs/core/04a_distributed.ipynb #5e71ce8a
+# %% ../../nbs/core/04a_distributed.ipynb #92d5e1fd
 @contextlib.contextmanager
 def ranks(
     run: Run, # of this process
 ): # yields (rank, number of processes)
-    "Meet the processes that `torchrun` started. All but the first keep their files in a temporary folder."
+    "Meet the processes that `torchrun` started. All but the first write into a temporary folder."
     if int(os.environ.get('WORLD_SIZE', 1)) == 1:
         yield 0, 1
         return
     on_gpu = run.device.startswith('cuda')
-    if on_gpu: torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     dist.init_process_group('nccl' if on_gpu else 'gloo')
     if dist.get_rank() > 0:
-        if not run.resumed: shutil.rmtree(run.dir)
+        if not run.resumed:
+            shutil.rmtree(run.dir)
         run.scratch = tempfile.TemporaryDirectory()
         run.dir = Path(run.scratch.name)
     try: yield dist.get_rank(), dist.get_world_size()
@@ -63,12 +65,12 @@ def is_main() -> bool:
     "Is this the only process, or the first of several?"
     return not dist.is_initialized() or dist.get_rank() == 0
 
-# %% ../../nbs/core/04a_distributed.ipynb #14f7a054
+# %% ../../nbs/core/04a_distributed.ipynb #9042f57e
 def shared_sum(
     total: torch.Tensor, # a number: sum of this process's terms
     count, # how many terms these are
 ) -> tuple: # (sum, count) over all processes
-    "Both sums; their quotient has the gradient that becomes that of the whole batch when gradients are averaged."
+    "Both sums; their quotient has the gradient of the whole batch after averaging over processes."
     if not dist.is_initialized(): return total, count
     own = torch.as_tensor(count, dtype=torch.float64, device=total.device)
     both = torch.stack([total.detach().double(), own])

@@ -6,15 +6,16 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/errors.html.md"""
 
 # %% ../../nbs/core/00_errors.ipynb #071157d1
 from __future__ import annotations
-import difflib, importlib, signal
+import difflib, importlib, signal, traceback
+from importlib.resources import files
 
 # %% auto #0
 __all__ = ['BookError', 'RunError', 'CheckpointError', 'MissingExtra', 'Diverged', 'Interrupted', 'need', 'nearest',
-           'out_of_memory']
+           'out_of_memory', 'is_refusal']
 
-# %% ../../nbs/core/00_errors.ipynb #90ead575
+# %% ../../nbs/core/00_errors.ipynb #3cd23d6d
 class BookError(Exception):
-    "An error that the user can mend; its message says how. The command `era` prints it as one line."
+    "An error that the user can mend; its message says how. `era` prints it as one line."
 
 class RunError(BookError, ValueError):
     "A setting, a file or a folder that cannot work."
@@ -37,7 +38,7 @@ class Interrupted(Exception):
         super().__init__(message or f'stopped by {signal.Signals(sig).name}')
         self.status = 128+sig
 
-# %% ../../nbs/core/00_errors.ipynb #c2349eae
+# %% ../../nbs/core/00_errors.ipynb #10780062
 def need(
     module: str, # 'wandb', 'cryptography.hazmat.primitives'
     extra: str, # the extra of `era_nbdev` that installs it
@@ -47,7 +48,8 @@ def need(
     try: return importlib.import_module(module)
     except ModuleNotFoundError as e:
         if e.name is None or e.name.split('.')[0] != package: raise
-        raise MissingExtra(f"{package} is not installed: pip install 'era_nbdev[{extra}]'") from None
+        how = f"pip install 'era_nbdev[{extra}]'"
+        raise MissingExtra(f'{package} is not installed: {how}') from None
 
 # %% ../../nbs/core/00_errors.ipynb #b381faa8
 def nearest(
@@ -61,8 +63,18 @@ def nearest(
     if near: return f'no {what} {name!r}: did you mean {near[0]!r}?'
     return f'no {what} {name!r}: there is {", ".join(names) or "none"}'
 
-# %% ../../nbs/core/00_errors.ipynb #4b35ab22
-def out_of_memory(error: Exception) -> bool:
+# %% ../../nbs/core/00_errors.ipynb #cc0626e1
+def out_of_memory(error: Exception) -> bool: # any error
     "Does `error` say that there is not enough memory, of this machine or of its GPU?"
     if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError': return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+# %% ../../nbs/core/00_errors.ipynb #f0ba4195
+def is_refusal(
+    error: Exception, # that was caught
+) -> bool:
+    "Was this `ValueError` or `TypeError` raised on purpose, by a `raise` statement of the book?"
+    frames = traceback.extract_tb(error.__traceback__)
+    if not isinstance(error, (ValueError, TypeError)) or not frames: return False
+    in_book = frames[-1].filename.startswith(str(files('era_nbdev')))
+    return in_book and 'raise ' in (frames[-1].line or '')

@@ -1,4 +1,4 @@
-"""An experiment is a dataclass; a run is a folder. Everything that a run needs to be understood, continued or used again lies in that folder.
+"""A run is a folder. Everything that a run needs to be understood, continued or used again lies in that folder.
 
 Docs: https://era-nbdev.github.io/era_nbdev/core/run.html.md"""
 
@@ -6,225 +6,35 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/run.html.md"""
 
 # %% ../../nbs/core/04_run.ipynb #d2385443
 from __future__ import annotations
-import contextlib, dataclasses, datetime, importlib, io, json, math, os, random, re, secrets, signal, sys, time
+import contextlib, dataclasses, datetime, io, json, os, random, re, secrets, signal, sys, time
 from dataclasses import dataclass
-from importlib.resources import files
-from numbers import Integral, Real
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
-from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MultipleOf
+from typing import Any
 import era_nbdev.core.ledger as ledger
 from .data import REGISTRY
-from .errors import BookError, CheckpointError, Diverged, Interrupted, MissingExtra, RunError, nearest, need, out_of_memory
+from .errors import BookError, CheckpointError, Diverged, Interrupted
+from .errors import MissingExtra, RunError, nearest, need, out_of_memory
+from .experiments import EXPERIMENTS, KINDS, SCALES, SERVES, Experiment
+from .experiments import chapters, check_fields, experiment, find_experiment
+from .experiments import is_experiment, is_finite, is_whole, lookup, serves, settings
 from .ledger import write_atomic
 from .trackers import TRACKERS
 
 # %% auto #0
-__all__ = ['PLAIN', 'SCALES', 'EXPERIMENTS', 'KINDS', 'SERVES', 'PARTS', 'SHORT', 'MISSING', 'LEFTOVER', 'range_fault',
-           'is_whole', 'is_finite', 'fault', 'sequence_fault', 'Experiment', 'declarations', 'check_fields',
-           'experiment', 'chapters', 'lookup', 'find_experiment', 'is_experiment', 'serves', 'settings', 'pick_device',
-           'seed_everything', 'rng_state', 'set_rng_state', 'read_config', 'RunFolder', 'Metrics', 'metrics_row',
-           'tied', 'read_weights', 'load_weights', 'Checkpoints', 'stop_signals', 'print_nowhere', 'guarded', 'Run',
-           'absolute_paths', 'make_folder', 'create', 'outlook', 'resumed_device', 'fit', 'launch', 'peak_memory',
-           'record_run', 'option', 'canonical', 'keep_memory', 'latest_run', 'open_run', 'to_resume']
-
-# %% ../../nbs/core/04_run.ipynb #89d51780
-def range_fault(
-    value, # a number
-    limits, # what stands beside the type in `Annotated[type, …]`
-) -> str: # what is expected instead of `value`, or ''
-    "Compare a number with the limits of its declaration."
-    flat = [o for m in limits for o in (m if isinstance(m, GroupedMetadata) else [m])]
-    bounds = {type(m): m for m in flat if isinstance(m, (Ge, Gt, Le, Lt, MultipleOf))}
-    low, above = getattr(bounds.get(Ge), 'ge', None), getattr(bounds.get(Gt), 'gt', None)
-    high, below = getattr(bounds.get(Le), 'le', None), getattr(bounds.get(Lt), 'lt', None)
-    step = getattr(bounds.get(MultipleOf), 'multiple_of', None)
-    if step is not None and value % step: return f'a multiple of {step}'
-    fits = (low is None or value >= low) and (above is None or value > above)
-    if fits and (high is None or value <= high) and (below is None or value < below): return ''
-    left = f'[{low}' if low is not None else f'({above}'
-    right = f'{high}]' if high is not None else f'{below})'
-    has_low, has_high = low is not None or above is not None, high is not None or below is not None
-    if has_low and has_high: return f'{low} to {high}' if isinstance(value, Integral) and left[0]+right[-1] == '[]' else f'a number in {left}, {right}'
-    if has_low: return f'{low} or more' if low is not None else f'more than {above}'
-    return f'{high} or less' if high is not None else f'less than {below}'
-
-# %% ../../nbs/core/04_run.ipynb #5ad8f585
-def is_whole(value) -> bool: return isinstance(value, Integral) and not isinstance(value, bool)
-
-def is_finite(value) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-PLAIN = {bool: (lambda v: isinstance(v, bool), 'True or False'), int: (is_whole, 'a whole number'),
-         float: (is_finite, 'a finite number'), str: (lambda v: isinstance(v, str), 'a text'),
-         type(None): (lambda v: v is None, 'None')}
-
-def fault(
-    value, # of a field
-    hint, # the field's annotation
-) -> str: # what is expected instead of `value`, or ''
-    "Compare a value with its declaration."
-    kind, parts = get_origin(hint), get_args(hint)
-    if kind is Annotated: return fault(value, parts[0]) or range_fault(value, parts[1:])
-    if kind is Literal: return '' if value in parts else f'one of {", ".join(map(repr, parts))}'
-    if kind in (Union, UnionType):
-        faults = [fault(value, p) for p in parts]
-        return ' or '.join(faults) if all(faults) else ''
-    if kind in (tuple, list): return sequence_fault(value, kind, parts)
-    holds, expected = PLAIN.get(hint, (lambda v: True, ''))
-    return '' if holds(value) else expected
-
-def sequence_fault(
-    value, # of a field
-    kind: type, # tuple or list
-    parts: tuple, # arguments of its annotation
-) -> str: # what is expected instead of `value`, or ''
-    "Compare each element with its declaration."
-    if not isinstance(value, (tuple, list)): return 'several values'
-    alike = kind is list or parts[-1] is Ellipsis
-    hints = [parts[0]]*len(value) if alike else parts
-    if len(hints) != len(value): return f'{len(hints)} values'
-    for element, hint in zip(value, hints):
-        expected = fault(element, hint)
-        if expected: return f'each to be {expected}'
-    return ''
-
-# %% ../../nbs/core/04_run.ipynb #c4871fbe
-SCALES = 'smoke', 'lesson', 'full'
-
-class Experiment:
-    "Base of all experiments: a dataclass with `fit`; `predictor` and `explainer` if its result can be used and looked into."
-    name: ClassVar[str] = ''
-    scales: ClassVar[dict] = {}
-    paths: ClassVar[tuple] = () # fields that may hold the path of a file or folder
-
-    def check(self):
-        "Raise `RunError` for a value that is not as its field declares; conditions over several fields are added here."
-        check_fields(self)
-
-    def fit(self, run: Run) -> dict: # results by name
-        "Train; what is returned goes into the summary."
-        raise NotImplementedError('an experiment trains in its method fit(run)')
-
-    def predictor(self, run: Run):
-        "The function behind `Run.predict`."
-        raise RunError(f'{self.name} gives nothing that can be asked to predict')
-
-    def explainer(self, run: Run):
-        "The function behind `Run.explain`."
-        raise RunError(f'{self.name} gives nothing to look inside')
-
-    def takes(self) -> dict: # dict(kind='digit' or 'image', size=, channels=, classes=[…])
-        "What `Run.predict` wants."
-        return {}
-
-    def work(self) -> float: # FLOP of the whole training; 0: unknown
-        "The amount of computation."
-        return 0.
-
-    def plan(self) -> list: # rows (what, value)
-        "Size, memory, time and price of the run."
-        raise RunError(f"{self.name} has no plan of its own: 'era cloud plan {self.name}' prices a rented machine")
-
-    def require(self, **conditions): # field=(holds, what is expected)
-        "Raise `RunError` for the first field whose condition does not hold."
-        for name, (holds, expected) in conditions.items():
-            if not holds: raise RunError(f'{name} is {getattr(self, name)!r}, expected {expected}')
-
-# %% ../../nbs/core/04_run.ipynb #0e0d2dc4
-def declarations(cls: type) -> dict: # field -> its annotation
-    "The annotations of a dataclass's fields; one that names something unknown to its module is left out."
-    try: hints = get_type_hints(cls, include_extras=True)
-    except NameError: hints = {f.name: f.type for f in dataclasses.fields(cls) if not isinstance(f.type, str)}
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.name in hints}
-
-def check_fields(exp: Experiment):
-    "Raise `RunError` for the first field whose value is not as it is declared. A default of `None` may stay."
-    defaults = {f.name: f.default for f in dataclasses.fields(exp)}
-    for name, hint in declarations(type(exp)).items():
-        value = getattr(exp, name)
-        if value is None and defaults[name] is None: continue
-        expected = fault(value, hint)
-        if expected: raise RunError(f'{name} is {value!r}, expected {expected}')
-
-# %% ../../nbs/core/04_run.ipynb #a7410c32
-EXPERIMENTS: dict[str, type] = {}
-
-def experiment(
-    name: str, # what `era run` takes
-    **scales, # smoke=dict(field=value, …), lesson=…, full=…: defaults that a scale changes
-): # class decorator
-    "Register a dataclass derived from `Experiment`. Raises `RunError` for an unknown scale or field."
-    def register(cls):
-        fields = {f.name for f in dataclasses.fields(cls)}
-        for scale, changed in scales.items():
-            if scale not in SCALES: raise RunError(nearest('scale', scale, SCALES))
-            for field in {*changed}-fields: raise RunError(f'{name}, {scale}: '+nearest('field', field, fields))
-        cls.name, cls.scales = name, scales
-        EXPERIMENTS[name] = cls
-        return cls
-    return register
-
-# %% ../../nbs/core/04_run.ipynb #28d58be6
-def chapters() -> list: # of dictionaries: module, title, session, minutes, experiments, benches, serves, commands
-    "All chapters of the book in order."
-    return json.loads((files('era_nbdev')/'chapters.json').read_text(encoding='utf-8'))
-
-KINDS = dict(experiments='experiment', benches='bench', serves='app', commands='command')
-
-def lookup(
-    kind: str, # one of `KINDS`
-    name: str, # of an experiment, bench, app or command
-): # its module
-    "Import the chapter that registers `name`. Raises `RunError` for an unknown one."
-    where = {n: c['module'] for c in chapters() for n in c[kind]}
-    if name not in where: raise RunError(nearest(KINDS[kind], name, where))
-    return importlib.import_module(f'era_nbdev.{where[name]}')
-
-def find_experiment(name: str) -> type:
-    "The class of experiment `name`, from this session or from its chapter."
-    if name not in EXPERIMENTS: lookup('experiments', name)
-    return EXPERIMENTS[name]
-
-def is_experiment(name: str) -> bool:
-    "Is `name` an experiment, of this session or of a chapter?"
-    return name in EXPERIMENTS or any(name in c['experiments'] for c in chapters())
-
-# %% ../../nbs/core/04_run.ipynb #f84a295b
-SERVES: dict = {}
-
-def serves(name: str): # what `era serve` takes
-    "Decorator that registers a function `(run, host, port, out)` as an app."
-    def register(f):
-        SERVES[name] = f
-        return f
-    return register
-
-# %% ../../nbs/core/04_run.ipynb #023a9b20
-def settings(
-    name: str, # experiment
-    scale: str = 'smoke', # one of `SCALES`
-    **changed, # fields that differ from the scale's defaults
-) -> Experiment:
-    "An experiment with its settings checked. Raises `RunError` for an unknown scale or field, or a value out of range."
-    cls = find_experiment(name)
-    if scale not in SCALES: raise RunError(nearest('scale', scale, SCALES))
-    fields = {f.name for f in dataclasses.fields(cls)}
-    for field in changed:
-        if field not in fields: raise RunError(nearest('setting', field, fields))
-    exp = cls(**(cls.scales.get(scale, {}) | changed))
-    check_fields(exp)
-    exp.check()
-    return exp
+__all__ = ['PARTS', 'SHORT', 'MISSING', 'LEFTOVER', 'pick_device', 'seed_everything', 'rng_state', 'set_rng_state', 'read_config',
+           'RunFolder', 'Metrics', 'metrics_row', 'tied', 'read_weights', 'load_weights', 'Checkpoints', 'stop_signals',
+           'print_nowhere', 'guarded', 'Run', 'absolute_paths', 'make_folder', 'create', 'outlook', 'resumed_device',
+           'fit', 'launch', 'peak_memory', 'record_run', 'option', 'canonical', 'keep_memory', 'latest_run', 'open_run',
+           'to_resume']
 
 # %% ../../nbs/core/04_run.ipynb #028f07d2
 def pick_device(device: str = 'auto') -> str: # 'cuda', 'mps' or 'cpu'
-    "The device to use; `'auto'` takes a GPU if there is one. Raises `RunError` if `device` is not there."
+    "The device to use; `'auto'` takes a GPU if there is one. Raises `RunError` if it is not there."
     import torch
     have = ['cpu'] + ['cuda']*torch.cuda.is_available() + ['mps']*torch.backends.mps.is_available()
     if device == 'auto': return have[-1]
-    if device.split(':')[0] not in have: raise RunError(f'device {device!r} is not on this machine: there is {", ".join(have)}')
+    if device.split(':')[0] not in have:
+        raise RunError(f'device {device!r} is not on this machine: there is {", ".join(have)}')
     return device
 
 def seed_everything(seed: int): # any integer from 0
@@ -252,9 +62,10 @@ def set_rng_state(state: dict): # from `rng_state`
     kind, keys, *rest = state['numpy']
     np.random.set_state((kind, keys.numpy().astype('uint32'), *rest))
     torch.set_rng_state(state['torch'])
-    if state['cuda'] and torch.cuda.is_available(): torch.cuda.set_rng_state_all(state['cuda'])
+    if state['cuda'] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state['cuda'])
 
-# %% ../../nbs/core/04_run.ipynb #9b78fd13
+# %% ../../nbs/core/04_run.ipynb #6edae82c
 PARTS = dict(experiment=str, scale=str, seed=int, device=str, settings=dict)
 SHORT = {str: 'a text', int: 'a whole number', dict: 'an object'}
 
@@ -264,20 +75,23 @@ def read_config(
     "The content of `config.json`. Raises `RunError` if it is missing or damaged."
     path = folder/'config.json'
     try: config = json.loads(path.read_text(encoding='utf-8'))
-    except (FileNotFoundError, NotADirectoryError): raise RunError(f'{folder} is not the folder of a run (it has no config.json)') from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f'{folder} is not the folder of a run (it has no config.json)') from None
     except ValueError as e: raise RunError(f'{path} is damaged: {e}') from None
-    if not isinstance(config, dict): raise RunError(f'{path} is damaged: it holds a {type(config).__name__}, expected an object')
+    if not isinstance(config, dict):
+        raise RunError(f'{path} is damaged: it holds a {type(config).__name__}, expected an object')
     lacks = ', '.join(sorted({*PARTS}-{*config}))
     if lacks: raise RunError(f'{path} is damaged: it lacks {lacks}')
     for part, kind in PARTS.items():
-        if not isinstance(config[part], kind): raise RunError(f'{path} is damaged: {part} is {config[part]!r}, expected {SHORT[kind]}')
+        if not isinstance(config[part], kind):
+            raise RunError(f'{path} is damaged: {part} is {config[part]!r}, expected {SHORT[kind]}')
     return config
 
 # %% ../../nbs/core/04_run.ipynb #d4ed309a
 MISSING: Any = object()
 
 class RunFolder:
-    "The files of one run except its checkpoint: configuration, metrics, kept values, figures, summary."
+    "The files of one run: configuration, kept values, figures, summary."
     def __init__(self, dir): # a path
         self.dir = Path(dir)
         self.config = read_config(self.dir)
@@ -291,15 +105,17 @@ class RunFolder:
     def write(self, file: str, data): # name, text or bytes
         "Write one file of the folder in one step. Raises `RunError` if that fails."
         try: write_atomic(self.dir/file, data)
-        except OSError as e: raise RunError(f'cannot write {self.dir/file} ({e.strerror})') from None
+        except OSError as e:
+            raise RunError(f'cannot write {self.dir/file} ({e.strerror})') from None
 
     def keep(self, name: str, value): # anything that JSON holds
         "Keep a value that the trained model needs, as NAME.json."
-        if name in ('config', 'summary'): raise ValueError(f'{name}.json has a meaning of its own: choose another name')
+        if name in ('config', 'summary'):
+            raise ValueError(f'{name}.json has a meaning of its own: choose another name')
         self.write(f'{name}.json', json.dumps(value, ensure_ascii=False)+'\n')
 
     def kept(self, name: str, default=MISSING): # what `keep` got
-        "The value kept as `name`, or `default` if there is none. Raises `RunError` that names the file."
+        "The value kept as `name`, or `default`. Raises `RunError` that names the file."
         path = self.dir/f'{name}.json'
         try: return json.loads(path.read_text(encoding='utf-8'))
         except FileNotFoundError:
@@ -320,10 +136,14 @@ class Metrics(RunFolder):
         now = round(time.time(), 3)
         lines = [json.dumps(dict(step=step, time=now) | numbers)+'\n' for step, numbers in rows]
         try:
-            with open(self.dir/'metrics.jsonl', 'a', encoding='utf-8') as f: f.writelines(lines)
-        except OSError as e: raise RunError(f'cannot write the metrics to {self.dir} ({e.strerror}); {outlook(self)}') from None
+            with open(self.dir/'metrics.jsonl', 'a', encoding='utf-8') as f:
+                f.writelines(lines)
+        except OSError as e:
+            told = f'cannot write the metrics to {self.dir} ({e.strerror}); {outlook(self)}'
+            raise RunError(told) from None
         for tracker in self.trackers:
-            for step, numbers in rows: tracker.log(step, numbers)
+            for step, numbers in rows:
+                tracker.log(step, numbers)
 
     def log(self, step: int, **metrics): # optimizer steps so far, name=number
         "Append one line."
@@ -332,7 +152,8 @@ class Metrics(RunFolder):
     def metrics(self, *keys) -> list: # of dictionaries; with keys, only rows that have them all
         "What was logged so far."
         path = self.dir/'metrics.jsonl'
-        lines = path.read_text(encoding='utf-8', errors='replace').splitlines() if path.exists() else []
+        if not path.exists(): return []
+        lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
         rows = [row for line in lines if (row := metrics_row(line))]
         return [row for row in rows if all(k in row for k in keys)]
 
@@ -341,13 +162,13 @@ class Metrics(RunFolder):
         rows = [row for row in self.metrics() if row['step'] <= step]
         self.write('metrics.jsonl', ''.join(json.dumps(row)+'\n' for row in rows))
 
-def metrics_row(line: str) -> dict:
+def metrics_row(line: str) -> dict: # of `metrics.jsonl`
     "One line of `metrics.jsonl`; empty if it is not whole or has no step."
     try: row = json.loads(line)
     except ValueError: return {}
     return row if isinstance(row, dict) and is_finite(row.get('step')) else {}
 
-# %% ../../nbs/core/04_run.ipynb #d09db1af
+# %% ../../nbs/core/04_run.ipynb #4d43ca9a
 def tied(
     tensors: dict, # name -> tensor
 ) -> dict: # name -> the first name of the same tensor
@@ -356,7 +177,8 @@ def tied(
     for name, t in tensors.items():
         if not t.numel(): continue
         place = t.device, t.data_ptr(), t.dtype, tuple(t.shape), t.stride()
-        if place in first: same[name] = first[place]
+        if place in first:
+            same[name] = first[place]
         else: first[place] = name
     return same
 
@@ -364,7 +186,7 @@ def tied(
 def read_weights(
     path: Path, # of a safetensors file
 ) -> dict: # name -> tensor
-    "The tensors of a checkpoint, under all their names. Raises `CheckpointError` for a damaged file."
+    "The tensors of a checkpoint, under all their names. Raises `CheckpointError` for a bad file."
     from safetensors import safe_open
     try:
         with safe_open(path, framework='pt') as f:
@@ -385,7 +207,9 @@ def load_weights(
     have = {k: tuple(v.shape) for k, v in tensors.items()}
     for name in [*want, *have]:
         ours, theirs = want.get(name), have.get(name)
-        if ours != theirs: raise CheckpointError(f'{path} is of another model: {name} has shape {theirs}, expected {ours}')
+        if ours != theirs:
+            raise CheckpointError(f'{path} is of another model: {name} has shape {theirs}, '
+                                  f'expected {ours}')
     model.load_state_dict(tensors)
     return model
 
@@ -399,48 +223,59 @@ class Checkpoints(Metrics):
         state: dict, # everything needed to go on
         step: int, # optimizer steps so far
     ):
-        "Write both checkpoint files. Raises `CheckpointError` if that fails (a full disk, say); the earlier files then stay."
+        "Write both checkpoint files. Raises `CheckpointError` if that fails; earlier ones stay."
         import torch
         from safetensors.torch import save
         own = dict(step=step, experiment=self.config['experiment'])
         buffer, aliases = io.BytesIO(), tied(tensors)
         torch.save(state | own, buffer)
-        weights = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items() if k not in aliases}
-        model = save(weights, dict(run=json.dumps(own | dict(tied=aliases)))) # one key: several come in any order
+        once = {k: v for k, v in tensors.items() if k not in aliases}
+        weights = {k: v.detach().cpu().contiguous().clone() for k, v in once.items()}
+        about = json.dumps(own | dict(tied=aliases)) # one key: several come in any order
+        model = save(weights, dict(run=about))
         earlier = (self.dir/'state.pt').exists() and (self.dir/'checkpoint.safetensors').exists()
         try:
             write_atomic(self.dir/'state.pt', buffer.getbuffer())
             write_atomic(self.dir/'checkpoint.safetensors', model)
         except OSError as e:
-            left = 'the earlier one is kept' if earlier else 'it would have been the first, so there is nothing to resume from'
-            raise CheckpointError(f'cannot write the checkpoint to {self.dir} ({e.strerror}); {left}') from e
+            told = f'cannot write the checkpoint to {self.dir} ({e.strerror})'
+            if earlier: raise CheckpointError(f'{told}; the earlier one is kept') from e
+            raise CheckpointError(f'{told}; it is the first: there is nothing to resume from') from e
 
     def load_state(self) -> dict:
-        "What `save` kept for going on. Raises `CheckpointError` if there is nothing, or nothing sound."
+        "What `save` kept for going on. Raises `CheckpointError` if there is nothing sound."
         import torch
         path, name = self.dir/'state.pt', self.config['experiment']
-        if not path.exists(): raise CheckpointError(f'{self.dir} has no state.pt: the run ended before its first checkpoint')
+        if not path.exists():
+            told = f'{self.dir} has no state.pt: the run ended before its first checkpoint'
+            raise CheckpointError(told)
         try: state = torch.load(path, map_location='cpu', weights_only=True)
-        except Exception as e: raise CheckpointError(f'{path} is damaged or foreign ({type(e).__name__}): the run cannot be resumed') from None
-        if not isinstance(state, dict) or state.get('experiment') != name: raise CheckpointError(f'{path} does not belong to a run of {name!r}')
-        if not is_whole(state.get('step')): raise CheckpointError(f'{path} is damaged: it does not say of which step it is')
+        except Exception as e:
+            told = f'{path} is damaged or foreign ({type(e).__name__}): the run cannot be resumed'
+            raise CheckpointError(told) from None
+        if not isinstance(state, dict) or state.get('experiment') != name:
+            raise CheckpointError(f'{path} does not belong to a run of {name!r}')
+        if not is_whole(state.get('step')):
+            raise CheckpointError(f'{path} is damaged: it does not say of which step it is')
         return state
 
     def load_into(self, model): # a module; returns it
-        "Put the weights of `checkpoint.safetensors` into `model`. Raises `CheckpointError` if they do not fit."
+        "Put the run's weights into `model`. Raises `CheckpointError` if they do not fit."
         return load_weights(model, self.dir/'checkpoint.safetensors')
 
     def sweep(self):
         "Remove what writes that were killed have left."
         for path in self.dir.iterdir():
-            if LEFTOVER.fullmatch(path.name): path.unlink(missing_ok=True)
+            if LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
-# %% ../../nbs/core/04_run.ipynb #24a9860d
+# %% ../../nbs/core/04_run.ipynb #2c8a7807
 def stop_signals() -> list:
     "The signals that ask a run to stop; not SIGHUP where it is ignored, as under `nohup`."
     signals = [signal.SIGINT, signal.SIGTERM]
     hang_up = getattr(signal, 'SIGHUP', None)
-    if hang_up and signal.getsignal(hang_up) is not signal.SIG_IGN: signals.append(hang_up)
+    if hang_up and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        signals.append(hang_up)
     return signals
 
 def print_nowhere(
@@ -448,27 +283,32 @@ def print_nowhere(
 ):
     "Send to nobody what would be printed on terminals that are gone."
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for fd in terminals: os.dup2(nowhere, fd)
+    for fd in terminals:
+        os.dup2(nowhere, fd)
 
-# %% ../../nbs/core/04_run.ipynb #8517c2bd
+# %% ../../nbs/core/04_run.ipynb #8f506656
 @contextlib.contextmanager
 def guarded(
     run: Run, # whose `stop` is set
 ):
-    "While this is open, a signal sets `run.stop` (in the training loop) or raises `Interrupted` (elsewhere, or the second time)."
+    "Let a signal set `run.stop` in the training loop; elsewhere, or again, it raises an error."
     terminals = [fd for fd in (1, 2) if os.isatty(fd)]
     def ask(sig, frame):
-        if sig == getattr(signal, 'SIGHUP', None): print_nowhere(terminals)
+        if sig == getattr(signal, 'SIGHUP', None):
+            print_nowhere(terminals)
         if run.stop or not run.looping: raise Interrupted(sig)
         run.stop = sig
     old = {}
     try:
         for sig in stop_signals():
-            with contextlib.suppress(ValueError): old[sig] = signal.signal(sig, ask) # ValueError: not the main thread
+            with contextlib.suppress(ValueError):
+                old[sig] = signal.signal(sig, ask) # ValueError: not the main thread
         yield run
     finally:
-        for sig, handler in old.items(): signal.signal(sig, handler)
-        for tracker in run.trackers: tracker.close()
+        for sig, handler in old.items():
+            signal.signal(sig, handler)
+        for tracker in run.trackers:
+            tracker.close()
 
 # %% ../../nbs/core/04_run.ipynb #86292d65
 class Run(Checkpoints):
@@ -480,37 +320,41 @@ class Run(Checkpoints):
         self.device: str = self.config['device']
 
     def experiment(self) -> Experiment:
-        "The experiment with this run's settings. Raises `RunError` for settings that it does not take."
+        "The experiment with this run's settings. Raises `RunError` if it does not take them."
         cls = find_experiment(self.config['experiment'])
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in self.config['settings'].items()}
+        saved = self.config['settings']
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
         fields = {f.name for f in dataclasses.fields(cls)}
         for name in {*values}-fields:
-            raise RunError(f'{self.dir}/config.json is of another version of the book, or damaged: {nearest("setting", name, fields)}')
+            raise RunError(f'{self.dir}/config.json is of another version of the book, or '
+                           f'damaged: {nearest("setting", name, fields)}')
         exp = cls(**values)
         try: check_fields(exp)
         except RunError as e: raise RunError(f'{self.dir}/config.json is damaged: {e}') from None
         return exp
 
     def guard(self): # a context manager
-        "Let signals set `stop` in the training loop; elsewhere, or the second time, they raise `Interrupted`."
+        "Let signals set `stop` in the training loop, and raise `Interrupted` elsewhere."
         return guarded(self)
 
     def predict(self, x):
-        "Ask the trained model; what `x` may be is the experiment's business, and `takes` describes it."
-        if not hasattr(self, '_ask'): self._ask = self.experiment().predictor(self)
+        "Ask the trained model; `takes` of its experiment describes what `x` may be."
+        if not hasattr(self, '_ask'):
+            self._ask = self.experiment().predictor(self)
         return self._ask(x)
 
-    def explain(self, x) -> dict: # probabilities [K], hidden {layer: activations [H]}, saliency [S, S]
-        "Ask the trained model about one input and look inside it. Raises `RunError` if the experiment has no `explainer`."
-        if not hasattr(self, '_look'): self._look = self.experiment().explainer(self)
+    def explain(self, x) -> dict: # probabilities [K], hidden {layer: activations}, saliency [S, S]
+        "Ask about one input and look inside the model. Raises `RunError` without an `explainer`."
+        if not hasattr(self, '_look'):
+            self._look = self.experiment().explainer(self)
         return self._look(x)
 
-# %% ../../nbs/core/04_run.ipynb #baf0a6c5
+# %% ../../nbs/core/04_run.ipynb #687febb2
 def absolute_paths(
     cls: type, # an experiment
     values: dict, # its settings, or some of them
 ) -> dict:
-    "`values`, in which a relative path of a file or folder that exists is absolute. A registered data set stays a name."
+    "`values` with absolute paths where a file or folder exists; registered data sets stay names."
     def absolute(name, value):
         is_path = name in cls.paths and isinstance(value, str) and value and value not in REGISTRY
         return str(Path(value).resolve()) if is_path and Path(value).exists() else value
@@ -527,8 +371,11 @@ def make_folder(
         try: folder.mkdir(parents=True)
         except FileExistsError:
             if Path(out).is_dir() and folder.exists(): continue
-            raise RunError(f'cannot write to {out}: it is not a folder; choose another one with --out') from None
-        except OSError as e: raise RunError(f'cannot write to {out} ({e.strerror}): choose another folder with --out') from None
+            raise RunError(f'cannot write to {out}: it is not a folder; choose another one with '
+                           f'--out') from None
+        except OSError as e:
+            told = f'cannot write to {out} ({e.strerror}): choose another folder with --out'
+            raise RunError(told) from None
         return folder
     raise RunError(f'cannot find a free name for a run in {out}')
 
@@ -542,11 +389,14 @@ def create(
 ) -> Run:
     "Make the folder of a new run. Raises `RunError` if that is impossible."
     values = absolute_paths(type(exp), dataclasses.asdict(exp))
-    config = dict(experiment=exp.name, scale=scale, seed=seed, device=pick_device(device), settings=values,
-                  command=ledger.command_line(), versions=ledger.versions(), commit=ledger.commit())
+    config = dict(experiment=exp.name, scale=scale, seed=seed, device=pick_device(device),
+                  settings=values, command=ledger.command_line(), versions=ledger.versions(),
+                  commit=ledger.commit())
     folder = make_folder(out, exp.name)
     try: write_atomic(folder/'config.json', json.dumps(config, indent=1, ensure_ascii=False)+'\n')
-    except OSError as e: raise RunError(f'cannot write to {out} ({e.strerror}): choose another folder with --out') from None
+    except OSError as e:
+        told = f'cannot write to {out} ({e.strerror}): choose another folder with --out'
+        raise RunError(told) from None
     return Run(folder)
 
 # %% ../../nbs/core/04_run.ipynb #8534e78e
@@ -555,16 +405,19 @@ def outlook(run: RunFolder) -> str: # one clause
     if not (run.dir/'state.pt').exists(): return 'it had not written a checkpoint yet'
     step = Run(run.dir).load_state()['step']
     command = f'era run {run.config["experiment"]} --resume {run.dir}'
-    return f"the last good checkpoint, of step {step}, is in {run.dir}: '{command}' goes on from there"
+    found = f'the last good checkpoint, of step {step}, is in {run.dir}'
+    return f"{found}: '{command}' goes on from there"
 
 def resumed_device(
     run: Run, # to go on with
     device: str, # what was named now; 'auto': nothing
 ) -> str:
-    "The device that is named now, else the run's own. Raises `RunError` if it is not on this machine."
+    "The device that is named now, else the run's own. Raises `RunError` if it is not here."
     if device != 'auto': return pick_device(device)
     try: return pick_device(run.config['device'])
-    except RunError as e: raise RunError(f'{run.dir} was started on another machine: {e}. Name one with --device') from None
+    except RunError as e:
+        told = f'{run.dir} was started on another machine: {e}. Name one with --device'
+        raise RunError(told) from None
 
 def fit(
     exp: Experiment, # what to train
@@ -578,14 +431,15 @@ def fit(
     except (MemoryError, RuntimeError) as e:
         if not out_of_memory(e): raise
         smaller = 'a smaller batch (--bs)' if hasattr(exp, 'bs') else 'smaller settings'
-        raise RunError(f'the memory of {run.device} does not suffice ({str(e).splitlines()[0]}): choose {smaller} or a smaller model; {outlook(run)}') from e
+        told = f'the memory of {run.device} does not suffice ({str(e).splitlines()[0]})'
+        raise RunError(f'{told}: choose {smaller} or a smaller model; {outlook(run)}') from e
 
-# %% ../../nbs/core/04_run.ipynb #4af85b5f
+# %% ../../nbs/core/04_run.ipynb #ce9a11c2
 def launch(
     exp: Experiment, # with its settings
     scale: str = 'smoke', # noted in the configuration
     seed: int = 0, # of all generators
-    device: str = 'auto', # see `pick_device`; for a run that goes on, 'auto' is the device that it had
+    device: str = 'auto', # see `pick_device`; 'auto' is the old device of a run that goes on
     out: str = 'era_runs', # folder of all runs
     track: str = 'none', # 'none', 'wandb' or 'mlflow'
     record: bool = False, # write the result into the ledger?
@@ -594,39 +448,52 @@ def launch(
 ) -> Run: # the finished run
     "Run an experiment from its settings to its summary."
     if not 0 <= seed < 2**63: raise RunError(f'seed is {seed}, expected 0 to 2**63-1')
-    if track not in ('none', *TRACKERS): raise RunError(nearest('tracker', track, ('none', *TRACKERS)))
-    if record: ledger.folder()
-    if run is None: run = create(exp, scale, seed, device, out)
+    if track not in ('none', *TRACKERS):
+        raise RunError(nearest('tracker', track, ('none', *TRACKERS)))
+    if record:
+        ledger.folder()
+    if run is None:
+        run = create(exp, scale, seed, device, out)
     else: run.resumed, seed, run.device = True, run.config['seed'], resumed_device(run, device)
     run.callbacks += callbacks
     with run.guard():
-        if track != 'none': run.trackers.append(TRACKERS[track](run))
+        if track != 'none':
+            run.trackers.append(TRACKERS[track](run))
         seed_everything(seed)
         wall, cpu = time.perf_counter(), time.process_time()
         result = fit(exp, run)
     extra = result.pop('extra', {})
     seconds, cpu_seconds = time.perf_counter()-wall, time.process_time()-cpu
-    result |= dict(seconds=(round(seconds, 2), 's'), cpu_seconds=(round(cpu_seconds, 2), 's'), memory=(peak_memory(), 'MB'))
+    result |= dict(seconds=(round(seconds, 2), 's'), cpu_seconds=(round(cpu_seconds, 2), 's'),
+                   memory=(peak_memory(), 'MB'))
     numbers = {k: v[0] if isinstance(v, tuple) else v for k, v in result.items()}
     run.write('summary.json', json.dumps(numbers | extra, indent=1)+'\n')
-    if record: record_run(exp, run, result, extra)
+    if record:
+        record_run(exp, run, result, extra)
     return run
 
 # %% ../../nbs/core/04_run.ipynb #7032bbd5
 def peak_memory() -> int: # megabytes
-    "The largest memory that this program has had. (Linux's `ru_maxrss` would count the process that started it, too.)"
+    "The largest memory that this program has had; Linux's `ru_maxrss` would count its parent, too."
     status = Path('/proc/self/status')
     found = re.search(r'VmHWM:\s*(\d+) kB', status.read_text('utf-8')) if status.exists() else None
     if found: return int(found[1])//2**10
     import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//(2**20 if sys.platform == 'darwin' else 2**10)
+    unit = 2**20 if sys.platform == 'darwin' else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//unit
 
-def record_run(exp: Experiment, run: Run, result: dict, extra: dict): # what `fit` gave, and what the table of results does not show
+def record_run(
+    exp: Experiment, # with its settings
+    run: Run, # which is finished
+    result: dict, # what `fit` gave
+    extra: dict, # what the table of results does not show
+):
     "Write a finished run into the ledger."
     module = type(exp).__module__
     chapter = module.removeprefix('era_nbdev.') if module.startswith('era_nbdev.') else exp.name
-    ledger.record(chapter, 'run', exp.name, result, device=run.device, command=canonical(exp, run), scale=run.config['scale'],
-                  seed=run.config['seed'], settings=dataclasses.asdict(exp), resumed=run.resumed, **extra)
+    ledger.record(chapter, 'run', exp.name, result, device=run.device, command=canonical(exp, run),
+                  scale=run.config['scale'], seed=run.config['seed'],
+                  settings=dataclasses.asdict(exp), resumed=run.resumed, **extra)
 
 def option(name: str, value) -> str: # of a setting
     "How a setting is given on the command line."
@@ -635,22 +502,25 @@ def option(name: str, value) -> str: # of a setting
     words = value if isinstance(value, (list, tuple)) else [value]
     return ' '.join([f'--{flag}', *map(str, words)])
 
-def canonical(exp: Experiment, run: Run) -> str: # e.g. 'era run mnist --scale lesson --data fashion_mnist'
+def canonical(exp: Experiment, run: Run) -> str: # e.g. 'era run mnist --scale lesson'
     "The shortest command that starts this run again."
     scale, seed = run.config['scale'], run.config['seed']
     words = ['era run', exp.name]
-    if scale != 'smoke': words.append(f'--scale {scale}')
-    if seed: words.append(f'--seed {seed}')
+    if scale != 'smoke':
+        words.append(f'--scale {scale}')
+    if seed:
+        words.append(f'--seed {seed}')
     base, names = settings(exp.name, scale), [f.name for f in dataclasses.fields(exp)]
     words += [option(n, getattr(exp, n)) for n in names if getattr(exp, n) != getattr(base, n)]
     return ' '.join(words)
 
-# %% ../../nbs/core/04_run.ipynb #c39193e9
+# %% ../../nbs/core/04_run.ipynb #a943a5c7
 def keep_memory() -> bool: # whether anything was changed
-    "Let this process keep freed memory for its next step (glibc on Linux; elsewhere nothing happens)."
+    "Let this process keep freed memory for its next step (glibc on Linux; nothing elsewhere)."
     import ctypes
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None) if sys.platform == 'linux' else None
-    return bool(mallopt and mallopt(-1, 2**31-1) and mallopt(-3, 2**25)) # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+    trim_threshold, mmap_threshold = -1, -3
+    return bool(mallopt and mallopt(trim_threshold, 2**31-1) and mallopt(mmap_threshold, 2**25))
 
 # %% ../../nbs/core/04_run.ipynb #48dbcad0
 def latest_run(
@@ -659,12 +529,16 @@ def latest_run(
     finished: bool, # only finished runs? False: only unfinished ones, first those with a checkpoint
 ) -> Run:
     "The latest run of an experiment. Raises `RunError` if there is none."
-    found = [p for p in (Path(out)/name).glob('*') if (p/'config.json').exists() and (p/'summary.json').exists() == finished]
+    made = [p for p in (Path(out)/name).glob('*') if (p/'config.json').exists()]
+    found = [p for p in made if (p/'summary.json').exists() == finished]
     if not found:
         start = f": start one with 'era run {name}'" if finished else ''
-        raise RunError(f'no {"finished" if finished else "unfinished"} run of {name!r} in {out}{start}')
-    def age(p): return not finished and (p/'state.pt').exists(), (p/'config.json').stat().st_mtime_ns
-    return Run(max(found, key=age))
+        raise RunError(f'no {"finished" if finished else "unfinished"} run of {name!r} in '
+                       f'{out}{start}')
+    def rank(p):
+        can_go_on = not finished and (p/'state.pt').exists()
+        return can_go_on, (p/'config.json').stat().st_mtime_ns
+    return Run(max(found, key=rank))
 
 def open_run(
     where, # folder of a run, or the name of an experiment: its latest finished run
@@ -684,14 +558,18 @@ def to_resume(
     out: str = 'era_runs', # folder of all runs
     **given, # settings named again by the user
 ) -> Run:
-    "The run to go on with. Raises `RunError` if it is finished or if `given` differs from its settings."
+    "The run to go on with. Raises `RunError` if it is finished, or if `given` differs."
     run = open_run(where, out, finished=False)
     if run.finished: raise RunError(f'{run.dir} is finished: there is nothing to resume')
     have = run.config['settings'] | {k: run.config[k] for k in ('scale', 'seed')}
     exp = run.experiment()
-    now = {k: list(v) if isinstance(v, tuple) else v for k, v in absolute_paths(type(exp), given).items()}
-    differ = [f'{k} is {have.get(k)!r} there, {v!r} here' for k, v in now.items() if v != have.get(k)]
-    if differ: raise RunError(f'{run.dir} was started with other settings: {"; ".join(differ)}. Resume without them, or start a new run')
+    given = absolute_paths(type(exp), given)
+    now = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
+    other = {k: v for k, v in now.items() if v != have.get(k)}
+    differ = [f'{k} is {have.get(k)!r} there, {v!r} here' for k, v in other.items()]
+    if differ:
+        raise RunError(f'{run.dir} was started with other settings: {"; ".join(differ)}. Resume '
+                       f'without them, or start a new run')
     exp.check()
     run.load_state()
     run.sweep()

@@ -13,7 +13,7 @@ from .errors import RunError, need
 # %% auto #0
 __all__ = ['TRACKERS', 'has_key', 'WandbTracker', 'sqlite_url', 'MlflowTracker']
 
-# %% ../../nbs/core/03a_trackers.ipynb #1fdf4cc3
+# %% ../../nbs/core/03a_trackers.ipynb #7ad74219
 def has_key(
     server: str = 'api.wandb.ai', # name of the machine
 ) -> bool:
@@ -22,9 +22,10 @@ def has_key(
     path = os.environ.get('NETRC') or Path.home()/'.netrc'
     try: return netrc.netrc(path).authenticators(server) is not None
     except FileNotFoundError: return False
-    except (OSError, ValueError, netrc.NetrcParseError) as e: raise RunError(f'{path} cannot be read: {e}') from None
+    except (OSError, ValueError, netrc.NetrcParseError) as e:
+        raise RunError(f'{path} cannot be read: {e}') from None
 
-# %% ../../nbs/core/03a_trackers.ipynb #65e63419
+# %% ../../nbs/core/03a_trackers.ipynb #70d2db24
 class WandbTracker:
     "Logs to Weights & Biases; offline, in the run's folder, unless a key is configured."
     def __init__(self,
@@ -36,19 +37,22 @@ class WandbTracker:
         try:
             self.session = wandb.init(project='era_nbdev', name=run.dir.name, dir=run.dir,
                                       config=run.config, mode=mode, settings=quiet)
-        except wandb.errors.Error as e: raise RunError(f'wandb: {e}; WANDB_MODE=offline needs no server') from None
+        except wandb.errors.Error as e:
+            raise RunError(f'wandb: {e}; WANDB_MODE=offline needs no server') from None
 
     def log(self, step: int, metrics: dict): self.session.log(metrics, step=step)
     def close(self): self.session.finish()
 
-# %% ../../nbs/core/03a_trackers.ipynb #03be6986
+# %% ../../nbs/core/03a_trackers.ipynb #0e92d6b1
 def sqlite_url(
     path: Path, # of the database
 ) -> str:
     "The URL of a SQLite file. Raises `RunError` for a path that means something else in a URL."
     place = str(path.resolve())
-    odd = [c for c in '?#%' if c in place]
-    if odd: raise RunError(f'MLflow cannot write to {path.parent}: choose a folder without {" and ".join(odd)} in its name with --out')
+    odd = ' and '.join(c for c in '?#%' if c in place)
+    if odd:
+        told = f'MLflow cannot write to {path.parent}: choose a folder without {odd} with --out'
+        raise RunError(told)
     return f'sqlite:///{place}'
 
 # %% ../../nbs/core/03a_trackers.ipynb #9aef1a0d

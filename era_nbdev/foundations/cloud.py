@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from functools import cache, partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+from annotated_types import Ge, Gt
 from fastcore.basics import patch
 from .. import __version__
 from ..core import ledger
@@ -149,15 +150,11 @@ class AllReduce(Experiment):
     "Train a two-layer network on several processes that average their gradients."
     distributed: ClassVar[bool] = True
     data: Literal['digits', 'mnist', 'fashion_mnist'] = 'digits' # data set
-    hidden: int = 128 # units of the hidden layer
-    bs: int = 64 # images in a batch, over all processes
-    epochs: int = 10 # passes through the training images
-    lr: float = .1 # of SGD with momentum 0.9
-    save: float = 10. # seconds between checkpoints; 0: after every step
-
-    def check(self):
-        self.require(hidden=(self.hidden >= 1, '1 or more'), bs=(self.bs >= 1, '1 or more'), epochs=(self.epochs >= 1, '1 or more'),
-                     lr=(0 < self.lr < float('inf'), 'more than 0'), save=(self.save >= 0, '0 or more'))
+    hidden: Annotated[int, Ge(1)] = 128 # units of the hidden layer
+    bs: Annotated[int, Ge(1)] = 64 # images in a batch, over all processes
+    epochs: Annotated[int, Ge(1)] = 10 # passes through the training images
+    lr: Annotated[float, Gt(0)] = .1 # of SGD with momentum 0.9
+    save: Annotated[float, Ge(0)] = 10. # seconds between checkpoints; 0: after every step
 
     def work(self) -> float: # full batches only; 4 FLOP a weight and image backwards, minus the gradient with respect to the pixels
         images = info(self.data)

@@ -7,19 +7,19 @@ Docs: https://era-nbdev.github.io/era_nbdev/foundations/evaluation.html.md"""
 # %% ../../nbs/foundations/07_evaluation.ipynb #4d6f249a
 from __future__ import annotations
 import math, numpy as np, torch
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import NormalDist
-from typing import Literal
+from typing import Annotated, Literal
+from annotated_types import Ge, Gt, Le, Lt
 from fastcore.basics import patch
 from torch import nn
 from ..core.bench import bench
-from ..core.data import info, load
-from ..core.run import Experiment, Run, experiment, nearest, need
+from ..core.data import Images, load
+from ..core.run import Run, experiment, nearest, need
 from .tensors import Batches
-from .learner import Learner, Progress, Track, accuracy
-from .schedules import one_cycle
-from .mnist import MLP, ask
+from .learner import Learner, Progress
+from .mnist import MLP, Mnist, ask
 
 # %% auto #0
 __all__ = ['AVERAGES', 'checked', 'Confusion', 'confusion', 'trapezoid', 'Ranking', 'one_vs_rest', 'top_k', 'log_loss', 'brier',
@@ -395,62 +395,42 @@ def compare(p_a, p_b, y, p_held, y_held, classes, n=1000): # test: [N, K] of A a
     def bins(p): return [v.tolist() for v in reliability(p.max(1), p.argmax(1) == y, 10)]
     return dict(accuracy=r['accuracy'], low=low, high=high, accuracy_linear=float(a.mean()), difference_low=worse, difference_high=better,
                 mcnemar_p=mcnemar(a, b)['p'], f1=r['f1'], auc=r['auc'], temperature=T, ece_before=ece(y, p_b), ece_after=ece(y, cool),
-                loss_before=r['log_loss'], loss_after=log_loss(y, cool),
+                test_loss=r['log_loss'], loss_before=r['log_loss'], loss_after=log_loss(y, cool),
                 extra=dict(confusion=r['confusion'].m.tolist(), bins_before=bins(p_b), bins_after=bins(cool), classes=classes))
 
 # %% ../../nbs/foundations/07_evaluation.ipynb #02fdd344
 @experiment('evaluation', smoke={}, lesson=dict(data='fashion_mnist', epochs=15, bs=256, hidden=(512, 256)))
 @dataclass
-class Evaluation(Experiment):
+class Evaluation(Mnist):
     "Train a linear model (A) and a multilayer perceptron (B); calibrate B; compare them with intervals and a paired test."
-    data: Literal['digits', 'mnist', 'fashion_mnist'] = 'digits' # data set
-    hidden: tuple[int, ...] = (256, 128) # units of the hidden layers of B
-    dropout: float = .2 # share of hidden values dropped in training
-    epochs: int = 15 # passes through the training images
-    bs: int = 64 # images in a batch
-    lr: float = 3e-3 # peak learning rate of the one-cycle schedule
-    held: int = 6 # one part in so many of the training images is held back for the temperature
-    resamples: int = 1000 # of the bootstrap
+    dropout: Annotated[float, Ge(0), Lt(1)] = .2 # share of hidden values dropped in training
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0. # probability spread over all classes
+    epochs: Annotated[int, Ge(1)] = 15 # passes through the training images
+    lr: Annotated[float, Gt(0)] = 3e-3 # peak learning rate of the one-cycle schedule
+    held: Annotated[int, Ge(2), Le(100)] = 6 # one part in so many of the training images is held back for the temperature
+    resamples: Annotated[int, Ge(100)] = 1000 # of the bootstrap
 
-    def check(self):
-        self.require(epochs=(self.epochs >= 1, '1 or more'), bs=(self.bs >= 1, '1 or more'), lr=(0 < self.lr < math.inf, 'more than 0'),
-                     dropout=(0 <= self.dropout < 1, 'a share in [0, 1)'), hidden=(min(self.hidden, default=1) >= 1, '1 unit or more'),
-                     held=(2 <= self.held <= 100, '2 to 100'), resamples=(self.resamples >= 100, '100 or more'))
+    def images(self, seed: int = 0) -> Images:
+        "The training images, with the stratified part that is held back in place of the test images."
+        d = super().images(seed)
+        rest, held = next(stratified(d.y_train, self.held, seed))
+        return replace(d, x_train=d.x_train[rest], y_train=d.y_train[rest], x_test=d.x_train[held], y_test=d.y_train[held])
 
-    def model(self, hidden, mean=0., std=1.) -> MLP: # hidden layers; of the pixels, as a share of 255
-        "An untrained network; the mean and the standard deviation are kept in the checkpoint."
-        images = info(self.data)
-        sizes = images.size**2*images.channels, *hidden, len(images.classes)
-        return MLP(sizes, self.dropout, mean, std)
+    def linear(self, run: Run, images: Images) -> MLP:
+        "Model A, trained like B; without a record of its own."
+        learn = replace(self, hidden=()).learner(run, images)
+        learn.cbs = [Progress()]
+        return learn.fit(self.epochs, self.lr, self.schedule()).model
 
-    def takes(self) -> dict: # kind, size, channels, classes
-        images = info(self.data)
-        kind = 'image' if self.data == 'fashion_mnist' else 'digit'
-        return dict(kind=kind, size=images.size, channels=images.channels, classes=list(images.classes))
+    def report(self, learn: Learner, run: Run, images: Images) -> dict:
+        "What `compare` finds on the test images: accuracy with intervals, calibration before and after, McNemar's p."
+        test = super().images()
+        b, a = self.trained(run), self.linear(run, images)
+        p_a, p_b = ask(a, test.x_test).numpy(), ask(b, test.x_test).numpy()
+        p_held = ask(b, images.x_test).numpy()
+        return compare(p_a, p_b, test.y_test.numpy(), p_held, images.y_test.numpy(), list(test.classes), self.resamples)
 
-    def predictor(self, run): # [N, 1, H, W] uint8 images -> calibrated probabilities
-        net, T = run.load_into(self.model(self.hidden)), run.summary.get('temperature', 1.)
-        return lambda x: torch.from_numpy(tempered(ask(net, x).numpy(), T))
-
-    def train(self, run, x, y, held, hidden, cbs, resume=None): # images, classes; rows held back; layers; callbacks; checkpoint
-        "The trained network."
-        rest = np.setdiff1d(np.arange(len(y)), held)
-        pixels = x.float()/255
-        train = Batches(x[rest], y[rest], self.bs, shuffle=True, seed=run.config['seed'], device=run.device)
-        valid = Batches(x[held], y[held], min(1000, len(held)), device=run.device)
-        net = self.model(hidden, pixels.mean().item(), pixels.std().item())
-        learn = Learner(net, train, valid, metrics=[accuracy], cbs=cbs, device=run.device)
-        learn.fit(self.epochs, self.lr, one_cycle(), resume=resume)
-        return learn.model
-
-    def fit(self, run: Run) -> dict: # what a run returns
-        "Train both, and measure on the test images: accuracy with intervals, calibration before and after, McNemar's p."
-        d = load(self.data)
-        _, held = next(stratified(d.y_train, self.held, run.config['seed']))
-        data = d.x_train, d.y_train, held
-        a = self.train(run, *data, (), [Progress()])
-        state = run.load_state() if run.resumed else None
-        b = self.train(run, *data, self.hidden, [Track(run), Progress(), *run.callbacks], state)
-        p_a, p_b = ask(a, d.x_test).numpy(), ask(b, d.x_test).numpy()
-        p_held, y_held = ask(b, d.x_train[held]).numpy(), d.y_train[held].numpy()
-        return compare(p_a, p_b, d.y_test.numpy(), p_held, y_held, d.classes, self.resamples)
+    def predictor(self, run: Run): # [N, 1, S, S] uint8 images -> calibrated probabilities
+        "As in `Pictures`, at the temperature that the run found."
+        ask_net, T = super().predictor(run), run.summary.get('temperature', 1.)
+        return lambda x: torch.from_numpy(tempered(ask_net(x).numpy(), T))

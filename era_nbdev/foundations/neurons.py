@@ -9,8 +9,9 @@ from __future__ import annotations
 import math, time
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 import numpy as np
+from annotated_types import Ge, Gt
 from fastcore.basics import patch
 from ..core.bench import bench
 from ..core.data import info, load
@@ -306,19 +307,18 @@ def optimizer(name: str, lr: float) -> Optimizer: # a key of `OPTIMIZERS`, and t
 class Neurons(Experiment):
     "Train a multilayer perceptron written in NumPy on images of digits."
     data: Literal['digits', 'mnist'] = 'digits' # data set
-    hidden: tuple[int, ...] = (64, 32) # units of the hidden layers
+    hidden: tuple[Annotated[int, Ge(1)], ...] = (64, 32) # units of the hidden layers
     activation: str = 'relu' # sigmoid, tanh, relu, leaky_relu, gelu, gelu_tanh or silu
     opt: str = 'adam' # sgd, momentum, nesterov, rmsprop, adam or adamw
-    epochs: int = 20 # passes through the training images
-    bs: int = 32 # images in a batch
-    lr: float = 4e-3 # learning rate of the first step
+    epochs: Annotated[int, Ge(1)] = 20 # passes through the training images
+    bs: Annotated[int, Ge(1)] = 32 # images in a batch
+    lr: Annotated[float, Gt(0)] = 4e-3 # learning rate of the first step
 
     def check(self):
         "Raise `RunError` for settings out of range."
+        super().check()
         if self.activation not in ACTIVATIONS: raise RunError(nearest('activation', self.activation, ACTIVATIONS))
         if self.opt not in OPTIMIZERS: raise RunError(nearest('optimizer', self.opt, OPTIMIZERS))
-        self.require(hidden=(all(h >= 1 for h in self.hidden), 'layers of 1 unit or more'),
-                     epochs=(self.epochs >= 1, '1 or more'), bs=(self.bs >= 1, '1 or more'), lr=(0 < self.lr < math.inf, 'more than 0'))
 
     def model(self, seed: int = 0) -> MLP: # seed of the weights
         "The untrained network."

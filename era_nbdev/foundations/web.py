@@ -10,7 +10,9 @@ import contextlib, io, json, os, re, subprocess, sys, threading, time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 import numpy as np
+from annotated_types import Ge, Le
 from PIL import Image, ImageDraw, ImageOps
 from ..core.data import DataError
 from ..core.run import EXPERIMENTS, Experiment, Run, RunError, experiment, find_experiment, launch, nearest, open_run, serves, settings
@@ -363,8 +365,11 @@ class Opened:
     note: str = '' # why there is nothing to look inside
 
 def takes_of(run: Run) -> dict: # what it can be asked
-    "What the run's experiment `takes`; {} if that cannot be found out here."
-    try: return run.experiment().takes()
+    "What the run wrote down, else what its experiment `takes`; {} if that cannot be found out here."
+    try:
+        kept = run.kept('images', None)
+        written = isinstance(kept, dict) and {'kind', 'size', 'channels', 'classes'} <= set(kept)
+        return kept if written else run.experiment().takes()
     except (RunError, DataError, TypeError): return {}
 
 class Models:
@@ -629,16 +634,17 @@ def playground_process(out): # folder of all runs; gives the address
 class Playground(Experiment):
     "Load on `era serve playground`: many clients draw at once, some send rubbish."
     model: str = 'neurons' # experiment whose smoke run is asked
-    clients: int = 50 # at the same time
-    requests: int = 1000 # in all
-    malformed: float = .2 # share of requests that cannot be answered
-    pause: float = .12 # seconds between two questions while drawing, as on the page
-    rest: float = 1.5 # seconds of looking after each eighth question
+    clients: Annotated[int, Ge(1), Le(400)] = 50 # at the same time
+    requests: Annotated[int, Ge(1)] = 1000 # in all
+    malformed: Annotated[float, Ge(0), Le(1)] = .2 # share of requests that cannot be answered
+    pause: Annotated[float, Ge(0)] = .12 # seconds between two questions while drawing, as on the page
+    rest: Annotated[float, Ge(0)] = 1.5 # seconds of looking after each eighth question
 
     def check(self):
         "Raise `RunError` for settings out of range."
-        self.require(clients=(1 <= self.clients <= 400, '1 to 400'), requests=(self.requests >= self.clients, 'one for each client or more'),
-                     malformed=(0 <= self.malformed <= 1, 'a share in [0, 1]'), pause=(self.pause >= 0, '0 or more'), rest=(self.rest >= 0, '0 or more'))
+        super().check()
+        self.require(requests=(self.requests >= self.clients, 'one for each client or more'))
+
     def fit(self, run):
         "Train, serve, ask."
         asked = launch(settings(self.model), out=str(run.dir/'runs'), device='cpu'); name = f'{self.model}/{asked.dir.name}'
