@@ -11,6 +11,7 @@ from conftest import refused
 from era_nbdev.core import run as runs
 from era_nbdev.core.cli import main
 from era_nbdev.core.run import CheckpointError, Experiment, Run, RunError, experiment
+from era_nbdev.foundations.tensors import Batches
 
 HOME = str(Path(era_nbdev.__file__).parent.parent)
 
@@ -40,6 +41,7 @@ class Toy(Experiment):
     ends: str = 'well' # how
     def fit(self, run):
         if self.ends == 'bug': return len(3)
+        if self.ends == 'refused': Batches(torch.ones(2), torch.ones(3), 1)
         if self.ends == 'memory': torch.empty(2**60)
         return dict(device_used=1., rows=float(self.bs))
 
@@ -61,6 +63,9 @@ def test_a_fault_of_the_book_shows_where_it_is(capsys):
     assert main(['run', 'toy', '--ends', 'bug']) == 1
     err = capsys.readouterr().err
     assert 'Traceback' in err and 'return len(3)' in err and 'report it' in err and 'github.com' in err
+
+def test_what_a_chapter_refuses_is_one_line(capsys):
+    bad(capsys, 'run toy --ends refused', 'x has 2 examples and y has 3')
 
 def test_too_little_memory_is_one_line(capsys):
     bad(capsys, 'run toy --ends memory', 'the memory of cpu does not suffice', '--bs')

@@ -1,9 +1,10 @@
-"What no notebook cell tests of the vision chapters: an interrupted run with augmentation, folders of pictures and bad options on the command line."
+"What no notebook cell tests of the vision chapters: interrupted runs, runs whose data are gone, folders of pictures and bad options on the command line."
 import itertools, json, os, signal, struct, zlib
 from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 from era_nbdev.core.cli import main
+from era_nbdev.core.run import Run, RunError, open_run
 from era_nbdev.foundations.learner import Track
 
 pytest.importorskip('torchvision')
@@ -40,6 +41,46 @@ def test_interrupted_equals_whole(words, monkeypatch, capsys):
     a, b = summary(words[1]); same = ('accuracy', 'test_loss', 'parameters')
     assert {k: a[k] for k in same if k in a} == {k: b[k] for k in same if k in b}
 
+# ---- a finished run needs its folder and nothing else
+
+def without_data(monkeypatch):
+    "From here on no data set and no folder of pictures can be read."
+    from era_nbdev.foundations import mnist
+    from era_nbdev.vision import cnn, convnets, policies, resnet
+    def gone(*args, **kw): raise FileNotFoundError('the data are gone')
+    for module, name in itertools.product((mnist, cnn, convnets, policies, resnet), ('load', 'image_folder')):
+        monkeypatch.setattr(module, name, gone, raising=False)
+
+@pytest.mark.parametrize('name', ['cnn', 'convnets', 'augment', 'resnet'])
+def test_answers_without_its_data(name, monkeypatch):
+    assert main(['run', name, '--epochs', '1']) == 0
+    run, x = open_run(name), torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
+    answer, seen = run.predict(x), run.explain(x[:1])
+    without_data(monkeypatch)
+    again = Run(run.dir)
+    assert again.predict(x).equal(answer)
+    assert again.explain(x[:1])['probabilities'].equal(seen['probabilities'])
+    taken = again.experiment().takes(again)
+    assert (taken['size'], taken['channels'], taken['classes']) == (8, 1, [str(i) for i in range(10)])
+
+def test_answers_after_its_folder_moved(tmp_path, monkeypatch):
+    folder, x = paint(tmp_path/'pictures'), torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    assert main(on('pictures')) == 0 # a path relative to this folder
+    run = open_run('resnet')
+    answer = run.predict(x)
+    assert run.config['settings']['data'] == str(folder)
+    folder.rename(tmp_path/'elsewhere')
+    monkeypatch.chdir('/')
+    again = Run(run.dir.resolve() if run.dir.is_absolute() else tmp_path/run.dir)
+    assert again.predict(x).equal(answer)
+    assert again.experiment().takes(again)['classes'] == ['ant', 'bee']
+
+def test_a_run_without_its_description(monkeypatch):
+    assert main(['run', 'convnets', '--epochs', '1']) == 0
+    run = open_run('convnets')
+    (run.dir/'images.json').write_text('{')
+    with pytest.raises(RunError, match='images.json is damaged'): Run(run.dir).predict(torch.zeros(1, 1, 8, 8, dtype=torch.uint8))
+
 # ---- networks in their full size
 
 @pytest.mark.parametrize('name, size', [('vgg16', 32), ('googlenet', 64), ('inception_v3', 299)])
@@ -63,12 +104,19 @@ def test_classic_networks_equal_torchvisions(name, size):
 
 @pytest.mark.parametrize('words, told', [
     ('run resnet --data nowhere', ["data is 'nowhere'", 'digits', 'folder']), ('run resnet --widths 8 16', ['(8, 16)', 'four numbers']),
-    ('run resnet --bs 1', ['bs is 1', '2 or more']), ('run resnet --lr 0', ['lr is 0']), ('run resnet --net resnet19', ['resnet19']),
+    ('run resnet --bs 1', ['bs is 1', '2 or more']), ('run resnet --lr 0', ['lr is 0']),
     ('run resnet --drop-path 0.2', ['drop_path is 0.2', 'resnet9']), ('run resnet --ema 1', ['ema is 1']), ('run resnt', ["'resnt'", "'resnet'"]),
-    ('run convnets --net vgggg', ['vgggg']), ('run convnets --bs 1', ['bs is 1']), ('run convnets --epochs 0', ['epochs is 0']),
-    ('run augment --policy mixupp', ['mixupp']), ('run augment --epochs 0', ['epochs is 0']), ('run augment --bs 1', ['bs is 1']),
-    ('run cnn --data cifar', ['cifar']), ('run cnn --shift 8', ['shift is 8'])])
+    ('run convnets --bs 1', ['bs is 1']), ('run convnets --epochs 0', ['epochs is 0']),
+    ('run augment --epochs 0', ['epochs is 0']), ('run augment --bs 1', ['bs is 1']),
+    ('run cnn --shift 8', ['shift is 8'])])
 def test_bad_options(capsys, words, told): bad(capsys, words, *told)
+
+@pytest.mark.parametrize('words, told', [
+    ('run resnet --net resnet19', 'resnet19'), ('run resnet --lr-schedule linear', 'linear'), ('run convnets --net vgggg', 'vgggg'),
+    ('run augment --policy mixupp', 'mixupp'), ('run cnn --data cifar', 'cifar')])
+def test_unknown_choices(capsys, words, told): # tyro's own words
+    assert main(words.split()) == 2
+    assert told in capsys.readouterr().err and not Path('era_runs').exists()
 
 # ---- folders of pictures
 

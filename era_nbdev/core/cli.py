@@ -15,7 +15,7 @@ from typing import Literal
 from .. import __version__
 import era_nbdev.core.run as runs
 from .errors import BookError, Interrupted, MissingExtra, RunError
-from .errors import nearest, out_of_memory
+from .errors import is_refusal, nearest, out_of_memory
 from .ledger import Table
 from .run import SCALES
 
@@ -378,7 +378,7 @@ def explain(e: Exception) -> int: # exit status
     if isinstance(e, Interrupted):
         tell(str(e))
         return e.status
-    if isinstance(e, (BookError, OSError)) or out_of_memory(e):
+    if isinstance(e, (BookError, OSError)) or out_of_memory(e) or is_refusal(e):
         tell(str(e) or 'not enough memory')
         return 2
     traceback.print_exception(e)

@@ -6,11 +6,12 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/errors.html.md"""
 
 # %% ../../nbs/core/00_errors.ipynb #071157d1
 from __future__ import annotations
-import difflib, importlib, signal
+import difflib, importlib, signal, traceback
+from importlib.resources import files
 
 # %% auto #0
 __all__ = ['BookError', 'RunError', 'CheckpointError', 'MissingExtra', 'Diverged', 'Interrupted', 'need', 'nearest',
-           'out_of_memory']
+           'out_of_memory', 'is_refusal']
 
 # %% ../../nbs/core/00_errors.ipynb #3cd23d6d
 class BookError(Exception):
@@ -67,3 +68,13 @@ def out_of_memory(error: Exception) -> bool: # any error
     "Does `error` say that there is not enough memory, of this machine or of its GPU?"
     if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError': return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+# %% ../../nbs/core/00_errors.ipynb #f0ba4195
+def is_refusal(
+    error: Exception, # that was caught
+) -> bool:
+    "Was this `ValueError` or `TypeError` raised on purpose, by a `raise` statement of the book?"
+    frames = traceback.extract_tb(error.__traceback__)
+    if not isinstance(error, (ValueError, TypeError)) or not frames: return False
+    in_book = frames[-1].filename.startswith(str(files('era_nbdev')))
+    return in_book and 'raise ' in (frames[-1].line or '')

@@ -174,7 +174,7 @@ class LearnerSettings:
         model: nn.Module, # gives predictions from a batch's x
         train, # training batches, iterable once for each epoch
         valid=None, # likewise for validation, or None
-        loss_func: Callable = F.cross_entropy, # (pred, y) -> mean of the batch, or (sum, count)
+        loss_func: Callable = F.cross_entropy, # (pred, y) -> mean, or (sum, count); its `pair`, if any
         opt: Optional[Callable] = None, # (parameters, lr=) -> optimizer; None: fused AdamW
         metrics=(), # functions like `loss_func`, or objects like `Mean`
         cbs=(), # callbacks
@@ -192,7 +192,7 @@ class LearnerSettings:
         if accumulate < 1: raise ValueError(f'accumulate is {accumulate}, expected 1 or more')
         if clip is not None and not clip > 0:
             raise ValueError(f'clip is {clip}, expected more than 0')
-        self.model, self.loss_func = model.to(device), loss_func
+        self.model, self.loss_func = model.to(device), getattr(loss_func, 'pair', loss_func)
         self.train, self.valid = train, valid
         self.layout = torch.channels_last if channels_last else torch.preserve_format
         if channels_last: self.model.to(memory_format=self.layout)

@@ -16,8 +16,8 @@ from ..core.data import load
 
 # %% auto #0
 __all__ = ['Look', 'Embedding', 'word_vectors', 'cosine', 'analogy', 'check_points', 'pca', 'squared_distances',
-           'joint_probabilities', 'tsne_gradient', 'tsne', 'fuzzy_graph', 'fit_ab', 'umap', 'trustworthiness',
-           'bench_tsne']
+           'joint_probabilities', 'tsne_gradient', 'tsne_gradient_blocks', 'tsne', 'fuzzy_graph', 'fit_ab', 'umap',
+           'trustworthiness', 'bench_tsne']
 
 # %% ../../nbs/llm/05_embeddings.ipynb #5a126e57
 class Look(torch.autograd.Function):
@@ -52,13 +52,15 @@ def word_vectors(
     k: int = 20, # numbers in each vector
     window: int = 2, # words on each side that count as company
 ) -> tuple: # list of words, [V, k] vectors
-    "Vectors from counts: @eq-emb-pmi and its singular value decomposition. Raises `ValueError` for too few words."
+    "Vectors from counts: @eq-emb-pmi and its singular value decomposition. Raises `ValueError` for too few words, or words without company."
     names = sorted({w for s in sentences for w in s}); at = {w: i for i, w in enumerate(names)}
     if len(names) < k: raise ValueError(f'{len(names)} different words cannot have {k} directions: ask for fewer, or for more text')
+    if k < 1 or window < 1: raise ValueError(f'k is {k} and window is {window}, expected 1 or more')
     c = torch.zeros(len(names), len(names))
     for s in sentences:
         for i, w in enumerate(s):
             for o in s[max(0, i-window):i]: c[at[w], at[o]] += 1; c[at[o], at[w]] += 1
+    if not c.any(): raise ValueError('no word has another one beside it: expected sentences of two words or more')
     n = c.sum(1)
     m = (c*c.sum()/(n[:, None]*n).clamp(min=1e-9)).clamp(min=1e-9).log().clamp(min=0)
     u, s, _ = torch.linalg.svd(m)
@@ -78,15 +80,17 @@ def analogy(
 
 # %% ../../nbs/llm/05_embeddings.ipynb #826dc7df
 def check_points(x: Tensor, least: int = 2): # [N, D], smallest N
-    "Raise `ValueError` unless x is a finite matrix with enough rows."
-    if x.ndim != 2 or len(x) < least: raise ValueError(f'x has shape {tuple(x.shape)}, expected [N, D] with at least {least} rows')
+    "Raise `ValueError` unless x is a finite matrix with enough rows that are not all the same."
+    if x.ndim != 2 or len(x) < least or not x.shape[1]:
+        raise ValueError(f'x has shape {tuple(x.shape)}, expected [N, D] with at least {least} rows')
     if not x.isfinite().all(): raise ValueError(f'x holds {int((~x.isfinite()).sum())} numbers that are not finite')
+    if (x == x[0]).all(): raise ValueError(f'all {len(x)} points are equal: there is nothing to map')
 
 def pca(
     x: Tensor, # [N, D] points
     k: int = 2, # directions to keep
 ) -> tuple: # [N, k] coordinates, [k] shares of the variance
-    "Principal components; the largest entry of each direction is positive. Raises `ValueError` for too few rows, or numbers that are not finite."
+    "Principal components; the largest entry of each direction is positive. Raises `ValueError` for points that have none."
     check_points(x)
     if not 1 <= k <= min(x.shape): raise ValueError(f'k is {k}, expected 1 to {min(x.shape)}')
     u, s, v = torch.linalg.svd(x-x.mean(0), full_matrices=False)
@@ -106,6 +110,7 @@ def joint_probabilities(
 ) -> Tensor: # [N, N], symmetric, sum 1
     "p of @eq-emb-tsne. Raises `ValueError` for a perplexity that the points cannot have."
     n = len(d)
+    if d.ndim != 2 or d.shape[1] != n: raise ValueError(f'd has shape {tuple(d.shape)}, expected [N, N]')
     if not 1 < perplexity < n-1: raise ValueError(f'perplexity is {perplexity}, expected more than 1 and less than the number of other points, {n-1}')
     d = d-(d+torch.diag(torch.full((n,), math.inf, dtype=d.dtype))).amin(1, keepdim=True) # the nearest at 0: nothing underflows
     beta, lo, hi = 1/d.mean(1).clamp(min=1e-12), torch.zeros(n, dtype=d.dtype), torch.full((n,), math.inf, dtype=d.dtype) # beta = 1/2σ²
@@ -123,15 +128,32 @@ def tsne_gradient(
     P: Tensor, # [N, N]
     y: Tensor, # [N, k] the map
     scale: float = 1., # of P
+) -> Tensor: # [N, k]
+    "@eq-emb-force as it stands."
+    w = 1/(1+squared_distances(y))
+    f = scale*P*w-w*w/(w.sum()-len(y))
+    return 4*(f.sum(1, keepdim=True)*y-f @ y)
+
+# %% ../../nbs/llm/05_embeddings.ipynb #4b8d2f02
+def tsne_gradient_blocks(
+    P: Tensor, # [N, N]
+    y: Tensor, # [N, k] the map
+    scale: float = 1., # of P
     size: int = 128, # rows at a time
 ) -> Tensor: # [N, k]
-    "@eq-emb-force, in blocks of rows."
-    n, k = y.shape; s = y.square().sum(1, keepdim=True); one = torch.ones_like(s)
-    A, B, R = torch.cat([-2*y, s+1, one], 1), torch.cat([y, one, s], 1).T.contiguous(), torch.cat([y, one], 1).T.contiguous()
+    "`tsne_gradient` in blocks of rows."
+    n, k = y.shape
+    squares = y.square().sum(1, keepdim=True)
+    one = torch.ones_like(squares)
+    left = torch.cat([-2*y, squares+1, one], 1)
+    right = torch.cat([y, one, squares], 1).T.contiguous()
+    points = torch.cat([y, one], 1).T.contiguous() # [k+1, N]
     pull, push, Z = [], [], -float(n)
     for i in range(0, n, size):
-        w = (A[i:i+size] @ B).reciprocal_() # 1/(1 + distance²)
-        Z += w.sum(); pull.append(R @ (P[i:i+size]*w).T); push.append(R @ w.square_().T)
+        w = (left[i:i+size] @ right).reciprocal_() # 1/(1 + distance²)
+        Z += w.sum()
+        pull.append(points @ (P[i:i+size]*w).T)
+        push.append(points @ w.square_().T)
     f = scale*torch.cat(pull, 1)-torch.cat(push, 1)/Z
     return 4*(f[k:]*y.T-f[:k]).T
 
@@ -149,7 +171,7 @@ def tsne(
     y = pca(x.float(), k)[0]; y = y/y[:, 0].std()*1e-4
     m, gains, lr = torch.zeros_like(y), torch.ones_like(y), max(n/48, 50.)
     for t in range(steps):
-        g = tsne_gradient(P, y, 12. if t < early else 1.)
+        g = tsne_gradient_blocks(P, y, 12. if t < early else 1.)
         gains = torch.where(m*g < 0, gains+.2, gains*.8).clamp_(min=.01)
         m = (.5 if t < early else .8)*m-lr*gains*g
         y = y+m
@@ -174,8 +196,9 @@ def fuzzy_graph(
     return A+A.T-A*A.T
 
 def fit_ab(min_dist: float = .1, spread: float = 1.) -> tuple: # distance of packed points, scale of the map; returns a, b
-    "The curve 1/(1 + a d^2b) nearest to: 1 up to `min_dist`, then an exponential fall."
+    "The curve 1/(1 + a d^2b) nearest to: 1 up to `min_dist`, then an exponential fall. Raises `ValueError` for a distance out of range."
     from scipy.optimize import curve_fit
+    if not 0 <= min_dist <= spread: raise ValueError(f'min_dist is {min_dist}, expected 0 to spread, {spread}')
     d = np.linspace(0, 3*spread, 300); want = np.where(d < min_dist, 1., np.exp(-(d-min_dist)/spread))
     return tuple(map(float, curve_fit(lambda d, a, b: 1/(1+a*d**(2*b)), d, want)[0]))
 
@@ -212,6 +235,8 @@ def trustworthiness(
     k: int = 12, # neighbours, less than N/2
 ) -> float:
     "1 minus the mean excess rank of false neighbours. Raises `ValueError` for unequal numbers or too many neighbours."
+    check_points(x, 3)
+    check_points(y)
     n = len(x)
     if len(y) != n: raise ValueError(f'{n} points and {len(y)} in the map: expected as many')
     if not 1 <= k < n/2: raise ValueError(f'k is {k}, expected 1 to less than half of {n} points')

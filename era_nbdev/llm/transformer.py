@@ -26,7 +26,8 @@ from .attention import MultiHeadAttention
 # %% auto #0
 __all__ = ['PAD', 'BOS', 'EOS', 'UNK', 'MONTHS', 'DAYS', 'sinusoidal', 'Layer', 'EncoderDecoder', 'Translator', 'pairs',
            'translation_loss', 'Buckets', 'noam', 'translate', 'Vocab', 'words', 'join', 'written', 'dates',
-           'Translate', 'exact', 'bleu', 'look']
+           'Translate', 'date_pairs', 'sentence_pairs', 'check_answers', 'exact', 'bleu', 'translate_texts',
+           'to_batches', 'train_translator', 'translation_results', 'translator_of', 'look']
 
 # %% ../../nbs/llm/02_transformer.ipynb #9bbb7f4c
 def sinusoidal(
@@ -108,7 +109,7 @@ def load_torch(self: EncoderDecoder,
     return self
 
 # %% ../../nbs/llm/02_transformer.ipynb #0f3f8d74
-PAD, BOS, EOS, UNK = range(4) # filling, beginning, end, unknown
+PAD, BOS, EOS, UNK = range(4) # padding, beginning, end, unknown
 
 class Translator(nn.Module):
     "A Transformer from tokens to tokens. Raises `ValueError` for sizes that do not fit."
@@ -168,20 +169,24 @@ def pairs(
     n = max(max(map(len, src)), max(map(len, tgt))+1)
     if n > block_size: raise ValueError(f'a sequence has {n} tokens, more than the block size of {block_size}')
     if not all(src): raise ValueError('a source is empty')
-    def fill(o): return o+[PAD]*(n-len(o))
-    return torch.tensor([[fill(a), fill([BOS, *b])] for a, b in zip(src, tgt)]), torch.tensor([fill([*b, EOS]) for b in tgt])
+    def padded(ids): return ids+[PAD]*(n-len(ids))
+    x = [[padded(a), padded([BOS, *b])] for a, b in zip(src, tgt, strict=True)]
+    y = [padded([*b, EOS]) for b in tgt]
+    return torch.tensor(x), torch.tensor(y)
 
 def translation_loss(
     logits: Tensor, # [B, L, V]
     y: Tensor, # [B, L]
     label_smoothing: float = 0., # probability spread over all tokens
-) -> Tensor:
-    "Mean cross-entropy over the tokens that are no padding."
-    return F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=PAD, label_smoothing=label_smoothing)
+) -> tuple: # sum over the tokens that are no padding, and how many they are
+    "Cross-entropy as a sum and a count, so that the `Learner` can weight batches by their tokens."
+    logits, y = logits.flatten(0, 1), y.flatten()
+    total = F.cross_entropy(logits, y, ignore_index=PAD, label_smoothing=label_smoothing, reduction='sum')
+    return total, (y != PAD).sum()
 
 # %% ../../nbs/llm/02_transformer.ipynb #989a901c
 class Buckets(Batches):
-    "`Batches` of sequences of like length, cut to the longest of each batch. `x`: [N, 2, L], `y`: [N, L], both filled with `PAD`."
+    "`Batches` of sequences of like length, cut to the longest of each batch. `x`: [N, 2, L], `y`: [N, L], both padded with `PAD`."
     pool = 50 # batches that are sorted together
     def order(self):
         i, n = super().order(), (self.x != PAD).sum(2).amax(1)
@@ -209,10 +214,12 @@ def translate(
     src: Tensor, # [B, S] ids
     beam: int = 1, # beginnings to keep; 1 is greedy search
     max_tokens: int = 60, # longest answer
-    alpha: float = .6, # exponent of the length, 0 or more
+    alpha: float = .6, # exponent of the length (@eq-transformer-length), 0 or more
 ) -> list: # of B lists of ids, without BOS and EOS
-    "The best answers found. Raises `ValueError` for settings out of range. Each step runs the decoder anew."
+    "The best answers found. Raises `ValueError` for settings out of range. Each step runs the decoder over all tokens again."
     if beam < 1 or max_tokens < 1 or alpha < 0: raise ValueError(f'beam {beam}, max_tokens {max_tokens}, alpha {alpha}: expected at least 1, 1, 0')
+    if src.ndim != 2 or not src.numel(): raise ValueError(f'src has shape {tuple(src.shape)}, expected [B, S] with a token in each row')
+    if (src == PAD).all(1).any(): raise ValueError('a source holds nothing but padding')
     model.eval(); B, k = len(src), beam
     context, mask = (o.repeat_interleave(k, 0) for o in model.encode(src))
     ids = torch.full((B*k, 1), BOS, device=src.device)
@@ -242,18 +249,31 @@ class Vocab:
         least: int = 1, # leave out words seen less often than this
     ):
         seen = Counter(w for t in texts for w in t)
-        self.words = ['', '', '', '?', *(w for w, n in sorted(seen.items(), key=lambda o: (-o[1], o[0])) if n >= least)]
+        frequent_first = sorted(seen.items(), key=lambda item: (-item[1], item[0]))
+        self.number([w for w, n in frequent_first if n >= least])
+
+    def number(self, words: list): # without the reserved ones, in order
+        "Give each word its number."
+        self.words = ['', '', '', '?', *words]
         self.ids = {w: i for i, w in enumerate(self.words) if i > UNK}
+
+    @classmethod
+    def of(cls, words: list) -> Vocab: # as `words` of another one, reserved ones included
+        "The vocabulary with exactly these words in this order."
+        v = cls([])
+        v.number(words[UNK+1:])
+        return v
+
     def __len__(self): return len(self.words)
     def encode(self, words): return [self.ids.get(w, UNK) for w in words]
     def decode(self, ids): return [self.words[i] for i in ids]
 
 def words(text: str) -> list: # any text
-    "Lower-case words, numbers and single signs."
+    "Lower-case words, numbers and single punctuation marks."
     return re.findall(r"\w+(?:['’-]\w+)*|[^\w\s]", text.lower())
 
 def join(ws: list) -> str: # of words
-    "Words to a sentence: signs stand close to the word before."
+    "Words to a sentence: punctuation stands close to the word before."
     return re.sub(r' (?=[.,!;:%)])|(?<=\() ', '', ' '.join(ws))
 
 # %% ../../nbs/llm/02_transformer.ipynb #8a7e2ae3
@@ -273,25 +293,28 @@ def dates(
     seed: int = 0, # of the choice
     ways: int = 8, # of writing, 1 to 8
 ) -> list: # of (as written, as year-month-day)
-    "Dates from 1950 to 2049."
+    "Dates from 1950 to 2049. Raises `ValueError` for numbers out of range."
+    if n < 0 or not 1 <= ways <= 8: raise ValueError(f'n is {n} and ways is {ways}, expected 0 or more and 1 to 8')
     g, first = random.Random(seed), date(1950, 1, 1)
     days = [first+timedelta(g.randrange(36_525)) for _ in range(n)]
     return [(written(d, g, ways), d.isoformat()) for d in days]
 
 # %% ../../nbs/llm/02_transformer.ipynb #444a080c
-@experiment('translate', smoke={}, lesson=dict(data='multi30k', n_embd=128, n_layer=3, hidden=256, dropout=.1, label_smoothing=.1, least=3, epochs=8, lr=2e-3, warmup=400, beam=4),
-            full=dict(data='multi30k', n_embd=512, n_head=8, n_layer=6, hidden=1024, dropout=.3, label_smoothing=.1, epochs=40, bs=256, lr=7e-4, warmup=2000, beam=5))
+@experiment('translate', smoke={}, lesson=dict(data='multi30k', n_embd=128, n_layer=3, hidden=256, dropout=.1, label_smoothing=.1, least=3,
+                                             epochs=8, lr=2e-3, warmup=400, beam=4),
+            full=dict(data='multi30k', n_embd=512, n_head=8, n_layer=6, hidden=1024, dropout=.3, label_smoothing=.1,
+                      epochs=40, bs=256, lr=7e-4, warmup=2000, beam=5))
 @dataclass
 class Translate(Experiment):
     "Translate with an encoder-decoder Transformer."
     data: Literal['dates', 'multi30k'] = 'dates' # dates to year-month-day, or German to English
     n_embd: int = 64 # width
-    n_head: int = 4 # heads of attention
+    n_head: int = 4 # attention heads
     n_layer: int = 2 # layers of the encoder, and of the decoder
     hidden: int = 128 # width inside the feed-forward networks
     dropout: float = 0. # in training
     pre_norm: bool = True # norm before each part, or after the addition
-    positions: Literal['sinusoidal', 'learned'] = 'sinusoidal' # how tokens know their place
+    positions: Literal['sinusoidal', 'learned'] = 'sinusoidal' # how tokens know their position
     examples: int = 16_000 # of dates
     ways: int = 8 # of writing a date, 1 to 8
     least: int = 2 # words of Multi30k seen less often are unknown
@@ -306,100 +329,168 @@ class Translate(Experiment):
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
     compile: bool = False # use torch.compile
 
-# %% ../../nbs/llm/02_transformer.ipynb #de3726e3
-@patch
-def check(self: Translate): # called by `settings`
-    "Raise `RunError` for settings out of range."
-    self.require(n_head=(self.n_head >= 1 and self.n_embd % self.n_head == 0, f'a divisor of n_embd, {self.n_embd}'), n_embd=(self.n_embd >= 2 and self.n_embd % 2 == 0, 'an even number'))
-    self.require(**{k: (getattr(self, k) >= 1, '1 or more') for k in ('n_layer', 'hidden', 'examples', 'least', 'epochs', 'bs', 'warmup', 'beam')})
-    self.require(ways=(1 <= self.ways <= 8, '1 to 8'), lr=(0 < self.lr < math.inf, 'more than 0'), clip=(self.clip > 0, 'more than 0'), **{k: (0 <= getattr(self, k) < 1, 'a share in [0, 1)') for k in ('dropout', 'label_smoothing')})
+    def check(self): # called by `settings`
+        "Raise `RunError` for settings out of range."
+        one_or_more = ('n_layer', 'hidden', 'examples', 'least', 'epochs', 'bs', 'warmup', 'beam')
+        self.require(n_head=(self.n_head >= 1 and self.n_embd % self.n_head == 0, f'a divisor of n_embd, {self.n_embd}'),
+                     n_embd=(self.n_embd >= 2 and self.n_embd % 2 == 0, 'an even number'))
+        self.require(**{k: (getattr(self, k) >= 1, '1 or more') for k in one_or_more})
+        self.require(**{k: (0 <= getattr(self, k) < 1, 'a share in [0, 1)') for k in ('dropout', 'label_smoothing')})
+        self.require(ways=(1 <= self.ways <= 8, '1 to 8'), lr=(0 < self.lr < math.inf, 'more than 0'),
+                     clip=(self.clip > 0, 'more than 0'))
+
+    def corpus(self) -> dict: # split -> list of (source words, target words)
+        "The pairs: train, valid, test. Dates of the test never occur in training."
+        return sentence_pairs() if self.data == 'multi30k' else date_pairs(self.examples, self.ways)
+
+    def vocabularies(self, c: dict) -> tuple: # from `corpus`; returns those of the source and of the target
+        "Words of the training pairs."
+        least = self.least if self.data == 'multi30k' else 1
+        return tuple(Vocab((o[i] for o in c['train']), least) for i in (0, 1))
+
+    def model(self, vs: tuple) -> Translator: # from `vocabularies`
+        "The untrained model."
+        return Translator(*map(len, vs), self.n_embd, self.n_head, self.n_layer, self.hidden, self.dropout, self.pre_norm,
+                          self.positions)
+
+    def fit(self, run: Run) -> dict: # what `launch` writes into the summary
+        "Train, translate the test set, and keep one sentence with its attention weights."
+        return train_translator(self, run)
+
+    def predictor(self, run: Run): # a function of a text or a list of texts
+        "What `run.predict` calls: texts to translations."
+        return translator_of(self, run)
 
 # %% ../../nbs/llm/02_transformer.ipynb #018c9663
-@patch
-def corpus(self: Translate) -> dict: # split -> list of (source words, target words)
-    "The pairs: train, valid, test. Dates of the test never occur in training."
-    if self.data == 'multi30k':
-        d = load('multi30k')
-        return {a: [(words(s), words(t)) for s, t in d[b]] for a, b in dict(train='train', valid='val', test='test_2016_flickr').items()}
-    test = dates(1000, 1, self.ways); known = {b for _, b in test}
-    rest = [o for o in dates(self.examples+1000, 0, self.ways) if o[1] not in known]
-    return {k: [(list(a), list(b)) for a, b in v] for k, v in dict(train=rest[500:], valid=rest[:500], test=test).items()}
+def date_pairs(
+    examples: int, # of training and validation
+    ways: int, # of writing a date, 1 to 8
+) -> dict: # split -> list of (source characters, target characters)
+    "Dates, cut into characters: train, valid, test."
+    test = dates(1000, 1, ways)
+    known = {target for _, target in test}
+    rest = [pair for pair in dates(examples+1000, 0, ways) if pair[1] not in known]
+    splits = dict(train=rest[500:], valid=rest[:500], test=test)
+    return {k: [(list(a), list(b)) for a, b in v] for k, v in splits.items()}
 
-@patch
-def vocabularies(self: Translate, c: dict) -> tuple: # from `corpus`; returns those of the source and of the target
-    "Words of the training pairs."
-    least = self.least if self.data == 'multi30k' else 1
-    return tuple(Vocab((o[i] for o in c['train']), least) for i in (0, 1))
-
-@patch
-def model(self: Translate, vs: tuple) -> Translator: # from `vocabularies`
-    "The untrained model."
-    return Translator(*map(len, vs), self.n_embd, self.n_head, self.n_layer, self.hidden, self.dropout, self.pre_norm, self.positions)
+def sentence_pairs() -> dict: # split -> list of (source words, target words)
+    "German and English captions of Multi30k, cut into words."
+    d, files = load('multi30k'), dict(train='train', valid='val', test='test_2016_flickr')
+    return {split: [(words(a), words(b)) for a, b in d[name]] for split, name in files.items()}
 
 # %% ../../nbs/llm/02_transformer.ipynb #d804388e
-def exact(answers: list, wanted: list) -> float: # both of the same length
-    "Share of answers that are right in full."
-    return sum(a == b for a, b in zip(answers, wanted, strict=True))/len(wanted)
+def check_answers(answers: list, wanted: list): # both before they are compared
+    "Raise `ValueError` unless there are as many answers as references, and at least one."
+    if len(answers) != len(wanted) or not answers:
+        raise ValueError(f'{len(answers)} answers and {len(wanted)} references, expected as many, and at least one')
+
+def exact(answers: list, wanted: list) -> float: # two lists of one length
+    "Share of answers that are right in full. Raises `ValueError` for unequal or empty lists."
+    check_answers(answers, wanted)
+    right = [a == b for a, b in zip(answers, wanted, strict=True)]
+    return sum(right)/len(right)
 
 def bleu(
     answers: list, # sentences
     wanted: list, # reference sentences, as many
 ) -> float: # 0 to 100
-    "Corpus BLEU, without regard to capitals, by sacrebleu with its standard tokens. Raises `MissingExtra` without it."
+    "Corpus BLEU without regard to case, by sacrebleu. Raises `ValueError` for unequal or empty lists, `MissingExtra` without sacrebleu."
+    check_answers(answers, wanted)
     return need('sacrebleu', 'llm').corpus_bleu(answers, [wanted], lowercase=True).score
 
 # %% ../../nbs/llm/02_transformer.ipynb #81e5b062
-@patch
-def answers(self: Translate, model: Translator, vs: tuple, sources: list, beam: int = None) -> list: # of lists of words -> of strings
-    "Translate in batches."
-    out, ids = [], [vs[0].encode(s) or [UNK] for s in sources]
+def translate_texts(
+    exp: Translate, # its settings
+    model: Translator, # trained
+    vs: tuple, # vocabularies of source and target
+    sources: list, # of lists of words
+) -> list: # of strings
+    "Translations, found in batches of 100."
+    longest = 60 if exp.data == 'multi30k' else 12
+    as_text = join if exp.data == 'multi30k' else ''.join
+    ids = [torch.tensor(vs[0].encode(s) or [UNK]) for s in sources]
+    found = []
     for i in range(0, len(ids), 100):
-        part = nn.utils.rnn.pad_sequence([torch.tensor(o) for o in ids[i:i+100]], batch_first=True, padding_value=PAD)
-        out += translate(model, part.to(model.src.weight.device), beam or self.beam, 60 if self.data == 'multi30k' else 12)
-    return [(join if self.data == 'multi30k' else ''.join)(vs[1].decode(o)) for o in out]
+        src = nn.utils.rnn.pad_sequence(ids[i:i+100], batch_first=True, padding_value=PAD)
+        found += translate(model, src.to(model.src.weight.device), exp.beam, longest)
+    return [as_text(vs[1].decode(o)) for o in found]
 
 # %% ../../nbs/llm/02_transformer.ipynb #3b8024b9
-@patch
-def fit(self: Translate, run: Run) -> dict: # what `launch` writes into the summary
-    "Train, translate the test set, and keep one sentence with its attention."
-    if self.data == 'multi30k': need('sacrebleu', 'llm')
-    c = self.corpus(); vs = self.vocabularies(c)
-    data = {k: pairs(*zip(*((vs[0].encode(a), vs[1].encode(b)) for a, b in v))) for k, v in c.items() if k != 'test'}
-    train, valid = Buckets(*data['train'], self.bs, True, run.config['seed'], device=run.device), Buckets(*data['valid'], self.bs, device=run.device)
+def to_batches(
+    c: dict, # from `corpus`
+    vs: tuple, # vocabularies of source and target
+    bs: int, # pairs in a batch
+    seed: int, # of the order
+    device, # where the batches go
+) -> tuple: # `Buckets` of the training and of the validation pairs
+    "The pairs as numbers, in batches of like length."
+    def numbered(split):
+        sources = [vs[0].encode(a) for a, _ in c[split]]
+        targets = [vs[1].encode(b) for _, b in c[split]]
+        return pairs(sources, targets)
+    train = Buckets(*numbered('train'), bs, True, seed, device=device)
+    return train, Buckets(*numbered('valid'), bs, device=device)
+
+def train_translator(exp: Translate, run: Run) -> dict: # what `launch` writes into the summary
+    "Train, translate the test set, and keep one sentence with its attention weights."
+    if exp.data == 'multi30k': need('sacrebleu', 'llm')
+    c = exp.corpus()
+    vs = exp.vocabularies(c)
+    run.keep('vocabulary', [v.words for v in vs])
+    train, valid = to_batches(c, vs, exp.bs, run.config['seed'], run.device)
+    loss = partial(translation_loss, label_smoothing=exp.label_smoothing)
     opt = partial(torch.optim.AdamW, betas=(.9, .98), eps=1e-9, weight_decay=.01, fused=True)
-    learn = Learner(self.model(vs), train, valid, partial(translation_loss, label_smoothing=self.label_smoothing), opt, [], [Track(run), Progress(), *run.callbacks],
-                    run.device, self.precision, clip=self.clip, compile=self.compile)
-    schedule = noam(self.warmup) if self.schedule == 'noam' else cosine(min(.5, self.warmup/(self.epochs*len(train))))
-    learn.fit(self.epochs, self.lr, schedule, resume=run.load_state() if run.resumed else None)
-    said = self.answers(learn.model, vs, [a for a, _ in c['test']])
-    out = dict(valid_loss=learn.history[-1]['valid_loss'], parameters=sum(p.numel() for p in learn.model.parameters()))
-    out |= dict(bleu=bleu(said, [b for _, b in load('multi30k')['test_2016_flickr']])) if self.data == 'multi30k' else dict(exact=exact(said, [''.join(b) for _, b in c['test']]))
-    shown = next(((a, b) for a, b in c['test'] if self.data == 'dates' or 8 <= len(a) <= 11))[0]
-    return out | dict(extra=dict(curve=[h['valid_loss'] for h in learn.history], attention=look(learn.model, vs, shown), samples=[[' '.join(a), s] for (a, _), s in zip(c['test'][:5], said)]))
+    learn = Learner(exp.model(vs), train, valid, loss, opt, cbs=[Track(run), Progress(), *run.callbacks],
+                    device=run.device, precision=exp.precision, clip=exp.clip, compile=exp.compile)
+    rise = min(.5, exp.warmup/(exp.epochs*len(train)))
+    schedule = noam(exp.warmup) if exp.schedule == 'noam' else cosine(rise)
+    learn.fit(exp.epochs, exp.lr, schedule, resume=run.load_state() if run.resumed else None)
+    return translation_results(exp, learn, c, vs)
+
+# %% ../../nbs/llm/02_transformer.ipynb #7c1f0e52
+def translation_results(
+    exp: Translate, # its settings
+    learn: Learner, # after training
+    c: dict, # from `corpus`
+    vs: tuple, # vocabularies of source and target
+) -> dict: # for the summary
+    "Validation loss, the score on the test set, and examples."
+    sources = [a for a, _ in c['test']]
+    said = translate_texts(exp, learn.model, vs, sources)
+    if exp.data == 'multi30k': score = dict(bleu=bleu(said, [b for _, b in load('multi30k')['test_2016_flickr']]))
+    else: score = dict(exact=exact(said, [''.join(b) for _, b in c['test']]))
+    shown = next(a for a in sources if exp.data == 'dates' or 8 <= len(a) <= 11)
+    extra = dict(curve=[h['valid_loss'] for h in learn.history], attention=look(learn.model, vs, shown),
+                 samples=[[' '.join(a), s] for a, s in zip(sources[:5], said[:5], strict=True)])
+    parameters = sum(p.numel() for p in learn.model.parameters())
+    return dict(valid_loss=learn.history[-1]['valid_loss'], parameters=parameters, **score, extra=extra)
 
 # %% ../../nbs/llm/02_transformer.ipynb #a75bf427
-@patch
-def predictor(self: Translate, run: Run): # a function of a text or a list of texts
-    "What `run.predict` calls: texts to translations."
-    vs = self.vocabularies(self.corpus()); model = run.load_into(self.model(vs))
-    def f(x):
+def translator_of(exp: Translate, run: Run): # a function of a text or a list of texts
+    "A function from texts to translations, with the weights and the vocabularies of the run."
+    vs = tuple(Vocab.of(ws) for ws in run.kept('vocabulary'))
+    model = run.load_into(exp.model(vs))
+    cut = words if exp.data == 'multi30k' else list
+    def ask(x):
         texts = [x] if isinstance(x, str) else list(x)
-        if not texts or not all(isinstance(t, str) and t.strip() for t in texts): raise ValueError('nothing to translate: expected a text, or a list of texts that are not empty')
-        return self.answers(model, vs, [words(t) if self.data == 'multi30k' else list(t) for t in texts])
-    return f
+        if not texts or not all(isinstance(t, str) and t.strip() for t in texts):
+            raise ValueError('nothing to translate: expected a text, or a list of texts that are not empty')
+        return translate_texts(exp, model, vs, [cut(t) for t in texts])
+    return ask
 
 # %% ../../nbs/llm/02_transformer.ipynb #5ad21784
 @torch.no_grad()
 def look(
     model: Translator, # trained
-    vs: tuple, # vocabularies
+    vs: tuple, # vocabularies of source and target
     source: list, # words
-) -> dict: # source and answer words, shares [T, S] of the last layer's cross-attention, mean over heads
-    "Translate one sentence and see where the decoder looked for each word."
+) -> dict: # words of source and answer; attention weights [T, S] of the last layer's cross-attention, mean over heads
+    "The greedy translation of one sentence, and where the decoder looked for each word of it."
     src = torch.tensor([vs[0].encode(source)], device=model.src.weight.device)
-    (ids,) = translate(model, src); context, mask = model.encode(src); x = model.embed(model.tgt, torch.tensor([[BOS, *ids]], device=src.device))
-    for l in model.stacks.decoder[:-1]: x = l(x, context, context_mask=mask, causal=True)
-    last, kept = model.stacks.decoder[-1], []
-    def keep(z): o, w = last.cross(z, context, mask, need_weights=True); kept.append(w); return o
-    x = last.add(0, x, lambda z: last.attn(z, causal=True)); last.add(1, x, keep)
-    return dict(source=list(source), answer=[*vs[1].decode(ids), '.end'], shares=[[round(v, 3) for v in r] for r in kept[0][0].mean(0).tolist()])
+    (ids,) = translate(model, src)
+    cross, given = model.stacks.decoder[-1].cross, []
+    with cross.register_forward_pre_hook(lambda module, args: given.append(args)):
+        model.decode(torch.tensor([[BOS, *ids]], device=src.device), *model.encode(src))
+    _, weights = cross(*given[0], need_weights=True)
+    rounded = [[round(w, 3) for w in row] for row in weights[0].mean(0).tolist()]
+    return dict(source=list(source), answer=[*vs[1].decode(ids), '.end'], weights=rounded)

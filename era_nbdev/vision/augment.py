@@ -11,17 +11,16 @@ from functools import lru_cache, partial
 from typing import Literal
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
 from torch import Tensor
 from ..core.bench import bench
-from ..core.run import need
-from ..foundations.learner import Callback, keep_memory
+from ..core.run import keep_memory, need
+from ..foundations.learner import Callback
 from ..foundations.tensors import Batches
 
 # %% auto #0
 __all__ = ['mix64', 'uniform', 'Op', 'whole', 'take', 'reflected', 'Crop', 'Flip', 'box', 'CutOut', 'LabelSmoothing',
            'beta_quantile', 'partners', 'mixable', 'blend', 'MixUp', 'paste', 'CutMix', 'RICAP', 'check_batch',
-           'Compose', 'Augmented', 'Augment', 'bench_augment']
+           'Compose', 'check_mixing', 'Augmented', 'Augment', 'bench_augment']
 
 # %% ../../nbs/vision/03_augment.ipynb #c90fc148
 _GOLDEN, _M1, _M2 = (v-2**64 if v >= 2**63 else v for v in (0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb)) # as signed
@@ -65,6 +64,7 @@ class Op:
     "Base of the operations: called with x [B, C, H, W], y and `n` draws in [0, 1) for each sample, it returns new x and y."
     n = 0 # draws that it wants
     soft = False # does it need labels as probabilities [B, K]?
+    mixes = False # does it need a second image in the batch?
     def __call__(self, x: Tensor, y: Tensor, u: Tensor) -> tuple: raise NotImplementedError
 
     def require(self, **conditions): # field=(holds, what is expected)
@@ -176,7 +176,8 @@ def beta_quantile(
     u: Tensor, # in [0, 1]
     alpha: float, # more than 0, at most 100
 ) -> Tensor: # like u, in [0, 1]
-    "The `u`-quantile of Beta(alpha, alpha): a draw from it, if `u` is uniform."
+    "The `u`-quantile of Beta(alpha, alpha): a draw from it, if `u` is uniform. Raises `ValueError` for `alpha` out of range."
+    if not 0 < alpha <= 100: raise ValueError(f'alpha is {alpha}, expected more than 0, at most 100')
     cdf, v, e = _table(float(alpha), u.device)
     w = torch.minimum(u, 1-u).contiguous(); i = torch.searchsorted(cdf, w).clamp(1, len(cdf)-1)
     share = (w-cdf[i-1])/(cdf[i]-cdf[i-1]).clamp(min=1e-30)
@@ -213,7 +214,7 @@ def blend(
 class MixUp(Op):
     "The weighted mean of two images and of their labels [@zhang2018], each sample with a weight of its own."
     alpha: float = .2 # of the Beta distribution, more than 0, at most 100; small: mostly one of the two
-    n, soft = 2, True
+    n, soft, mixes = 2, True, True
 
     def __post_init__(self): self.require(alpha=(0 < self.alpha <= 100, 'more than 0, at most 100'))
 
@@ -236,7 +237,7 @@ def paste(
 class CutMix(Op):
     "A box of each image from another one [@yun2019], labels by the box's area."
     alpha: float = 1. # of the Beta distribution, more than 0, at most 100
-    n, soft = 4, True
+    n, soft, mixes = 4, True, True
 
     def __post_init__(self): self.require(alpha=(0 < self.alpha <= 100, 'more than 0, at most 100'))
 
@@ -256,7 +257,7 @@ def _piece(at, second, n, u): # along one axis: [B, n] places to read, [B, n] wh
 class RICAP(Op):
     "Four crops of four images, patched together [@takahashi2018]; labels by area."
     beta: float = .3 # of the Beta distribution, more than 0, at most 100
-    n, soft = 11, True
+    n, soft, mixes = 11, True, True
 
     def __post_init__(self): self.require(beta=(0 < self.beta <= 100, 'more than 0, at most 100'))
 
@@ -320,13 +321,32 @@ class Compose:
     def __repr__(self): return f'Compose({", ".join(map(repr, self.ops))})'
 
 # %% ../../nbs/vision/03_augment.ipynb #7309ce89
+def check_mixing(
+    compose: Compose,
+    train, # `Batches` or a `DataLoader`; anything else is not looked at
+):
+    "Raise `ValueError` if an operation mixes images and a batch of `train` will hold a single one."
+    mixing = [type(op).__name__ for op in compose.ops if op.mixes]
+    if isinstance(train, Batches): n, bs = train.n, train.bs
+    elif hasattr(getattr(train, 'sampler', None), '__len__'): n, bs = len(train.sampler), train.batch_size
+    else: return
+    if not mixing or bs is None: return
+    single_last = n % bs == 1 and not train.drop_last
+    if bs == 1 or single_last:
+        raise ValueError(f'{mixing[0]} mixes the images of a batch, and of {n} images in batches of {bs} '
+                         'one would stand alone: use drop_last=True or another batch size')
+
+# %% ../../nbs/vision/03_augment.ipynb #7309ce8a
 class Augmented:
-    "Batches of `train`, augmented; draws belong to the sample's index (`Batches`, or a third part of the batch), else to its place in the epoch."
+    "Batches of `train`, augmented; draws belong to the sample's index (`Batches`, or a third part of the batch), else to its position in the epoch."
     def __init__(self,
         train, # `Batches`, or a `DataLoader` of (x, y) or (x, y, index)
         compose: Compose,
         device = None, # where batches go before they are augmented; None: they stay
-    ): self.train, self.compose, self.device, self.epoch = train, compose, device, getattr(train, 'epoch', 0)
+    ):
+        check_mixing(compose, train)
+        self.train, self.compose, self.device = train, compose, device
+        self.epoch = getattr(train, 'epoch', 0)
 
     def __len__(self): return len(self.train)
 
@@ -341,24 +361,32 @@ class Augmented:
         for o in (self.train, getattr(self.train, 'sampler', None)):
             if hasattr(o, 'set_epoch'): o.set_epoch(epoch)
 
-# %% ../../nbs/vision/03_augment.ipynb #f727920d
-@patch
-def __iter__(self: Augmented):
-    "One epoch; at its end `epoch` has grown by one."
-    t, epoch, at = self.train, self.epoch, 0
-    order = None
-    if isinstance(t, Batches): t.epoch, at, order = epoch, t.start*t.bs, t.order() if t.shuffle else torch.arange(t.n, device=t.x.device)
-    for x, y, *index in t:
-        places = torch.arange(at, at+len(x)); at += len(x)
-        index = index[0] if index else places if order is None else order[places[0]:places[0]+len(x)]
-        if self.device is not None: x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
-        yield self.compose(x, y, index, epoch)
-    self.epoch = epoch+1
+    def order(self): # of the samples in this epoch; None if it is not known
+        if not isinstance(self.train, Batches): return None
+        self.train.epoch = self.epoch
+        return self.train.order() if self.train.shuffle else torch.arange(self.train.n, device=self.train.x.device)
 
+    def __iter__(self):
+        "One epoch; at its end `epoch` has grown by one."
+        epoch, order = self.epoch, self.order()
+        at = 0 if order is None else self.train.start*self.train.bs
+        for x, y, *index in self.train:
+            stop = at+len(x)
+            if not index: index = [torch.arange(at, stop) if order is None else order[at:stop]]
+            if self.device is not None: x, y = (o.to(self.device, non_blocking=True) for o in (x, y))
+            yield self.compose(x, y, index[0], epoch)
+            at = stop
+        self.epoch = epoch+1
+
+# %% ../../nbs/vision/03_augment.ipynb #f727920d
 class Augment(Callback):
     "Augments the training batches of a `Learner` while it fits; its validation data stay as they are."
     def __init__(self, compose: Compose): self.compose = compose
-    def before_fit(self, learn): self.plain = learn.train; learn.train = Augmented(learn.train, self.compose)
+
+    def before_fit(self, learn):
+        self.plain = learn.train
+        learn.train = Augmented(learn.train, self.compose)
+
     def after_fit(self, learn): learn.train = self.plain
 
 # %% ../../nbs/vision/03_augment.ipynb #2fad0ac7
@@ -372,7 +400,7 @@ def bench_augment(
     g = torch.Generator().manual_seed(0)
     x, y = torch.randint(0, 256, (n, 3, 32, 32), generator=g, dtype=torch.uint8).to(device), torch.randint(10, (n,), generator=g).to(device)
     def ours():
-        if device == 'cpu': keep_memory() # as the Learner does
+        if device == 'cpu': keep_memory() # as `era run` does
         ops, index, state = Compose(Crop(4), Flip(), CutOut(8), MixUp(.2), classes=10), torch.arange(n, device=device), [0]
         def f():
             for _ in range(batches): ops(x, y, index, state[0]); state[0] += 1

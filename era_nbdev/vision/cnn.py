@@ -7,26 +7,25 @@ Docs: https://era-nbdev.github.io/era_nbdev/vision/cnn.html.md"""
 # %% ../../nbs/vision/01_cnn.ipynb #c545c77e
 from __future__ import annotations
 import copy, math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
+from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from ..core.data import load
+from ..core.data import Images, info
 from ..core.ledger import Table
-from ..core.run import Experiment, Run, experiment
-from ..foundations.learner import Learner, Progress, Track, accuracy
-from ..foundations.schedules import one_cycle
-from ..foundations.mnist import ask
-from ..foundations.tensors import Batches
+from ..core.run import Run, experiment
+from ..foundations.learner import Learner
+from ..foundations.mnist import Pictures, ask, check_images
 
 # %% auto #0
 __all__ = ['output_size', 'conv2d_loops', 'windows', 'unfold', 'conv2d', 'fold', 'Conv2dFunction', 'MaxPool2dFunction',
-           'max_pool2d', 'avg_pool2d', 'receptive_field', 'influence', 'Layer', 'Trace', 'trace', 'CNN', 'check_images',
-           'random_shift', 'Cnn', 'look', 'occlusion']
+           'max_pool2d', 'avg_pool2d', 'receptive_field', 'influence', 'Layer', 'Trace', 'trace', 'CNN', 'random_shift',
+           'Cnn', 'check_halvings', 'look', 'occlusion']
 
 # %% ../../nbs/vision/01_cnn.ipynb #1dbc91d5
 def output_size(
@@ -93,6 +92,7 @@ def windows(
     dilation=1, # inside a window
 ) -> Tensor: # [B, C, H', W', kh, kw], a view of `x`
     "Every window of `x`, sharing its memory: overlapping windows share numbers, so do not write into it."
+    if x.ndim != 4: raise ValueError(f'x has shape {tuple(x.shape)}, expected [B, C, H, W]')
     k, s, d = _pair(k, 'k'), _pair(stride, 'stride'), _pair(dilation, 'dilation')
     size = [output_size(n, a, b, 0, c) for n, a, b, c in zip(x.shape[2:], k, s, d)]
     sb, sc, sh, sw = x.stride()
@@ -322,7 +322,7 @@ def trace(
 
 # %% ../../nbs/vision/01_cnn.ipynb #37555a0b
 class CNN(nn.Module):
-    "A convolutional network on images: bytes in, scores out. Raises `ValueError` for images of another shape."
+    "A convolutional network on images: bytes in, scores out. Raises `ValueError` for images of another shape, and for settings that make no network."
     def __init__(self,
         widths: tuple = (16, 0, 16, 0, 32, 32), # channels of each 3×3 convolution; 0: halve height and width
         channels: int = 1, # of the images
@@ -331,6 +331,8 @@ class CNN(nn.Module):
         std: float = 1., # likewise, more than 0
     ):
         super().__init__()
+        if not std > 0: raise ValueError(f'std is {std}, expected more than 0: are all training pixels equal?')
+        if not any(widths): raise ValueError(f'widths are {widths}, expected one convolution or more')
         self.register_buffer('mean', torch.tensor(float(mean))); self.register_buffer('std', torch.tensor(float(std)))
         self.channels, self.least, c, layers = channels, 2**widths.count(0), channels, []
         for n in widths:
@@ -342,21 +344,6 @@ class CNN(nn.Module):
         if x.ndim != 4 or x.shape[1] != self.channels or min(x.shape[2:]) < self.least:
             raise ValueError(f'images have shape {tuple(x.shape)}, expected [B, {self.channels}, H, W], H and W of {self.least} or more')
         return self.net((x.float()/255-self.mean)/self.std)
-
-# %% ../../nbs/vision/01_cnn.ipynb #113b7cde
-def check_images(
-    x, # what should be [N, C, S, S] uint8
-    channels: int, # C
-    size: int, # S
-) -> Tensor: # x
-    "Return `x` if it is a batch of byte images of that size. Raises `TypeError` or `ValueError` that names what it is instead."
-    if not isinstance(x, Tensor): raise TypeError(f'images are a {type(x).__name__}, expected a tensor of bytes')
-    if x.dtype != torch.uint8:
-        span = f' from {x.min():.4g} to {x.max():.4g}' if x.numel() else ''
-        raise TypeError(f'images are {x.dtype}{span}, expected torch.uint8 from 0 to 255: scale and convert them')
-    if x.ndim != 4 or not len(x) or tuple(x.shape[1:]) != (channels, size, size):
-        raise ValueError(f'images have shape {tuple(x.shape)}, expected [N, {channels}, {size}, {size}] with N of 1 or more')
-    return x
 
 # %% ../../nbs/vision/01_cnn.ipynb #7e4dfb55
 def random_shift(
@@ -373,81 +360,63 @@ def random_shift(
 @experiment('cnn', smoke={}, lesson=dict(data='mnist', widths=(16, 0, 16, 0, 32, 32), epochs=15, bs=128, shift=2),
             full=dict(data='mnist', widths=(32, 32, 0, 64, 64, 0, 128, 128), epochs=40, bs=256, shift=2))
 @dataclass
-class Cnn(Experiment):
+class Cnn(Pictures):
     "Train a small convolutional network on images of digits or clothes."
     data: Literal['digits', 'mnist', 'fashion_mnist'] = 'digits' # data set
-    widths: tuple[int, ...] = (16, 0, 32, 32) # channels of each 3×3 convolution; 0: halve height and width
-    shift: int = 1 # pixels by which training images are moved at most
-    label_smoothing: float = 0. # probability spread over all classes
-    epochs: int = 20 # passes through the training images
-    bs: int = 64 # images in a batch
-    lr: float = .01 # peak learning rate of the one-cycle schedule
-    weight_decay: float = .01 # of AdamW
+    widths: tuple[Annotated[int, Ge(0)], ...] = (16, 0, 32, 32) # channels of each 3×3 convolution; 0: halve height and width
+    shift: Annotated[int, Ge(0)] = 1 # pixels by which training images are moved at most
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = 0. # probability spread over all classes
+    epochs: Annotated[int, Ge(1)] = 20 # passes through the training images
+    bs: Annotated[int, Ge(2)] = 64 # images in a batch; batch normalisation compares them
+    lr: Annotated[float, Gt(0)] = .01 # peak learning rate of the one-cycle schedule
+    weight_decay: Annotated[float, Ge(0)] = .01 # of AdamW
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
     compile: bool = False # use torch.compile
+    drop_last: ClassVar[bool] = True # a last batch of one image has no variance
+
+    def check(self):
+        "Raise `RunError` for settings out of range."
+        super().check()
+        size = info(self.data).size
+        check_halvings(self, size)
+        self.require(shift=(self.shift < size, f'0 to {size-1}'))
+
+    def model(self, images: Images) -> CNN:
+        "The untrained network, which scales its images itself."
+        x = images.x_train.float()/255
+        std = x.std().item()
+        return CNN(self.widths, x.shape[1], len(images.classes), x.mean().item(), std if std > 0 else 1.)
+
+    def augment(self) -> Callable:
+        "Each training image moved at random."
+        return partial(random_shift, n=self.shift)
+
+    def report(self, learn: Learner, run: Run, images: Images) -> dict:
+        "The first kernels."
+        kernels = learn.model.net[0].weight[:, 0].tolist()
+        return dict(extra=dict(filters=[[[round(w, 3) for w in row] for row in kernel] for kernel in kernels]))
+
+    def explainer(self, run: Run) -> Callable: # of one [1, C, S, S] uint8 image
+        "What `run.explain` calls: `look` with the weights of the run."
+        model, kept = self.trained(run), self.takes(run)
+        return lambda x: look(model, check_images(x, kept['channels'], kept['size'])[:1])
+
+    def work(self) -> float: # FLOP
+        "Of the whole training: forward once, backward twice that."
+        known = info(self.data)
+        image = known.channels, known.size, known.size
+        network = CNN(self.widths, known.channels, len(known.classes))
+        return 3.*trace(network, image, fields=False).flop*known.train*self.epochs
 
 # %% ../../nbs/vision/01_cnn.ipynb #4f56eed6
-_SHAPES = dict(digits=(1437, 8), mnist=(60_000, 28), fashion_mnist=(60_000, 28)) # training images, pixels on a side
-
-@patch
-def check(self: Cnn): # called by `settings`
-    "Raise `RunError` for settings out of range."
-    self.require(data=(self.data in _SHAPES, ' or '.join(_SHAPES)))
-    size, pools = _SHAPES[self.data][1], self.widths.count(0)
-    self.require(epochs=(self.epochs >= 1, '1 or more'), bs=(self.bs >= 2, '2 or more: batch normalisation compares the images of a batch'),
-                 lr=(0 < self.lr < math.inf, 'more than 0'), label_smoothing=(0 <= self.label_smoothing < 1, 'a share in [0, 1)'),
-                 shift=(0 <= self.shift < size, f'0 to {size-1}'), weight_decay=(self.weight_decay >= 0, '0 or more'),
-                 widths=(any(self.widths) and min(self.widths) >= 0 and 2**pools <= size,
-                         f'one convolution or more, and at most {int(math.log2(size))} halvings (0) of {size} pixels'))
-
-# %% ../../nbs/vision/01_cnn.ipynb #09877e9e
-@patch
-def model(self: Cnn, d): # d: the data set
-    "The untrained network for data set `d`."
-    x = d.x_train.float()/255
-    return CNN(self.widths, d.x_train.shape[1], len(d.classes), x.mean().item(), x.std().item())
-
-@patch
-def takes(self: Cnn) -> dict: # kind, size, channels, classes
-    "What `run.predict` wants."
-    kind = 'image' if self.data == 'fashion_mnist' else 'digit'
-    return dict(kind=kind, size=_SHAPES[self.data][1], channels=1, classes=load(self.data).classes)
-
-@patch
-def work(self: Cnn): # forward once, backward twice that
-    "FLOP of the whole training."
-    n, size = _SHAPES[self.data]
-    return 3.*trace(CNN(self.widths), (1, size, size), fields=False).flop*n*self.epochs
-
-# %% ../../nbs/vision/01_cnn.ipynb #bca36671
-@patch
-def fit(self: Cnn, run: Run) -> dict: # what `launch` writes into the summary
-    "Train, and measure on the test images: accuracy and loss."
-    d, dev = load(self.data), run.device
-    train = Batches(d.x_train, d.y_train, self.bs, True, run.config['seed'], partial(random_shift, n=self.shift), dev, drop_last=True)
-    test = Batches(d.x_test, d.y_test, min(1000, len(d.y_test)), device=dev)
-    opt = partial(torch.optim.AdamW, weight_decay=self.weight_decay, fused=True)
-    loss = nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
-    learn = Learner(self.model(d), train, test, loss, opt, [accuracy], [Track(run), Progress(), *run.callbacks], dev, self.precision,
-                    compile=self.compile, channels_last=True)
-    learn.fit(self.epochs, self.lr, one_cycle(), resume=run.load_state() if run.resumed else None)
-    last, first = learn.history[-1], learn.model.net[0].weight[:, 0].tolist()
-    filters = [[[round(v, 3) for v in r] for r in f] for f in first]
-    return dict(accuracy=last['accuracy'], test_loss=last['valid_loss'], parameters=sum(p.numel() for p in learn.model.parameters()),
-                extra=dict(curve=[h['accuracy'] for h in learn.history], filters=filters))
-
-# %% ../../nbs/vision/01_cnn.ipynb #04b91470
-@patch
-def predictor(self: Cnn, run: Run): # a function of [N, C, S, S] uint8 images
-    "What `run.predict` calls: images to probabilities, with the weights of the run."
-    model, size = run.load_into(self.model(load(self.data))), _SHAPES[self.data][1]
-    return lambda x: ask(model, check_images(x, model.channels, size))
-
-@patch
-def explainer(self: Cnn, run: Run): # a function of one [1, C, S, S] uint8 image
-    "What `run.explain` calls: `look` with the weights of the run."
-    model, size = run.load_into(self.model(load(self.data))).eval(), _SHAPES[self.data][1]
-    return lambda x: look(model, check_images(x, model.channels, size)[:1])
+def check_halvings(
+    exp: Pictures, # with the field `widths`
+    size: int, # pixels on a side of its images
+):
+    "Raise `RunError` unless `widths` holds a convolution, and no more halvings than the images bear."
+    halvings = exp.widths.count(0)
+    expected = f'one convolution or more, and at most {int(math.log2(size))} halvings (0) of {size} pixels'
+    exp.require(widths=(any(exp.widths) and 2**halvings <= size, expected))
 
 # %% ../../nbs/vision/01_cnn.ipynb #96134e75
 def look(

@@ -6,28 +6,28 @@ Docs: https://era-nbdev.github.io/era_nbdev/vision/convnets.html.md"""
 
 # %% ../../nbs/vision/02_convnets.ipynb #2801e495
 from __future__ import annotations
-import math, time
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, ClassVar
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Gt
 from fastcore.basics import patch
 from torch import Tensor, nn
-from ..core.data import load
-from ..core.run import Experiment, Run, experiment, nearest
-from ..foundations.learner import Learner, Progress, Track, accuracy
-from ..foundations.schedules import one_cycle
-from ..foundations.mnist import ask
-from ..foundations.tensors import Batches
-from .cnn import check_images, random_shift
+from ..core.data import Images, info
+from ..core.run import Run, experiment, nearest
+from ..foundations.learner import Learner
+from ..foundations.mnist import Pictures
+from .cnn import random_shift
 
 # %% auto #0
-__all__ = ['KINDS', 'VGG', 'GOOGLENET', 'STAGES', 'SHAPES', 'ConvBN', 'separable', 'SqueezeExcite', 'layer', 'Head', 'attach',
-           'Net', 'check_input', 'vgg', 'inception', 'googlenet', 'top', 'with_heads', 'block_a', 'block_b', 'block_c',
-           'block_d', 'block_e', 'inception_v3', 'flop', 'load_weights', 'to_half_range', 'small_net', 'Scaled',
-           'Pictures', 'Convnets', 'moved_and_mirrored']
+__all__ = ['KINDS', 'VGG', 'GOOGLENET', 'STAGES', 'ConvBN', 'separable', 'SqueezeExcite', 'layer', 'Head', 'attach', 'Net',
+           'check_input', 'vgg', 'inception', 'googlenet', 'top', 'with_heads', 'block_a', 'block_b', 'block_c',
+           'block_d', 'block_e', 'inception_v3', 'flop', 'load_weights', 'to_half_range', 'small_net',
+           'moved_and_mirrored', 'training_flop', 'Convnets']
 
 # %% ../../nbs/vision/02_convnets.ipynb #e2b23533
 class ConvBN(nn.Module):
@@ -199,7 +199,7 @@ def googlenet(
     aux: bool = True, # with the two auxiliary heads?
     dropout: float = .2, # before the last layer
     dropout_aux: float = .7, # in the heads
-) -> Net: # [B, 3, H, W] -> [B, K]; in training with heads also [B, K] for each of them
+) -> Net: # [B, 3, H, W] -> [B, K], H and W 15 or more; in training with heads also [B, K] for each of them
     "GoogLeNet, or Inception-v1, with batch norm [@szegedy2015]."
     def stage(i): return [(f'inception{k}', inception(*v)) for k, v in GOOGLENET.items() if k[0] == i]
     def pool(i, k): return (f'maxpool{i}', 'max', k, 2, 0, True)
@@ -208,7 +208,7 @@ def googlenet(
                                    ('relu', nn.ReLU(True)), ('dropout', nn.Dropout(dropout_aux)), ('fc2', nn.Linear(1024, classes))]))
     heads = [('aux1', head('inception4a', 512)), ('aux2', head('inception4d', 528))] if aux else []
     return Net(3, [('conv1', 64, 7, 2), pool(1, 3), ('conv2', 64), ('conv3', 192, 3), pool(2, 3), *stage('3'), pool(3, 3), *stage('4'), pool(4, 2),
-                   *stage('5'), *heads, *top(1024, classes, dropout)], least=32)
+                   *stage('5'), *heads, *top(1024, classes, dropout)], least=15)
 
 def top(c, classes, dropout): # channels, K, share that is dropped
     "The last lines of a table: the mean over all places, dropout, scores."
@@ -260,14 +260,15 @@ def inception_v3(
     dropout: float = .5, # before the last layer
 ) -> Net: # [B, 3, H, W] -> [B, K], H and W 75 or more; in training with the head 299 or more, and a pair of [B, K]
     "Inception-v3 [@szegedy2016]."
-    head = Net(768, [('pool', 'avg', 5, 3), ('conv0', 128), ('conv1', 768, 5, 1, 0), ('mean', nn.AdaptiveAvgPool2d(1)), ('flatten', nn.Flatten()),
-                     ('fc', nn.Linear(768, classes))])
-    blocks = {'5b': block_a(32), '5c': block_a(64), '5d': block_a(64), '6a': block_b(), '6b': block_c(128), '6c': block_c(160), '6d': block_c(160),
-              '6e': block_c(192), 'aux': 0, '7a': block_d(), '7b': block_e(), '7c': block_e()}
-    mixed = [(f'Mixed_{k}', v) for k, v in blocks.items()]
-    mixed[8:9] = [('AuxLogits', Head('Mixed_6e', head))] if aux else []
-    return Net(3, [('Conv2d_1a_3x3', 32, 3, 2, 0), ('Conv2d_2a_3x3', 32, 3, 1, 0), ('Conv2d_2b_3x3', 64, 3), ('maxpool1', 'max', 3, 2),
-                   ('Conv2d_3b_1x1', 80), ('Conv2d_4a_3x3', 192, 3, 1, 0), ('maxpool2', 'max', 3, 2), *mixed, *top(2048, classes, dropout)], least=75, least_train=299*aux)
+    stem = [('Conv2d_1a_3x3', 32, 3, 2, 0), ('Conv2d_2a_3x3', 32, 3, 1, 0), ('Conv2d_2b_3x3', 64, 3),
+            ('maxpool1', 'max', 3, 2), ('Conv2d_3b_1x1', 80), ('Conv2d_4a_3x3', 192, 3, 1, 0), ('maxpool2', 'max', 3, 2)]
+    head = Net(768, [('pool', 'avg', 5, 3), ('conv0', 128), ('conv1', 768, 5, 1, 0), ('mean', nn.AdaptiveAvgPool2d(1)),
+                     ('flatten', nn.Flatten()), ('fc', nn.Linear(768, classes))])
+    blocks = [('Mixed_5b', block_a(32)), ('Mixed_5c', block_a(64)), ('Mixed_5d', block_a(64)),
+              ('Mixed_6a', block_b()), ('Mixed_6b', block_c(128)), ('Mixed_6c', block_c(160)), ('Mixed_6d', block_c(160)),
+              ('Mixed_6e', block_c(192)), *([('AuxLogits', Head('Mixed_6e', head))] if aux else []),
+              ('Mixed_7a', block_d()), ('Mixed_7b', block_e()), ('Mixed_7c', block_e())]
+    return Net(3, [*stem, *blocks, *top(2048, classes, dropout)], least=75, least_train=299*aux)
 
 # %% ../../nbs/vision/02_convnets.ipynb #bdab57dc
 def flop(
@@ -330,90 +331,13 @@ def small_net(
 ) -> Net: # [B, channels, H, W] -> [B, K]
     "A network of one kind for small pictures. Raises `ValueError` for an unknown kind."
     if kind not in STAGES: raise ValueError(nearest('net', kind, STAGES))
+    if not widths: raise ValueError('widths are empty, expected the channels of the stem at least')
     if any(w < 8 or w % 8 for w in widths): raise ValueError(f'widths are {widths}, expected multiples of 8')
     lines = [('stem', widths[0], 3)]
     for i, w in enumerate(widths[1:], 1): lines += [(f'pool{i}', 'max', 2, 2)]+[(f'stage{i}.{name}', *what) for name, *what in STAGES[kind](w)]
     return Net(channels, [*lines, *top(widths[-1], classes, 0.)], least=2**(len(widths)-1))
 
-# %% ../../nbs/vision/02_convnets.ipynb #8bb208b4
-class Scaled(nn.Module):
-    "A network for images stored as bytes: scales each channel with the statistics of the training images."
-    def __init__(self,
-        net: nn.Module, # takes scaled images
-        x: Tensor, # [N, C, H, W] uint8 training images
-    ):
-        super().__init__()
-        std, mean = torch.std_mean(x[:10_000].float(), (0, 2, 3), keepdim=True)
-        self.net = net; self.register_buffer('mean', mean); self.register_buffer('std', std)
-    def forward(self, x): return self.net((x.float()-self.mean)/self.std) # x: [B, C, H, W] from 0 to 255
-
-# %% ../../nbs/vision/02_convnets.ipynb #391c6b0c
-SHAPES = dict(digits=(1437, 1, 8), mnist=(60_000, 1, 28), fashion_mnist=(60_000, 1, 28), cifar10=(50_000, 3, 32)) # training images, channels, pixels
-
-class Pictures(Experiment):
-    "Base of experiments on small pictures: a subclass has the fields `data` and `epochs` and says `network(channels, classes)`."
-    def images(self, seed: int = 0): # of the run
-        "The data set."
-        return load(self.data)
-    def model(self, d) -> Scaled: # d: the data set
-        "The untrained network for data set `d`, which takes bytes."
-        return Scaled(self.network(d.x_train.shape[1], len(d.classes)), d.x_train)
-    def takes(self) -> dict: # kind, size, channels, classes
-        "What `run.predict` wants."
-        d = self.images(); channels, size = d.x_train.shape[1:3]
-        return dict(kind='digit' if self.data in ('digits', 'mnist') else 'image', size=size, channels=channels, classes=d.classes)
-    def predictor(self, run: Run): # a function of [N, C, S, S] uint8 images
-        "What `run.predict` calls: images to probabilities [N, K], with the weights of the run."
-        d = self.images(); net = run.load_into(self.model(d))
-        return lambda x: ask(net, check_images(x, *d.x_train.shape[1:3]))
-    def explainer(self, run: Run): # a function of one [1, C, S, S] uint8 image
-        "What `run.explain` calls: probabilities, the features before the last layer, and the gradient of the best score by the pixels."
-        d = self.images(); net = run.load_into(self.model(d)).eval(); last = [m for m in net.modules() if isinstance(m, nn.Linear)][-1]
-        def explain(x):
-            h, seen = check_images(x, *d.x_train.shape[1:3])[:1].float().requires_grad_(), []
-            hook = last.register_forward_pre_hook(lambda m, args: seen.append(args[0].detach()[0])); z = net(h); hook.remove()
-            g, = torch.autograd.grad(z.max(), h)
-            return dict(probabilities=z.detach().softmax(1)[0], hidden=dict(features=seen[0]), saliency=g[0].abs().amax(0))
-        return explain
-    def work(self) -> float: # forward once, backward twice that
-        "FLOP of the whole training."
-        n, channels, size = SHAPES[self.data]
-        return 3.*flop(self.network(channels, 10), (channels, size, size))*n*self.epochs
-
 # %% ../../nbs/vision/02_convnets.ipynb #fdbeb0ed
-@experiment('convnets', smoke={}, lesson=dict(data='cifar10', widths=(16, 32, 64, 128), epochs=10, bs=128, lr=.01, shift=4, flip=True),
-            full=dict(data='cifar10', widths=(64, 128, 256, 512), epochs=40, bs=512, lr=.01, shift=4, flip=True, precision='bf16', compile=True))
-@dataclass
-class Convnets(Pictures):
-    "Train one of six small networks that differ in their stages only."
-    net: Literal['vgg', 'nin', 'inception', 'factorised', 'separable', 'se'] = 'vgg' # what a stage is made of
-    data: Literal['digits', 'mnist', 'fashion_mnist', 'cifar10'] = 'digits' # data set
-    widths: tuple[int, ...] = (16, 32, 64) # channels of the stem and of the stages, multiples of 8
-    shift: int = 1 # pixels by which training images are moved at most
-    flip: bool = False # mirror half of the training images?
-    epochs: int = 12 # passes through the training images
-    bs: int = 64 # images in a batch
-    lr: float = .01 # peak learning rate of the one-cycle schedule
-    weight_decay: float = .01 # of AdamW
-    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of convolutions and products
-    compile: bool = False # use torch.compile
-
-# %% ../../nbs/vision/02_convnets.ipynb #8fd0e8ad
-@patch
-def check(self: Convnets): # called by `settings`
-    "Raise `RunError` for settings out of range."
-    size, halvings = SHAPES[self.data][2], len(self.widths)-1
-    self.require(epochs=(self.epochs >= 1, '1 or more'), bs=(self.bs >= 2, '2 or more: batch normalisation compares the images of a batch'),
-                 lr=(0 < self.lr < math.inf, 'more than 0'), weight_decay=(0 <= self.weight_decay < math.inf, '0 or more'), shift=(0 <= self.shift < size, f'0 to {size-1}'),
-                 widths=(halvings >= 1 and 2**halvings <= size and all(w > 0 and w % 8 == 0 for w in self.widths),
-                         f'two or more multiples of 8, and at most {int(math.log2(size))} halvings of {size} pixels'))
-
-@patch
-def network(self: Convnets, channels: int, classes: int = 10) -> Net: # C of the images, K
-    "The untrained network for scaled images."
-    return small_net(self.net, self.widths, channels, classes)
-
-# %% ../../nbs/vision/02_convnets.ipynb #22c3a83a
 def moved_and_mirrored(
     x: Tensor, # [B, C, H, W] images
     shift: int, # pixels at most
@@ -421,20 +345,57 @@ def moved_and_mirrored(
 ) -> Tensor: # [B, C, H, W]
     "Each image moved at random, and mirrored with probability one half."
     x = random_shift(x, shift)
-    return torch.where(torch.rand(len(x), 1, 1, 1, device=x.device) < .5, x.flip(-1), x) if flip else x
+    if not flip: return x
+    chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < .5
+    return torch.where(chosen, x.flip(-1), x)
 
-@patch
-def fit(self: Convnets, run: Run) -> dict: # what `launch` writes into the summary
-    "Train, and measure on the test images."
-    d, dev = load(self.data), run.device
-    train = Batches(d.x_train, d.y_train, self.bs, True, run.config['seed'], partial(moved_and_mirrored, shift=self.shift, flip=self.flip), dev, drop_last=True)
-    test = Batches(d.x_test, d.y_test, min(1000, len(d.y_test)), device=dev)
-    opt = partial(torch.optim.AdamW, weight_decay=self.weight_decay, fused=True)
-    learn = Learner(self.model(d), train, test, F.cross_entropy, opt, [accuracy], [Track(run), Progress(), *run.callbacks], dev, self.precision,
-                    compile=self.compile, channels_last=True)
-    state = run.load_state() if run.resumed else None; begun, before = time.perf_counter(), state['seen'] if state else 0
-    learn.fit(self.epochs, self.lr, one_cycle(), resume=state)
-    last = learn.history[-1]
-    return dict(accuracy=last['accuracy'], test_loss=last['valid_loss'], parameters=sum(p.numel() for p in learn.model.parameters()),
-                flop=flop(learn.model.net, tuple(d.x_train.shape[1:])), images_per_s=(learn.seen-before)/(time.perf_counter()-begun),
-                extra=dict(curve=[h['accuracy'] for h in learn.history]))
+def training_flop(exp: Pictures) -> float: # of images of a known size
+    "FLOP of a whole training: forward once, backward twice that."
+    known = info(exp.data)
+    image = known.channels, known.size, known.size
+    return 3.*flop(exp.network(known.channels, len(known.classes)), image)*known.train*exp.epochs
+
+# %% ../../nbs/vision/02_convnets.ipynb #8fd0e8ad
+@experiment('convnets', smoke={},
+            lesson=dict(data='cifar10', widths=(16, 32, 64, 128), epochs=10, bs=128, lr=.01, shift=4, flip=True),
+            full=dict(data='cifar10', widths=(64, 128, 256, 512), epochs=40, bs=512, lr=.01, shift=4, flip=True,
+                      precision='bf16', compile=True))
+@dataclass
+class Convnets(Pictures):
+    "Train one of six small networks that differ in their stages only."
+    net: Literal['vgg', 'nin', 'inception', 'factorised', 'separable', 'se'] = 'vgg' # what a stage is made of
+    data: Literal['digits', 'mnist', 'fashion_mnist', 'cifar10'] = 'digits' # data set
+    widths: tuple[Annotated[int, Ge(8)], ...] = (16, 32, 64) # channels of the stem and of the stages, multiples of 8
+    shift: Annotated[int, Ge(0)] = 1 # pixels by which training images are moved at most
+    flip: bool = False # mirror half of the training images?
+    epochs: Annotated[int, Ge(1)] = 12 # passes through the training images
+    bs: Annotated[int, Ge(2)] = 64 # images in a batch; batch normalisation compares them
+    lr: Annotated[float, Gt(0)] = .01 # peak learning rate of the one-cycle schedule
+    weight_decay: Annotated[float, Ge(0)] = .01 # of AdamW
+    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of convolutions and products
+    compile: bool = False # use torch.compile
+    drop_last: ClassVar[bool] = True # a last batch of one image has no variance
+
+    def check(self):
+        "Raise `RunError` for settings out of range."
+        super().check()
+        size, halvings = info(self.data).size, len(self.widths)-1
+        fits = halvings >= 1 and 2**halvings <= size and not any(w % 8 for w in self.widths)
+        expected = f'two or more multiples of 8, and at most {int(math.log2(size))} halvings of {size} pixels'
+        self.require(shift=(self.shift < size, f'0 to {size-1}'), widths=(fits, expected))
+
+    def network(self, channels: int, classes: int) -> Net: # C of the images, K
+        "The untrained network for scaled images."
+        return small_net(self.net, self.widths, channels, classes)
+
+    def augment(self) -> Callable:
+        "Each training image moved, and perhaps mirrored."
+        return partial(moved_and_mirrored, shift=self.shift, flip=self.flip)
+
+    def report(self, learn: Learner, run: Run, images: Images) -> dict:
+        "FLOP of one image."
+        return dict(flop=flop(learn.model.net, tuple(images.x_train.shape[1:])))
+
+    def work(self) -> float: # FLOP
+        "Of the whole training."
+        return training_flop(self)

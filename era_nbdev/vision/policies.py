@@ -1,4 +1,4 @@
-"""Rotation, shear and zoom as one matrix, colour as a line from a poorer picture, RandAugment and TrivialAugment from a table; then thirteen policies on the same pictures, and the ones that did not help.
+"""Rotation, shear and zoom as one matrix, colour as a line from a poorer picture, RandAugment and TrivialAugment from a table; then thirteen policies on the same pictures, and what such a comparison can say and what it cannot.
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/policies.html.md"""
 
@@ -8,21 +8,18 @@ Docs: https://era-nbdev.github.io/era_nbdev/vision/policies.html.md"""
 from __future__ import annotations
 import math
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 import torch
 import torch.nn.functional as F
-from fastcore.basics import patch
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
-from ..core.data import Images, load
+from ..core.data import Images, info, load
 from ..core.run import Run, experiment, nearest
-from ..foundations.learner import Learner, Progress, Track, accuracy
-from ..foundations.schedules import one_cycle
-from ..foundations.mnist import ask
-from ..foundations.tensors import Batches
+from ..foundations.learner import Learner, accuracy
+from ..foundations.mnist import Pictures, ask
 from .augment import Augment, Compose, Crop, CutMix, CutOut, Flip, LabelSmoothing, MixUp, Op, RICAP, uniform, whole
-from .cnn import CNN
-from .convnets import SHAPES, Pictures
+from .cnn import CNN, check_halvings
+from .convnets import training_flop
 
 # %% auto #0
 __all__ = ['POORER', 'CHOICES', 'POLICIES', 'inverse_affine', 'warp', 'as_before', 'Affine', 'Rotate', 'grey', 'blurred',
@@ -85,7 +82,8 @@ def grey(x): # [B, C, H, W] floats
     return x if x.shape[1] == 1 else (x*x.new_tensor([.2989, .587, .114]).view(3, 1, 1)).sum(1, keepdim=True)
 
 def blurred(x): # [B, C, H, W] floats
-    "Means over 3 × 3 pixels in which the middle counts five times; the border stays."
+    "Means over 3 × 3 pixels in which the middle counts five times; the border stays, and so does a picture that is all border."
+    if min(x.shape[2:]) < 3: return x
     k = torch.ones(x.shape[1], 1, 3, 3, device=x.device); k[:, :, 1, 1] = 5
     out = x.clone(); out[:, :, 1:-1, 1:-1] = F.conv2d(x, k/13, groups=x.shape[1])
     return out
@@ -218,61 +216,55 @@ def policy(
     return Compose(*base, *POLICIES[name](size), classes=classes, seed=seed)
 
 # %% ../../nbs/vision/04_policies.ipynb #760f5eae
-@experiment('augment', smoke={}, lesson=dict(data='cifar10', examples=10_000, widths=(16, 0, 32, 0, 64, 0, 128), epochs=30, bs=128),
+@experiment('augment', smoke={},
+            lesson=dict(data='cifar10', examples=10_000, widths=(16, 0, 32, 0, 64, 0, 128), epochs=30, bs=128),
             full=dict(data='cifar10', widths=(64, 64, 0, 128, 128, 0, 256, 256), epochs=60, bs=512, precision='bf16', compile=True))
 @dataclass
 class Augmentation(Pictures):
     "Train a small network under one policy of augmentation."
     policy: Literal['none', 'flip', 'crop', 'crop_flip', 'affine', 'colour', 'cutout', 'smoothing', 'mixup', 'cutmix', 'ricap', 'trivial', 'randaugment'] = 'crop' # what is done
     data: Literal['digits', 'fashion_mnist', 'cifar10'] = 'digits' # data set
-    examples: int = 0 # training images used, drawn at random; 0: all
-    widths: tuple[int, ...] = (16, 0, 32, 32) # channels of each 3×3 convolution; 0: halve height and width
-    epochs: int = 20 # passes through the training images
-    bs: int = 64 # images in a batch
-    lr: float = .01 # peak learning rate of the one-cycle schedule
-    weight_decay: float = .01 # of AdamW
+    examples: Annotated[int, Ge(0)] = 0 # training images used, drawn at random; 0: all
+    widths: tuple[Annotated[int, Ge(0)], ...] = (16, 0, 32, 32) # channels of each 3×3 convolution; 0: halve height and width
+    epochs: Annotated[int, Ge(1)] = 20 # passes through the training images
+    bs: Annotated[int, Ge(2)] = 64 # images in a batch; they are mixed, and batch normalisation compares them
+    lr: Annotated[float, Gt(0)] = .01 # peak learning rate of the one-cycle schedule
+    weight_decay: Annotated[float, Ge(0)] = .01 # of AdamW
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of convolutions and products
     compile: bool = False # use torch.compile
+    drop_last: ClassVar[bool] = True # a last batch of one image cannot be mixed
 
-# %% ../../nbs/vision/04_policies.ipynb #9dcae3ea
-@patch
-def check(self: Augmentation): # called by `settings`
-    "Raise `RunError` for settings out of range."
-    n, _, size = SHAPES[self.data]; halvings = self.widths.count(0)
-    self.require(epochs=(self.epochs >= 1, '1 or more'), bs=(self.bs >= 2, '2 or more: images are mixed, and batch normalisation compares them'),
-                 lr=(0 < self.lr < math.inf, 'more than 0'), weight_decay=(self.weight_decay >= 0, '0 or more'),
-                 examples=(self.examples == 0 or self.bs <= self.examples <= n, f'0, or from bs to {n}'),
-                 widths=(any(self.widths) and min(self.widths) >= 0 and 2**halvings <= size, f'one convolution or more, and at most {int(math.log2(size))} halvings (0)'))
+    def check(self):
+        "Raise `RunError` for settings out of range."
+        super().check()
+        known = info(self.data)
+        check_halvings(self, known.size)
+        enough = self.examples == 0 or self.bs <= self.examples <= known.train
+        self.require(examples=(enough, f'0, or from bs to {known.train}'))
 
-@patch
-def images(self: Augmentation, seed: int = 0) -> Images: # of the run
-    "The data set, with as many training images as wanted."
-    d = load(self.data)
-    if not self.examples: return d
-    i = uniform(1, seed, 0, torch.arange(len(d.x_train)))[:, 0].argsort()[:self.examples]
-    return Images(d.x_train[i], d.y_train[i], d.x_test, d.y_test, d.classes)
+    def images(self, seed: int = 0) -> Images:
+        "The data set, with as many training images as wanted."
+        d = load(self.data)
+        if not self.examples: return d
+        chosen = uniform(1, seed, 0, torch.arange(len(d.x_train)))[:, 0].argsort()[:self.examples]
+        return Images(d.x_train[chosen], d.y_train[chosen], d.x_test, d.y_test, d.classes)
 
-@patch
-def network(self: Augmentation, channels: int, classes: int = 10) -> nn.Module: # C of the images, K
-    "The untrained network for scaled images."
-    return CNN(self.widths, channels, classes).net
+    def network(self, channels: int, classes: int) -> nn.Module: # C of the images, K
+        "The untrained network for scaled images."
+        return CNN(self.widths, channels, classes).net
 
-# %% ../../nbs/vision/04_policies.ipynb #3b17e8c4
-@patch
-def fit(self: Augmentation, run: Run) -> dict: # what `launch` writes into the summary
-    "Train, and measure on the test images and on training images without augmentation."
-    seed, dev = run.config['seed'], run.device; d = self.images(seed)
-    train = Batches(d.x_train, d.y_train, self.bs, True, seed, device=dev, drop_last=True)
-    test = Batches(d.x_test, d.y_test, min(1000, len(d.y_test)), device=dev)
-    opt, readings = partial(torch.optim.AdamW, weight_decay=self.weight_decay, fused=True), policy(self.policy, d.x_train.shape[-1], len(d.classes), seed)
-    learn = Learner(self.model(d), train, test, F.cross_entropy, opt, [accuracy], [Augment(readings), Track(run), Progress(), *run.callbacks], dev, self.precision,
-                    compile=self.compile, channels_last=True)
-    learn.fit(self.epochs, self.lr, one_cycle(), resume=run.load_state() if run.resumed else None)
-    last, known = learn.history[-1], accuracy(ask(learn.model, d.x_train[:10_000].to(dev)), d.y_train[:10_000]).item()
-    return dict(accuracy=last['accuracy'], train_accuracy=known, gap=known-last['accuracy'], test_loss=last['valid_loss'],
-                parameters=sum(p.numel() for p in learn.model.parameters()), extra=dict(curve=[h['accuracy'] for h in learn.history]))
+    def callbacks(self, run: Run, images: Images) -> list:
+        "The augmentation, before what `Pictures` has."
+        ops = policy(self.policy, images.x_train.shape[-1], len(images.classes), run.config['seed'])
+        return [Augment(ops), *super().callbacks(run, images)]
 
-@patch
-def work(self: Augmentation) -> float: # forward once, backward twice that
-    "FLOP of the whole training."
-    return Pictures.work(self)*(self.examples or SHAPES[self.data][0])/SHAPES[self.data][0]
+    def report(self, learn: Learner, run: Run, images: Images) -> dict:
+        "The accuracy on training images as they are, and its distance from that on the test images."
+        x, y = images.x_train[:10_000], images.y_train[:10_000]
+        known = accuracy(ask(learn.model, x.to(run.device)), y).item()
+        return dict(train_accuracy=known, gap=known-learn.history[-1]['accuracy'])
+
+    def work(self) -> float: # FLOP
+        "Of the whole training."
+        everything = info(self.data).train
+        return training_flop(self)*(self.examples or everything)/everything

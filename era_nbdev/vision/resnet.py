@@ -7,29 +7,29 @@ Docs: https://era-nbdev.github.io/era_nbdev/vision/resnet.html.md"""
 # %% ../../nbs/vision/05_resnet.ipynb #edcb4414
 from __future__ import annotations
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar, Literal, Optional
 import torch
+from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 import torch.nn.functional as F
 from fastcore.basics import patch
 from ..core.bench import bench
-from ..core.data import image_folder, load
+from ..core.data import Images, image_folder, load
 from ..core.run import Run, experiment, need
-from ..foundations.tensors import Batches
-from ..foundations.learner import EMA, Learner, Progress, Track, accuracy, keep_memory
-from ..foundations.schedules import cos_phase, one_cycle, param_groups
-from ..foundations.mnist import ask
+from ..foundations.learner import Learner, accuracy, keep_memory
+from ..foundations.mnist import Pictures, ask, check_images, describe
+from ..foundations.schedules import Schedule, constant, cos_phase, cosine, one_cycle, param_groups
 from .augment import Augment, Compose, Crop, CutOut, Flip
-from .cnn import check_images
-from .convnets import SHAPES, Pictures
+from .convnets import training_flop
 
 # %% auto #0
-__all__ = ['VERSIONS', 'DEPTHS', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'normalize', 'LayerNorm',
-           'GroupNorm', 'InstanceNorm2d', 'BatchNorm2d', 'DropPath', 'Block', 'BasicBlock', 'Bottleneck', 'ResNet',
-           'init_resnet', 'resnet', 'conv_bn', 'Residual', 'resnet9', 'fastai_cycle', 'Resnet', 'both_ways',
+__all__ = ['VERSIONS', 'DEPTHS', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'SETS', 'SCHEDULES', 'normalize',
+           'LayerNorm', 'GroupNorm', 'InstanceNorm2d', 'BatchNorm2d', 'DropPath', 'Block', 'BasicBlock', 'Bottleneck',
+           'ResNet', 'init_resnet', 'resnet', 'conv_bn', 'Residual', 'resnet9', 'fastai_cycle', 'Resnet', 'both_ways',
            'bench_resnet50', 'bench_resnet50_contiguous', 'bench_resnet50_bf16']
 
 # %% ../../nbs/vision/05_resnet.ipynb #f6b1a287
@@ -223,6 +223,7 @@ class ResNet(nn.Module):
         super().__init__()
         if version not in VERSIONS: raise ValueError(f'version is {version!r}, expected one of {", ".join(VERSIONS)}')
         if stem not in ('imagenet', 'cifar'): raise ValueError(f"stem is {stem!r}, expected 'imagenet' or 'cifar'")
+        if not depths or min(depths) < 1: raise ValueError(f'depths are {depths}, expected 1 block or more in each stage')
         if len(depths) > len(widths): raise ValueError(f'{len(depths)} stages, but widths for {len(widths)}: {widths}')
         n, rates = widths[0], iter([drop_path*l/max(sum(depths)-1, 1) for l in range(sum(depths))]) # p_l = p l/(L-1)
         large = stem == 'imagenet'
@@ -316,60 +317,90 @@ def fastai_cycle(
     return f
 
 # %% ../../nbs/vision/05_resnet.ipynb #9670fcef
+SETS = 'digits', 'mnist', 'fashion_mnist', 'cifar10'
+SCHEDULES = dict(one_cycle=one_cycle(), cosine=cosine(), constant=constant)
+
 @experiment('resnet', smoke={},
             lesson=dict(data='fashion_mnist', widths=(16, 32, 96, 192), epochs=22, bs=256, lr=.3, pad=2, flip=True, ema=.995,
                         precision='bf16'),
-            full=dict(data='cifar10', net='resnet18', widths=(64, 128, 256, 512), epochs=100, bs=512, lr=.4, pad=4, flip=True, cutout=8,
-                      ema=.998, precision='bf16', compile=True))
+            full=dict(data='cifar10', net='resnet18', widths=(64, 128, 256, 512), epochs=100, bs=512, lr=.4, pad=4, flip=True,
+                      cutout=8, ema=.998, precision='bf16', compile=True))
 @dataclass
 class Resnet(Pictures):
     "Train a residual network on small images."
     data: str = 'digits' # digits, mnist, fashion_mnist, cifar10, or a folder with train/CLASS/*.jpg and val/CLASS/*.jpg
-    size: int = 64 # pixels on a side of the pictures from a folder
+    size: Annotated[int, Ge(16)] = 64 # pixels on a side of the pictures from a folder
     net: Literal['resnet9', 'resnet18', 'resnet34', 'resnet50'] = 'resnet9' # network; all but the first with the stem for small images
-    widths: tuple[int, ...] = (8, 16, 32, 32) # channels of the four convolutions or stages
-    epochs: int = 10 # passes through the training images
-    bs: int = 64 # images in a batch
-    lr: float = .2 # peak learning rate of the one-cycle schedule
-    weight_decay: float = 5e-4 # of weights, not of norms and biases
-    label_smoothing: float = .1 # probability spread over all classes
-    drop_path: float = 0. # probability to drop the last branch, at most 0.99; not for resnet9
-    ema: float = .98 # decay of averaged weights; 0: no average
-    pad: int = 1 # largest random shift in pixels
+    widths: tuple[Annotated[int, Ge(1)], ...] = (8, 16, 32, 32) # channels of the four convolutions or stages
+    epochs: Annotated[int, Ge(1)] = 10 # passes through the training images
+    bs: Annotated[int, Ge(2)] = 64 # images in a batch
+    lr: Annotated[float, Gt(0)] = .2 # peak learning rate
+    lr_schedule: Literal['one_cycle', 'cosine', 'constant'] = 'one_cycle' # how the learning rate moves
+    weight_decay: Annotated[float, Ge(0)] = 5e-4 # of weights, not of norms and biases
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = .1 # probability spread over all classes
+    drop_path: Annotated[float, Ge(0), Le(.99)] = 0. # probability to drop the last branch; not for resnet9
+    ema: Annotated[float, Ge(0), Lt(1)] = .98 # decay of averaged weights; 0: no average
+    pad: Annotated[int, Ge(0), Lt(8)] = 1 # largest random shift in pixels
     flip: bool = False # mirror images, in training at random and at prediction both ways?
-    cutout: int = 0 # side of a random square without image; 0: none
+    cutout: Annotated[int, Ge(0)] = 0 # side of a random square without image; 0: none
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of convolutions and products
     compile: bool = False # use torch.compile
+    drop_last: ClassVar[bool] = True # the statistics of a small last batch would be poor
+    paths: ClassVar[tuple] = ('data',)
 
-# %% ../../nbs/vision/05_resnet.ipynb #39a97c35
-@patch
-def images(self: Resnet, seed: int = 0): # x_train, y_train, x_test, y_test, classes
-    "The data set, or the pictures of the folder."
-    return load(self.data) if self.data in SHAPES else image_folder(self.data, self.size)
+    def check(self):
+        "Raise `RunError` for settings out of range."
+        super().check()
+        known = self.data in SETS or Path(self.data).is_dir()
+        self.require(data=(known, f'{", ".join(SETS)}, or a folder that is there'),
+                     widths=(len(self.widths) == 4, 'four numbers of channels'),
+                     drop_path=(self.net != 'resnet9' or not self.drop_path, '0 for resnet9'))
 
-@patch
-def check(self: Resnet): # called by `settings`
-    "Raise `RunError` for settings out of range."
-    self.require(data=(self.data in SHAPES or Path(self.data).is_dir(), f'{", ".join(SHAPES)}, or a folder that is there'),
-                 size=(self.size >= 16, '16 or more'))
-    self.require(epochs=(self.epochs >= 1, '1 or more'), bs=(self.bs >= 2, '2 or more'), lr=(0 < self.lr < math.inf, 'more than 0'),
-                 widths=(len(self.widths) == 4 and min(self.widths) > 0, 'four numbers of channels'), ema=(0 <= self.ema < 1, 'in [0, 1)'),
-                 label_smoothing=(0 <= self.label_smoothing < 1, 'a share in [0, 1)'), weight_decay=(self.weight_decay >= 0, '0 or more'),
-                 drop_path=(0 <= self.drop_path <= .99*(self.net != 'resnet9'), 'a number in [0, 0.99], and 0 for resnet9'),
-                 pad=(0 <= self.pad < 8, '0 to 7'), cutout=(self.cutout >= 0, '0 or more'))
+    def images(self, seed: int = 0) -> Images:
+        "The data set, or the pictures of the folder."
+        return load(self.data) if self.data in SETS else image_folder(self.data, self.size)
 
-@patch
-def network(self: Resnet, channels: int, classes: int = 10) -> nn.Module: # C of the images, K
-    "The untrained network for scaled images."
-    kw = dict(widths=self.widths, n_classes=classes, in_channels=channels)
-    if self.net == 'resnet9': return resnet9(**kw)
-    return resnet(int(self.net[6:]), stem='cifar', zero_gamma=True, drop_path=self.drop_path, **kw)
+    def network(self, channels: int, classes: int) -> nn.Module: # C of the images, K
+        "The untrained network for scaled images."
+        kw = dict(widths=self.widths, n_classes=classes, in_channels=channels)
+        if self.net == 'resnet9': return resnet9(**kw)
+        return resnet(int(self.net[6:]), stem='cifar', zero_gamma=True, drop_path=self.drop_path, **kw)
 
-@patch
-def readings(self: Resnet, classes: int, seed: int = 0) -> Compose: # K, of the draws
-    "How a training image is shifted, mirrored and covered."
-    ops = [(self.pad, Crop(self.pad)), (self.flip, Flip()), (self.cutout, CutOut(self.cutout))]
-    return Compose(*[op for wanted, op in ops if wanted], classes=classes, seed=seed)
+    def optimizer(self, model: nn.Module, lr: float) -> torch.optim.Optimizer:
+        "SGD with Nesterov's momentum, weight decay on matrices."
+        return torch.optim.SGD(param_groups(model, self.weight_decay), lr=lr, momentum=.9, nesterov=True, fused=True)
+
+    def schedule(self) -> Schedule:
+        "The one of `SCHEDULES` that was chosen."
+        return SCHEDULES[self.lr_schedule]
+
+    def callbacks(self, run: Run, images: Images) -> list:
+        "The augmentation, before what `Pictures` has."
+        return [Augment(self.readings(len(images.classes), run.config['seed'])), *super().callbacks(run, images)]
+
+    def readings(self, classes: int, seed: int = 0) -> Compose: # K, of the draws
+        "How a training image is shifted, mirrored and covered."
+        ops = [(self.pad, Crop(self.pad)), (self.flip, Flip()), (self.cutout, CutOut(self.cutout))]
+        return Compose(*[op for wanted, op in ops if wanted], classes=classes, seed=seed)
+
+    def report(self, learn: Learner, run: Run, images: Images) -> dict:
+        "The accuracy of `both_ways`, with the weights that the run keeps."
+        p = both_ways(self.trained(run).to(run.device), images.x_test.to(run.device), self.flip)
+        return dict(accuracy=accuracy(p, images.y_test).item(), one_view=learn.history[-1]['accuracy'])
+
+    def takes(self, run: Optional[Run] = None) -> dict:
+        "As `Pictures` says; without a run, a folder has to be read."
+        if run or self.data in SETS: return super().takes(run)
+        return describe(self.data, self.images())
+
+    def predictor(self, run: Run) -> Callable: # of [N, C, S, S] uint8 images
+        "What `run.predict` calls: images to probabilities [N, K]."
+        net, kept = self.trained(run), self.takes(run)
+        return lambda x: both_ways(net, check_images(x, kept['channels'], kept['size']), self.flip)
+
+    def work(self) -> float: # FLOP
+        "Of the whole training; 0 for a folder, which nobody has counted yet."
+        return training_flop(self) if self.data in SETS else 0.
 
 # %% ../../nbs/vision/05_resnet.ipynb #dbe346bf
 def both_ways(
@@ -379,35 +410,6 @@ def both_ways(
 ) -> Tensor: # [N, K], on the CPU
     "Probabilities of the classes, the mean over an image and its mirror image."
     return (ask(net, x)+ask(net, x.flip(-1)))/2 if flip else ask(net, x)
-
-@patch
-def predictor(self: Resnet, run: Run): # a function of [N, C, H, W] uint8 images
-    "What `run.predict` calls: images to probabilities [N, K], with the weights of the run."
-    d = self.images(); net = run.load_into(self.model(d))
-    return lambda x: both_ways(net, check_images(x, *d.x_train.shape[1:3]), self.flip)
-
-# %% ../../nbs/vision/05_resnet.ipynb #aa0c2b6d
-@patch
-def fit(self: Resnet, run: Run) -> dict: # what the ledger keeps
-    "Train, and measure on the test images."
-    d, dev = self.images(), run.device
-    def opt(params, lr): return torch.optim.SGD(param_groups(learn.model, self.weight_decay), lr=lr, momentum=.9, nesterov=True, fused=True)
-    train = Batches(d.x_train, d.y_train, self.bs, shuffle=True, seed=run.config['seed'], device=dev, drop_last=True)
-    test = Batches(d.x_test, d.y_test, min(1000, len(d.y_test)), device=dev)
-    readings = Augment(self.readings(len(d.classes), run.config['seed']))
-    cbs = [readings, *([EMA(self.ema)] if self.ema else []), Track(run), Progress(), *run.callbacks]
-    loss, more = nn.CrossEntropyLoss(label_smoothing=self.label_smoothing), dict(compile=self.compile, channels_last=True)
-    learn = Learner(self.model(d), train, test, loss, opt, [accuracy], cbs, dev, self.precision, **more)
-    learn.fit(self.epochs, self.lr, one_cycle(), resume=run.load_state() if run.resumed else None)
-    p, last = both_ways(run.load_into(self.model(d)).to(dev), d.x_test.to(dev), self.flip), learn.history[-1]
-    return dict(accuracy=accuracy(p, d.y_test).item(), one_view=last['accuracy'], test_loss=last['valid_loss'],
-                parameters=sum(p.numel() for p in learn.model.parameters()), extra=dict(curve=[h['accuracy'] for h in learn.history]))
-
-# %% ../../nbs/vision/05_resnet.ipynb #aec59c16
-@patch
-def work(self: Resnet) -> float: # forward and, twice as much, backward
-    "FLOP of the whole training; 0 for a folder, which nobody has counted yet."
-    return Pictures.work(self) if self.data in SHAPES else 0.
 
 # %% ../../nbs/vision/05_resnet.ipynb #39be1f64
 @bench('resnet50', 'images', torchvision=1., timm=1.)
