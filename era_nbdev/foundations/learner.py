@@ -172,7 +172,7 @@ class LearnerSettings:
         model: nn.Module, # gives predictions from a batch's x
         train, # training batches, iterable once for each epoch
         valid=None, # likewise for validation, or None
-        loss_func: Callable = F.cross_entropy, # (pred, y) -> mean loss of the batch, or (sum, count)
+        loss_func: Callable = F.cross_entropy, # (pred, y) -> mean loss of the batch, or (sum, count); one with a function `pair` is asked by that
         opt: Optional[Callable] = None, # (parameters, lr=) -> optimizer; None: fused AdamW
         metrics=(), # functions like `loss_func`, or objects like `Mean`
         cbs=(), # callbacks
@@ -188,7 +188,8 @@ class LearnerSettings:
         if precision not in PRECISIONS: raise ValueError(nearest('precision', precision, PRECISIONS))
         if accumulate < 1: raise ValueError(f'accumulate is {accumulate}, expected 1 or more')
         if clip is not None and not clip > 0: raise ValueError(f'clip is {clip}, expected more than 0')
-        self.model, self.train, self.valid, self.loss_func = model.to(device), train, valid, loss_func
+        self.model, self.train, self.valid = model.to(device), train, valid
+        self.loss_func = getattr(loss_func, 'pair', loss_func)
         self.layout = torch.channels_last if channels_last else torch.preserve_format
         if channels_last: self.model.to(memory_format=self.layout)
         self.net: Any = wrap(self.model) if wrap else self.model
