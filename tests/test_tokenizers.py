@@ -66,7 +66,7 @@ def same_as_sentencepiece(path, n):
     ours, theirs, r = load_tokenizer(path), sentencepiece.SentencePieceProcessor(model_file=str(path)), random.Random(2)
     spaced = [''.join(r.choices([' ', '  ', '\n', '▁', '<s>', '<0x0A>', 'the', ' the', '1999', 'é', '🙂', '\x00'], k=r.randint(0, 8))) for _ in range(n)]
     for s in strings(n)+spaced+[load('pydocs')[:50_000]]:
-        assert ours.encode(s) == theirs.encode(s) and ours.decode(ours.encode(s)) == theirs.decode(theirs.encode(s)), ascii(s)
+        assert ours.encode_ordinary(s) == theirs.encode(s) and ours.decode(ours.encode_ordinary(s)) == theirs.decode(theirs.encode(s)), ascii(s)
     for _ in range(n):
         ids = r.choices(range(r.choice((5, 300, ours.vocab_size))), k=r.randint(0, 9))
         assert ours.decode(ids) == theirs.decode(ids), ids
@@ -136,7 +136,7 @@ def test_shards_take_bounded_memory(kind, tmp_path):
     text, path = load('pydocs'), tmp_path/('x.txt' if kind == 'one text' else 'x.jsonl')
     train_bpe(text[:100_000], 500, special=['<|endoftext|>']).save(tmp_path/'t.json')
     with open(path, 'w', encoding='utf-8') as f:
-        for _ in range(30): f.write(text if kind == 'one text' else ''.join(json.dumps(dict(text=text[i:i+3000]))+'\n' for i in range(0, len(text), 3000)))
+        for _ in range(12): f.write(text if kind == 'one text' else ''.join(json.dumps(dict(text=text[i:i+3000]))+'\n' for i in range(0, len(text), 3000)))
     code = f"""if True:
         from era_nbdev.core.run import peak_memory
         from era_nbdev.llm.corpus import shards
@@ -147,4 +147,4 @@ def test_shards_take_bounded_memory(kind, tmp_path):
         print(peak_memory()-before)"""
     said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
     about = json.loads((tmp_path/'out'/'tokens.json').read_text())
-    assert 1000 <= about['valid'] < 6000 and about['train'] > 5_000_000 and int(said[-1]) < 300, said
+    assert 1000 <= about['valid'] < 6000 and about['train'] > 2_000_000 and int(said[-1]) < 300, said
