@@ -66,7 +66,7 @@ def same_as_sentencepiece(path, n):
     ours, theirs, r = load_tokenizer(path), sentencepiece.SentencePieceProcessor(model_file=str(path)), random.Random(2)
     spaced = [''.join(r.choices([' ', '  ', '\n', '▁', '<s>', '<0x0A>', 'the', ' the', '1999', 'é', '🙂', '\x00'], k=r.randint(0, 8))) for _ in range(n)]
     for s in strings(n)+spaced+[load('pydocs')[:50_000]]:
-        assert ours.encode(s) == theirs.encode(s) and ours.decode(ours.encode(s)) == theirs.decode(theirs.encode(s)), ascii(s)
+        assert ours.encode_ordinary(s) == theirs.encode(s) and ours.decode(ours.encode_ordinary(s)) == theirs.decode(theirs.encode(s)), ascii(s)
     for _ in range(n):
         ids = r.choices(range(r.choice((5, 300, ours.vocab_size))), k=r.randint(0, 9))
         assert ours.decode(ids) == theirs.decode(ids), ids
@@ -97,3 +97,54 @@ def test_a_folder_of_the_hub_opens():
 def test_no_chapter_hides_an_import():
     import era_nbdev
     assert [p.name for p in Path(era_nbdev.__file__).parent.glob('llm/*.py') if p.stem in ('tokenizers', 'subwords', 'corpus') and 'importlib' in p.read_text()] == []
+
+def all_strings(alphabet, n):
+    import itertools
+    return (''.join(s) for k in range(1, n+1) for s in itertools.product(alphabet, repeat=k))
+
+def test_reading_in_parts_never_changes_ids(tmp_path):
+    from era_nbdev.llm.tokenizers import read_text, split
+    path, toks = tmp_path/'x.txt', [train_bpe('a a\n\nb 1 .', 258, p) for p in (GPT2, GPT4)]
+    for s in all_strings("a \n1.'", 5):
+        path.write_text(s, newline='')
+        for block in (1, 3):
+            parts = [*read_text(path, block)]
+            assert ''.join(parts) == s
+            for t in toks: assert [p for part in parts for p in split(part, t.pattern)] == split(s, t.pattern), ascii(s)
+    for t in toks:
+        for s in ('a\n\nb', 'a b\nc', ' a\n b'): assert [*t.encode_iterable(s)] == t.encode(s)
+
+def test_special_tokens_in_text_are_refused_unless_allowed():
+    t = train_bpe('abracadabra', 260, '', special=['<|end|>'])
+    with pytest.raises(ValueError, match='holds the special token'): t.encode('a<|end|>')
+    assert t.encode('<|end|>', 'all') == [259] and t.decode(t.encode('<|end|>', disallowed_special=())) == '<|end|>'
+    for bad in ('', 'a', 'ab'):
+        with pytest.raises(ValueError, match='special token'): train_bpe('abracadabra', 260, special=[bad])
+
+def test_small_texts_need_no_compiler():
+    code = "import sys; from era_nbdev.llm.tokenizers import train_bpe; t = train_bpe('some words and some more words', 270); t.encode('some more'); print('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == 'False'
+
+def test_both_encoders_agree():
+    for pattern in (GPT2, GPT4, '[a-z]+', ''):
+        plain, quick = (train_bpe(load('pydocs')[:20_000], 600, pattern) for _ in range(2))
+        quick.start()
+        for s in strings(300)+[load('pydocs')[:3000]]: assert plain.encode(s) == quick.encode(s) and plain.encode_bytes(s.encode()[:-1]).tolist() == quick.encode_bytes(s.encode()[:-1]).tolist()
+
+@pytest.mark.parametrize('kind', ['one text', 'many documents'])
+def test_shards_take_bounded_memory(kind, tmp_path):
+    text, path = load('pydocs'), tmp_path/('x.txt' if kind == 'one text' else 'x.jsonl')
+    train_bpe(text[:100_000], 500, special=['<|endoftext|>']).save(tmp_path/'t.json')
+    with open(path, 'w', encoding='utf-8') as f:
+        for _ in range(12): f.write(text if kind == 'one text' else ''.join(json.dumps(dict(text=text[i:i+3000]))+'\n' for i in range(0, len(text), 3000)))
+    code = f"""if True:
+        from era_nbdev.core.run import peak_memory
+        from era_nbdev.llm.corpus import shards
+        from era_nbdev.llm.subwords import load_tokenizer
+        load_tokenizer({str(tmp_path/'t.json')!r}).start().encode('a b')
+        before = peak_memory()
+        shards({str(tmp_path/'out')!r}, ({str(path)!r},), tokenizer={str(tmp_path/'t.json')!r}, hold_out=1000)
+        print(peak_memory()-before)"""
+    said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
+    about = json.loads((tmp_path/'out'/'tokens.json').read_text())
+    assert 1000 <= about['valid'] < 6000 and about['train'] > 2_000_000 and int(said[-1]) < 300, said

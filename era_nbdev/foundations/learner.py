@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 import torch.nn.functional as F
 from ..core.distributed import is_main, shared_sum
-from ..core.run import Diverged, Interrupted, RunError, keep_memory, nearest, rng_state, set_rng_state
+from ..core.run import Diverged, Interrupted, RunError, keep_memory, nearest
+from ..core.run import rng_state, set_rng_state
 from .schedules import Schedule, clip_gradients, constant, set_rate
 from .tensors import Batches
 
@@ -30,7 +31,7 @@ __all__ = ['EVENTS', 'GENERATORS', 'OPAQUE', 'PRECISIONS', 'TAKEN', 'NO_CONTEXT'
 
 # %% ../../nbs/foundations/04_learner.ipynb #df45c015
 class Callback:
-    "Base of callbacks: methods named after `EVENTS` receive the learner; a state makes them resumable."
+    "Base of callbacks: methods named after `EVENTS` receive the learner."
     def state_dict(self) -> dict:
         "What `load_state_dict` needs to go on: tensors and plain values."
         return {}
@@ -103,7 +104,7 @@ def each_tensor(
     return type(o)(*parts) if hasattr(o, '_fields') else type(o)(parts)
 
 def split_batch(batch) -> tuple: # (x, y)
-    "The inputs and the targets of a batch. Raises `ValueError` for a tuple or list that is no pair."
+    "Inputs and targets of a batch. Raises `ValueError` for a tuple or list that is no pair."
     if not isinstance(batch, (tuple, list)): return batch, batch
     if len(batch) == 2: return tuple(batch)
     remedy = 'put several inputs into one tuple, ((a, b), y), and leave out the rest'
@@ -157,7 +158,8 @@ def all_random(own: list) -> dict: # generators of `own_generators`
 def set_all_random(own: list, state: dict) -> None: # from `all_random`
     "Put all of them back."
     if len(own) != len(state['own']):
-        raise RunError(f'the loader has {len(own)} random generators, the checkpoint {len(state["own"])}')
+        counts = f'the loader has {len(own)} random generators, the checkpoint {len(state["own"])}'
+        raise RunError(counts)
     set_rng_state(state['everywhere'])
     for g, s in zip(own, state['own']):
         set_generator_state(g, s)
@@ -172,7 +174,7 @@ class LearnerSettings:
         model: nn.Module, # gives predictions from a batch's x
         train, # training batches, iterable once for each epoch
         valid=None, # likewise for validation, or None
-        loss_func: Callable = F.cross_entropy, # (pred, y) -> mean loss of the batch, or (sum, count)
+        loss_func: Callable = F.cross_entropy, # (pred, y) -> mean, or (sum, count); its `pair`, if any
         opt: Optional[Callable] = None, # (parameters, lr=) -> optimizer; None: fused AdamW
         metrics=(), # functions like `loss_func`, or objects like `Mean`
         cbs=(), # callbacks
@@ -185,32 +187,39 @@ class LearnerSettings:
         wrap: Optional[Callable] = None, # module -> module, for DDP or FSDP
         log_every: int = 20, # steps between two looks at the losses
     ):
-        if precision not in PRECISIONS: raise ValueError(nearest('precision', precision, PRECISIONS))
+        if precision not in PRECISIONS:
+            raise ValueError(nearest('precision', precision, PRECISIONS))
         if accumulate < 1: raise ValueError(f'accumulate is {accumulate}, expected 1 or more')
-        if clip is not None and not clip > 0: raise ValueError(f'clip is {clip}, expected more than 0')
-        self.model, self.train, self.valid, self.loss_func = model.to(device), train, valid, loss_func
+        if clip is not None and not clip > 0:
+            raise ValueError(f'clip is {clip}, expected more than 0')
+        self.model, self.loss_func = model.to(device), getattr(loss_func, 'pair', loss_func)
+        self.train, self.valid = train, valid
         self.layout = torch.channels_last if channels_last else torch.preserve_format
         if channels_last: self.model.to(memory_format=self.layout)
         self.net: Any = wrap(self.model) if wrap else self.model
         if compile: self.net = torch.compile(self.net)
         self.make_opt = opt or partial(torch.optim.AdamW, weight_decay=.01, fused=True)
         self.metrics = [m if hasattr(m, 'compute') else Mean(m) for m in metrics]
-        self.device, self.precision, self.accumulate, self.clip = device, precision, accumulate, clip
+        self.device, self.precision = device, precision
+        self.accumulate, self.clip = accumulate, clip
         self.cbs, self.log_every, self.history = list(cbs), log_every, []
         names = [m.name for m in self.metrics]
         for name in names:
             if name in TAKEN or names.count(name) > 1:
-                raise ValueError(f'a metric is called {name!r}, a name that is taken: Mean(f, name=…)')
+                raise ValueError(f'a metric is called {name!r}, a name that is taken: '
+                                 'give another one, Mean(f, name=…)')
         self.begin(0, 0., constant, 0)
 
     def begin(self, epochs: int, lr: float, schedule: Schedule, total: int) -> None:
         "Forget the last run and plan one of `total` steps."
         self.epochs, self.lr, self.schedule, self.total = epochs, lr, schedule, total
-        self.step = self.epoch = self.batch = self.seen = 0 # done: steps, epochs, batches of this one, samples
+        self.step = self.epoch = self.seen = 0 # done: steps, epochs, samples
+        self.batch = 0 # batches done of this epoch
         self.stop = self.complete = False # asked to stop? came to its end?
         self.opt: Any = None
         self.scaler = torch.amp.GradScaler(str(self.device), enabled=self.precision == 'fp16')
-        self.pending, self.rows, self.sums = [], [], [0., 0.] # losses: on the device, read last, of the epoch
+        self.pending, self.rows = [], [] # losses on the device; those that were read last
+        self.sums = [0., 0.] # loss of this epoch, and what it counted
         self.x: Any = None # the batch on its device
         self.y: Any = None
         self.on = {e: [] for e in EVENTS} # callbacks' methods
@@ -269,7 +278,8 @@ class LearnerGradient(LearnerSettings):
                 elif len(micro) > 1: part = part*(sizes[i]/sum(sizes))
                 self.scaler.scale(part).backward()
             loss = part.detach() if loss is None else loss+part.detach()
-        if counted is None or len(micro) == 1: return loss, sum(sizes) if counted is None else counted
+        if counted is None: return loss, sum(sizes)
+        if len(micro) == 1: return loss, counted
         ratio = first/counted.clamp(min=1)
         torch._foreach_mul_([p.grad for p in self.model.parameters() if p.grad is not None], ratio)
         return loss*ratio, counted
@@ -324,7 +334,8 @@ class LearnerValidation(LearnerStep):
     ) -> dict: # name -> number
         "The mean loss and the metrics on `data`."
         data = self.valid if data is None else data
-        if data is None: raise ValueError('there is nothing to evaluate on: evaluate(data), or Learner(…, valid)')
+        if data is None:
+            raise ValueError('there is nothing to evaluate on: evaluate(data), or Learner(…, valid)')
         metrics = [Mean(self.loss_func, 'valid_loss'), *self.metrics]
         for metric in metrics:
             metric.reset()
@@ -349,7 +360,8 @@ class LearnerState(LearnerValidation):
         if self.opt is None: raise RunError('there is no run to keep yet: call fit first')
         self.flush()
         places = {k: getattr(self, k) for k in self.PLACES}
-        cbs = [dict(name=type(cb).__name__, state=getattr(cb, 'state_dict', dict)()) for cb in self.cbs]
+        states = [getattr(cb, 'state_dict', dict)() for cb in self.cbs]
+        cbs = [dict(name=type(cb).__name__, state=s) for cb, s in zip(self.cbs, states)]
         return places | dict(model=self.model.state_dict(), opt=self.opt.state_dict(), cbs=cbs,
                              scaler=self.scaler.state_dict(), random=all_random(self.own),
                              kept_workers=keeps_workers(self.train))
@@ -369,10 +381,11 @@ class LearnerState(LearnerValidation):
     def compare(self, state: dict) -> None:
         "Raise `RunError` unless the state belongs to this plan."
         if state['total'] != self.total:
-            raise RunError(f'the checkpoint belongs to a run of {state["total"]} steps, this one has {self.total}')
+            raise RunError(f'the checkpoint belongs to a run of {state["total"]} steps, '
+                           f'this one has {self.total}')
         if state['kept_workers'] or keeps_workers(self.train):
-            raise RunError('a run whose DataLoader keeps its workers cannot be resumed exactly, since their '
-                           'random numbers are lost: start it again with persistent_workers=False')
+            raise RunError('a run whose DataLoader keeps its workers cannot be resumed exactly, '
+                           'since their random numbers are lost: start it again with persistent_workers=False')
         have, want = [cb['name'] for cb in state['cbs']], [type(cb).__name__ for cb in self.cbs]
         if have != want:
             raise RunError(f'the checkpoint has {len(have)} callbacks ({", ".join(have)}), '
@@ -397,12 +410,13 @@ class Learner(LearnerState):
         lr: float = 1e-3, # peak learning rate, more than 0
         schedule: Schedule = constant, # (step, total) -> (factor, momentum)
         resume: Optional[dict] = None, # what `state_dict` gave earlier
-        steps: Optional[int] = None, # end after so many optimizer steps; needed if `train` has no length
+        steps: Optional[int] = None, # end after so many steps; needed if `train` has no length
     ) -> Learner:
         "Train. Raises `ValueError` for bad settings, `Diverged` if the loss is no longer a number."
         if epochs < 1: raise ValueError(f'epochs is {epochs}, expected 1 or more')
         if not lr > 0: raise ValueError(f'lr is {lr}, expected more than 0')
-        if steps is not None and steps < 1: raise ValueError(f'steps is {steps}, expected 1 or more')
+        if steps is not None and steps < 1:
+            raise ValueError(f'steps is {steps}, expected 1 or more')
         self.begin(epochs, lr, schedule, steps or self.planned(epochs))
         self.limit = steps or math.inf
         self.opt = self.make_opt(self.net.parameters(), lr=lr)
@@ -425,7 +439,8 @@ class Learner(LearnerState):
         except TypeError:
             raise ValueError('train has no length, so the schedule cannot know where the run ends: '
                              'say how many steps it has, fit(epochs, steps=…)') from None
-        if not n: raise ValueError('train has no batch: fewer samples than one batch, and drop_last?')
+        if not n:
+            raise ValueError('train has no batch: fewer samples than one batch, and drop_last?')
         return epochs*-(-n//self.accumulate)
 
     def one_epoch(self) -> None: # `batch` says how many batches of it are done
@@ -440,7 +455,8 @@ class Learner(LearnerState):
             self.batch += len(micro)
             self.update(micro)
         if not self.batch and not self.stop:
-            raise ValueError(f'train gave no batch in epoch {self.epoch+1}: can it be iterated only once?')
+            raise ValueError(f'train gave no batch in epoch {self.epoch+1}: '
+                             'can it be iterated only once?')
         self.flush()
         row = dict(epoch=self.epoch+1, train_loss=self.sums[0]/(self.sums[1] or 1))
         if self.valid is not None: row |= self.evaluate()
@@ -486,7 +502,7 @@ def named_copies(tensors: dict) -> tuple: # ({name: tensor}, [(copy, original)] 
 
 # %% ../../nbs/foundations/04_learner.ipynb #56e1d277
 class EMA(Callback):
-    "Exponential moving average of the weights (@eq-ema), used for validation and in the saved model."
+    "Moving average of the weights (@eq-ema), used for validation and in the saved model."
     def __init__(self,
         decay: float = .999, # in [0, 1)
         warm: bool = True, # limit the decay in the first steps?
@@ -506,7 +522,8 @@ class EMA(Callback):
         "Let the average be `tensors`."
         have = {k: tuple(v.shape) for k, v in tensors.items()}
         want = {k: tuple(v.shape) for k, v in self.avg.items()}
-        if have != want: raise RunError('the average belongs to another model: make a new EMA for this one')
+        if have != want:
+            raise RunError('the average belongs to another model: make a new EMA for this one')
         for name, t in tensors.items():
             self.avg[name].copy_(t)
 
@@ -578,22 +595,26 @@ class EarlyStopping(Callback):
 # %% ../../nbs/foundations/04_learner.ipynb #6887ed60
 class Track(Callback):
     "Logs to `run` and keeps its checkpoint: at the end, on request, and every `seconds` at most."
-    def __init__(self, run, every: int = 1, seconds: float = 10.): # a Run; steps between logged losses
+    def __init__(self,
+        run, # a `Run`
+        every: int = 1, # steps between two losses in the log
+        seconds: float = 10., # between two checkpoints
+    ):
         self.run, self.every, self.seconds = run, every, seconds
         self.saved, self.last = -1, 0. # step and time of the last checkpoint
 
     def before_fit(self, learn) -> None:
         "Drop metrics that are later than the checkpoint."
         if keeps_workers(learn.train):
-            warnings.warn('the DataLoader keeps its workers: this run cannot be resumed', stacklevel=3)
+            warnings.warn('the DataLoader keeps its workers: this run cannot be resumed')
         self.run.rewind(learn.step)
         self.run.looping, self.last = True, time.monotonic()
         self.saved = learn.step if learn.step else -1
 
     def after_log(self, learn) -> None:
         "Write down the losses."
-        rows = [(step, dict(loss=loss, lr=lr)) for step, loss, lr in learn.rows if step % self.every == 0]
-        self.run.log_rows(rows)
+        rows = [row for row in learn.rows if row[0] % self.every == 0]
+        self.run.log_rows([(step, dict(loss=loss, lr=lr)) for step, loss, lr in rows])
 
     def after_step(self, learn) -> None:
         "Save from time to time; stop if the run was asked to."
@@ -631,15 +652,18 @@ class Progress(Callback):
     def before_fit(self, learn) -> None:
         "Show the bar."
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar
+        from rich.progress import TextColumn, TimeRemainingColumn
         self.seen, self.last = learn.seen, time.monotonic()
         self.start, console = self.last, Console(stderr=True)
         if not console.is_terminal: return
         rate = TextColumn('{task.fields[rate]:,.0f} samples/s')
-        columns = TextColumn('epoch {task.fields[epoch]}'), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()
+        epoch = TextColumn('epoch {task.fields[epoch]}')
+        columns = epoch, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()
         self.bar = Bar(*columns, console=console, transient=True)
         self.bar.start()
-        self.task = self.bar.add_task('', total=learn.total, completed=learn.step, epoch=learn.epoch+1, rate=0.)
+        self.task = self.bar.add_task('', total=learn.total, completed=learn.step,
+                                      epoch=learn.epoch+1, rate=0.)
 
     def after_step(self, learn) -> None:
         "Move the bar, ten times a second at most."
@@ -693,12 +717,12 @@ def lr_find(
     hi: float = 1., # last rate, more than `lo`
     steps: int = 100, # optimizer steps, 10 or more
 ) -> tuple: # (rates, smoothed losses, suggestion)
-    "Try rates from `lo` to `hi` and suggest the one where the loss falls most steeply. [@smith2017]"
+    "Try rates from `lo` to `hi`; suggest the one where the loss falls fastest. [@smith2017]"
     if not 0 < lo < hi: raise ValueError(f'lo is {lo} and hi {hi}, expected 0 < lo < hi')
     if steps < 10: raise ValueError(f'steps is {steps}, expected 10 or more: fewer show no slope')
     found = _Finder()
-    trial = Learner(learn.model, learn.train, loss_func=learn.loss_func, opt=learn.make_opt, cbs=[found],
-                    device=learn.device, precision=learn.precision, accumulate=learn.accumulate,
+    trial = Learner(learn.model, learn.train, loss_func=learn.loss_func, opt=learn.make_opt,
+                    cbs=[found], device=learn.device, precision=learn.precision, accumulate=learn.accumulate,
                     clip=learn.clip, channels_last=learn.layout is torch.channels_last, log_every=1)
     def ramp(step, total): return (lo/hi)**(1-step/(steps-1)), None
     with put_back(learn), contextlib.suppress(Diverged):

@@ -1,4 +1,4 @@
-"""Ten billion tokens do not fit into memory. Texts become shards that are mapped, windows that are met once each, and a held-out part that stays held out.
+"""Ten billion tokens do not fit into memory. Texts become shards that are mapped, windows that are met at most once in an epoch, and a held-out part that stays held out.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/corpus.html.md"""
 
@@ -7,6 +7,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/corpus.html.md"""
 # %% ../../nbs/llm/06_corpus.ipynb #93c5fe9e
 from __future__ import annotations
 import json, math, os, shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
@@ -16,11 +17,12 @@ from ..core.data import load
 from ..core.ledger import write_atomic
 from ..core.run import RunError, need
 from .subwords import load_tokenizer
-from .tokenizers import read_gpt2, read_text
+from .tokenizers import LINES, BaseTokenizer, cut_at, read_gpt2, read_text
 
 # %% auto #0
-__all__ = ['bits_per_byte', 'write_tokens', 'open_tokens', 'n_tokens', 'head_of', 'Windows', 'documents', 'shards', 'Letters',
-           'Corpus', 'read_corpus']
+__all__ = ['KINDS', 'FINE', 'ENDS', 'TEXTS', 'bits_per_byte', 'write_tokens', 'open_tokens', 'n_tokens', 'head_of', 'Windows',
+           'documents', 'TokenFile', 'shards', 'ShardWriter', 'Letters', 'Corpus', 'is_shards', 'about_shards',
+           'read_corpus']
 
 # %% ../../nbs/llm/06_corpus.ipynb #e9a05d95
 def bits_per_byte(
@@ -71,7 +73,7 @@ def head_of(ids, n: int): # an array or a list of them; how many; 0: all
 
 # %% ../../nbs/llm/06_corpus.ipynb #c2c8dd98
 class Windows:
-    "Batches of windows of a long text: `(x, y)` [B, T] ids, `y` one token later. For the Learner; picks up anywhere."
+    "Batches of windows of a long text: `(x, y)` [B, T] ids, `y` one token later. For the Learner; resumes anywhere."
     def __init__(self,
         ids, # [N] tensor, array or memory-mapped array of tokens, or a list of them
         block_size: int, # T
@@ -79,40 +81,103 @@ class Windows:
         seed: int = 0, # with the number of the epoch it fixes the order
         shuffle: bool = True, # else in order, from the beginning: for evaluation
         device = 'cpu', # where batches go
+        anywhere: bool = False, # begin each window at a random place, as nanoGPT does?
     ):
-        self.shards, self.T, self.bs, self.seed, self.shuffle, self.device = ids if isinstance(ids, list) else [ids], block_size, bs, seed, shuffle, device
-        self.counts = [max(0, (len(s)-1-(block_size if shuffle else 0))//block_size) for s in self.shards]
+        self.shards = ids if isinstance(ids, list) else [ids]
+        self.T, self.bs, self.seed, self.shuffle, self.device = block_size, bs, seed, shuffle, device
+        self.anywhere = anywhere
+        spare = 1+(block_size if shuffle else 0) # tokens that no window may need
+        self.counts = [max(0, (len(s)-spare)//block_size) for s in self.shards]
         self.n = sum(self.counts)
-        if bs < 1 or self.n < 1: raise ValueError(f'{sum(map(len, self.shards))} tokens and bs {bs} give no batch of windows of {block_size}: expected bs of 1 or more, and more text')
+        if bs < 1 or self.n < 1:
+            raise ValueError(f'{n_tokens(self.shards)} tokens and bs {bs} give no batch of windows of {block_size}: '
+                             'expected bs of 1 or more, and more text')
+        if anywhere and not shuffle: raise ValueError('windows that begin anywhere have no order: expected shuffle=True')
         self.epoch = self.start = 0
 
-    def __len__(self): return self.n//self.bs if self.shuffle and self.n >= self.bs else -(-self.n//self.bs)
+    def __len__(self):
+        whole_batches_only = self.shuffle and self.n >= self.bs
+        return self.n//self.bs if whole_batches_only else -(-self.n//self.bs)
+
     def set_epoch(self, epoch): self.epoch = epoch
+
+    def _starts(self, epoch): # [n, 2] shard and first token of each window
+        rng, starts = np.random.default_rng((self.seed, epoch)), []
+        for k, (n, shard) in enumerate(zip(self.counts, self.shards)):
+            if self.anywhere: first = rng.integers(len(shard)-self.T, size=n)
+            else: first = self.T*np.arange(n)+(int(rng.integers(self.T)) if self.shuffle else 0)
+            starts.append(np.stack([np.full(n, k), first], 1))
+        starts = np.concatenate(starts)
+        if self.shuffle: rng.shuffle(starts)
+        return starts
+
     def __iter__(self):
         epoch, start, self.start = self.epoch, self.start, 0
-        r = np.random.default_rng((self.seed, epoch)); shift = [int(r.integers(self.T)) if self.shuffle else 0 for _ in self.shards]
-        at = np.concatenate([np.stack([np.full(n, k), b+self.T*np.arange(n)], 1) for k, (n, b) in enumerate(zip(self.counts, shift))])
-        if self.shuffle: r.shuffle(at)
+        starts = self._starts(epoch)
         for i in range(start, len(self)):
-            rows = [self.shards[k][a:a+self.T+1] for k, a in at[i*self.bs:(i+1)*self.bs]]
-            w = torch.stack([torch.as_tensor(np.asarray(o).astype(np.int64)) for o in rows]).to(self.device, non_blocking=True)
-            yield w[:, :-1], w[:, 1:]
+            rows = [self.shards[k][a:a+self.T+1] for k, a in starts[i*self.bs:(i+1)*self.bs]]
+            rows = [torch.as_tensor(np.asarray(row).astype(np.int64)) for row in rows]
+            windows = torch.stack(rows).to(self.device, non_blocking=True)
+            yield windows[:, :-1], windows[:, 1:]
         self.epoch = epoch+1
 
 # %% ../../nbs/llm/06_corpus.ipynb #b3c8940d
-def documents(path, field: str = 'text'): # a .txt, .jsonl or .parquet file; what holds the text; generator of strings
-    "The documents of a file; a text is one. Raises `ValueError`, naming file and line."
+KINDS = '.txt', '.jsonl', '.parquet'
+
+def documents(path, field: str = 'text') -> Iterator: # a .txt, .jsonl or .parquet file; what holds the text
+    "The documents of a file, each an iterator of its parts. Raises `ValueError`, naming file and line."
     path = Path(path)
-    if path.suffix == '.parquet':
-        f = need('pyarrow.parquet', 'llm').ParquetFile(path)
-        if field not in f.schema_arrow.names: raise ValueError(f'{path} has no column {field!r}, only {", ".join(f.schema_arrow.names)}')
-        for batch in f.iter_batches(256, columns=[field]): yield from batch.column(0).to_pylist()
-    elif path.suffix == '.jsonl':
-        with open(path, encoding='utf-8') as f:
-            for n, line in enumerate(f, 1):
-                try: yield json.loads(line)[field]
-                except (ValueError, KeyError, TypeError) as e: raise ValueError(f'line {n} of {path} is no JSON object with {field!r} ({type(e).__name__})') from None
-    else: yield ''.join(read_text(path))
+    if path.suffix == '.parquet': texts = _rows(path, field)
+    elif path.suffix == '.jsonl': texts = _lines(path, field)
+    else: return iter([read_text(path)])
+    return (iter([text]) for text in texts)
+
+def _rows(path, field): # the texts of a Parquet file
+    file = _parquet(path, field)
+    n = 0
+    for batch in file.iter_batches(256, columns=[field]):
+        for text in batch.column(0).to_pylist():
+            n += 1
+            if not isinstance(text, str): raise ValueError(f'row {n} of {path} has no text in {field!r}')
+            yield text
+
+def _parquet(path, field): # an open file with that column
+    file = need('pyarrow.parquet', 'llm').ParquetFile(path)
+    names = file.schema_arrow.names
+    if field not in names: raise ValueError(f'{path} has no column {field!r}, only {", ".join(names)}')
+    return file
+
+def _lines(path, field): # the texts of a file of JSON lines
+    with open(path, encoding='utf-8') as f:
+        for n, line in enumerate(f, 1):
+            try: text = json.loads(line)[field]
+            except (ValueError, KeyError, TypeError) as e:
+                raise ValueError(f'line {n} of {path} is no JSON object with {field!r} ({type(e).__name__})') from None
+            if not isinstance(text, str): raise ValueError(f'line {n} of {path} has no text in {field!r}')
+            yield text
+
+# %% ../../nbs/llm/06_corpus.ipynb #6c6d389b
+class TokenFile:
+    "A shard that grows: `add` appends ids, `close` gives it its header and its name."
+    def __init__(self, path, dtype): # of the .npy file; np.uint16 or np.uint32
+        self.path, self.dtype, self.n = Path(path), np.dtype(dtype), 0
+        self.part = self.path.with_name(f'.{self.path.name}.{os.getpid()}')
+        self.file = open(self.part, 'wb')
+        self._header()
+
+    def _header(self): # has room for any length, so that it can be written anew
+        about = dict(descr=np.lib.format.dtype_to_descr(self.dtype), fortran_order=False, shape=(self.n,))
+        np.lib.format.write_array_header_1_0(self.file, about)
+
+    def add(self, ids: np.ndarray):
+        self.file.write(ids.astype(self.dtype).tobytes())
+        self.n += len(ids)
+
+    def close(self):
+        self.file.seek(0)
+        self._header()
+        self.file.close()
+        os.replace(self.part, self.path)
 
 # %% ../../nbs/llm/06_corpus.ipynb #449eea54
 @command
@@ -120,57 +185,138 @@ def shards(
     out: str, # folder to write; must not exist
     files: tuple[str, ...], # .txt, .jsonl or .parquet
     /,
-    tokenizer: str = 'gpt2', # 'gpt2', or a tokenizer.json
-    hold_out: int = 100_000, # tokens to be judged by, the first ones
+    tokenizer: str = 'gpt2', # 'gpt2', or a tokenizer.json, a tokenizer.model, or a folder with one of them
+    hold_out: int = 100_000, # tokens for evaluation, the first ones
     size: int = 100_000_000, # tokens of a file
     field: str = 'text', # of JSON lines and Parquet
 ):
     "Turn texts into token shards that the experiment gpt trains on."
-    if hold_out < 1 or size < 1: raise RunError(f'hold_out is {hold_out} and size {size}, expected 1 or more')
-    if Path(out).exists(): raise RunError(f'{out} is there already: choose another name, or remove it')
-    for p in map(Path, files): # before anything is done
-        if p.suffix not in ('.txt', '.jsonl', '.parquet'): raise RunError(f'{p} ends in {p.suffix or "nothing"}, expected .txt, .jsonl or .parquet')
-        if not p.is_file(): raise RunError(f'{p} is missing')
+    out, files = Path(out), [Path(f) for f in files]
+    _check_shards(out, files, hold_out, size, field)
     tok = read_gpt2(load('tokenizers')['gpt2/vocab.bpe']) if tokenizer == 'gpt2' else load_tokenizer(tokenizer)
-    end, work = [tok.special[k] for k in ('<|endoftext|>', '<|end_of_text|>', '</s>') if k in tok.special][:1], Path(f'{out}.part.{os.getpid()}')
+    work = out.with_name(f'{out.name}.part.{os.getpid()}')
+    work.mkdir(parents=True)
     try:
-        about = _fill(work, ((t, tok.encode(t)+end) for f in files for t in documents(f, field)), hold_out, size)
-        tok.save(work/'tokenizer.json'); write_atomic(work/'tokens.json', json.dumps(about | dict(vocab_size=tok.vocab_size), indent=1)+'\n'); os.replace(work, out)
+        about = _fill(work, tok, (d for f in files for d in documents(f, field)), hold_out, size)
+        tok.save(work/'tokenizer.json')
+        write_atomic(work/'tokens.json', json.dumps(about | dict(vocab_size=tok.vocab_size), indent=1)+'\n')
+        os.replace(work, out)
     finally: shutil.rmtree(work, ignore_errors=True)
     print(f"{out}: {about['train']:,} tokens to train on, {about['valid']:,} held out, vocabulary {tok.vocab_size:,}")
 
+def _check_shards(out, files, hold_out, size, field): # before anything is done
+    if hold_out < 1 or size < 1: raise RunError(f'hold_out is {hold_out} and size {size}, expected 1 or more')
+    if out.exists(): raise RunError(f'{out} is there already: choose another name, or remove it')
+    for p in files:
+        if p.suffix not in KINDS: raise RunError(f'{p} ends in {p.suffix or "nothing"}, expected .txt, .jsonl or .parquet')
+        if not p.is_file(): raise RunError(f'{p} is missing')
+        if p.suffix == '.parquet': _parquet(p, field)
+    most = sum(p.stat().st_size+1 for p in files) # no token is shorter than a byte, and one ends the document
+    if most <= hold_out and not any(p.suffix == '.parquet' for p in files):
+        raise RunError(f'the files hold at most {most:,} tokens, and {hold_out:,} are to be held out: '
+                       'expected more text, or a smaller hold_out')
+
 # %% ../../nbs/llm/06_corpus.ipynb #3f4e0fca
-def _fill(folder, docs, hold_out, size): # (text, ids) of documents: the first into valid, the rest into train, `size` tokens a file
-    about, buffer, files = dict(train=0, valid=0, valid_bytes=0), [], 0
-    for k in ('train', 'valid'): (folder/k).mkdir(parents=True)
-    def write(kind, ids): nonlocal files; write_tokens(folder/kind/f'{files:06}.npy', ids); about[kind] += len(ids); files += 1
-    for text, ids in docs:
-        buffer += ids
-        if not about['valid']:
-            about['valid_bytes'] += len(text.encode())
-            if len(buffer) >= hold_out: write('valid', buffer); buffer = []
-        while len(buffer) >= size: write('train', buffer[:size]); buffer = buffer[size:]
-    if not about['valid']: raise RunError(f'the files hold {len(buffer):,} tokens, fewer than the {hold_out:,} to hold out')
-    if buffer: write('train', buffer)
-    if not about['train']: raise RunError(f"nothing is left to train on after {about['valid']:,} held-out tokens")
+FINE = 4096 # characters of a part, about, while tokens are held out
+ENDS = '<|endoftext|>', '<|end_of_text|>', '</s>' # strings that end a document
+
+class ShardWriter:
+    "The folders valid and train of a corpus: `add` gives the first tokens to the one, the others to the other."
+    def __init__(self, folder, dtype, hold_out: int, size: int): # tokens held out; tokens of a file
+        self.folder, self.dtype, self.hold_out, self.size = folder, dtype, hold_out, size
+        self.about, self.file, self.files = dict(train=0, valid=0, valid_bytes=0), None, 0
+        for kind in ('train', 'valid'): (folder/kind).mkdir(parents=True)
+
+    @property
+    def holding_out(self): return self.about['valid'] < self.hold_out
+
+    def add(self, ids: np.ndarray, n_bytes: int): # of one part of a document
+        if self.holding_out:
+            self._write('valid', ids)
+            self.about['valid_bytes'] += n_bytes
+            if not self.holding_out: self.close()
+            return
+        while len(ids):
+            room = self.size-(self.file.n if self.file else 0)
+            self._write('train', ids[:room])
+            ids = ids[room:]
+            if self.file.n == self.size: self.close()
+
+    def _write(self, kind, ids):
+        if not self.file: self.file = TokenFile(self.folder/kind/f'{self.files:06}.npy', self.dtype)
+        self.file.add(ids)
+        self.about[kind] += len(ids)
+
+    def close(self):
+        if self.file:
+            self.file.close()
+            self.files += 1
+        self.file = None
+
+def _fill(folder, tok, docs, hold_out, size): # documents as iterators of parts: the first tokens into valid
+    dtype = np.uint16 if tok.vocab_size <= 2**16 else np.uint32
+    writer = ShardWriter(folder, dtype, hold_out, size)
+    end = [tok.special[k] for k in ENDS if k in tok.special][:1]
+    for doc in docs:
+        for part in _parts(doc, tok, writer):
+            writer.add(np.array(tok.encode_ordinary(part), np.int64), len(part.encode()))
+        writer.add(np.array(end, np.int64), 0)
+    writer.close()
+    about = writer.about
+    if about['valid'] < hold_out:
+        raise RunError(f"the files hold {about['valid']:,} tokens, fewer than the {hold_out:,} to hold out")
+    if about['train'] < 2: raise RunError(f"nothing is left to train on after {about['valid']:,} held-out tokens: "
+                                          'expected more text, or a smaller hold_out')
     return about
+
+def _parts(doc, tok, writer): # of a document; finer ones while tokens are held out
+    if getattr(tok, 'border', '') != LINES: doc = iter([''.join(doc)]) # no place where parts may be cut
+    for part in doc:
+        if not writer.holding_out:
+            yield part
+            continue
+        fine = (part[i:i+FINE] for i in range(0, len(part), FINE))
+        rest = cut_at(fine, tok.border)
+        while writer.holding_out:
+            piece = next(rest, None)
+            if piece is None: break
+            yield piece
+        left = ''.join(rest)
+        if left: yield left
 
 # %% ../../nbs/llm/06_corpus.ipynb #58cd94ab
 class Letters:
-    "The simplest tokenizer: one token for each letter of a text."
-    def __init__(self, text: str): self.vocab = sorted(set(text)); self.number = {c: i for i, c in enumerate(self.vocab)}
+    "The simplest tokenizer: one token for each character of a text."
+    def __init__(self, text: str): # whose characters are the vocabulary
+        self.vocab = sorted(set(text))
+        self.number = {c: i for i, c in enumerate(self.vocab)}
+
     @property
     def vocab_size(self) -> int: return len(self.vocab)
+
     def encode(self, text: str) -> list:
-        "Raises `ValueError` for an empty text, or a letter that was not there."
+        "Raises `ValueError` for an empty text, or a character that was not there."
         if not text: raise ValueError('the text is empty: expected at least one letter')
-        if unknown := sorted(set(text)-self.number.keys()): raise ValueError(f'{unknown[0]!r} does not occur in the training text, so the model has no token for it')
+        if unknown := sorted(set(text)-self.number.keys()):
+            raise ValueError(f'{unknown[0]!r} does not occur in the training text, so the model has no token for it')
         return [self.number[c] for c in text]
+
     def decode(self, ids) -> str: return ''.join(self.vocab[i] for i in ids)
+
+    def to_dict(self) -> dict:
+        "What JSON can hold, for the folder of a run."
+        return dict(characters=''.join(self.vocab))
+
+    @classmethod
+    def from_dict(cls, kept: dict) -> Letters: # as `to_dict` gives
+        "The tokenizer again. Raises `ValueError` for anything else."
+        if not isinstance(kept, dict) or not isinstance(kept.get('characters'), str):
+            raise ValueError(f'{str(kept)[:60]} is no vocabulary: expected the characters as one string')
+        return cls(kept['characters'])
 
 @dataclass
 class Corpus:
-    "Tokens to train on and to be judged by, and how to read them."
+    "Tokens to train on and to evaluate with, and how to read them."
     train: object # [N] tokens or a list of shards
     valid: object # likewise
     tokenizer: object # with `encode` and `decode`; None: unknown
@@ -178,23 +324,50 @@ class Corpus:
     bytes: int = 0 # of the held-out text in UTF-8; 0: unknown
 
 # %% ../../nbs/llm/06_corpus.ipynb #d6c03c1a
+TEXTS = 'pydocs', 'tiny_shakespeare' # names, which come before files and folders that are called alike
+
+def is_shards(data: str) -> bool:
+    "Is it a folder that `shards` has written?"
+    return data not in TEXTS and (Path(data)/'tokens.json').is_file()
+
+def about_shards(data: str) -> dict: # a folder that `shards` has written
+    "How many tokens it holds and how large its vocabulary is. Raises `RunError` for a damaged folder."
+    path = Path(data)/'tokens.json'
+    try: about = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as e: raise RunError(f'{path} is damaged ({e}): write the shards again') from None
+    lacking = {'train', 'valid', 'vocab_size'}-(about.keys() if isinstance(about, dict) else set())
+    if lacking: raise RunError(f'{path} lacks {min(lacking)!r}: write the shards again')
+    return about
+
 def read_corpus(
     data: str, # 'pydocs', 'tiny_shakespeare', a UTF-8 text file, or a folder that `shards` has written
     vocab_size: int = 0, # of shards; 0: as they say
-    least: int = 2, # letters that a text must have
+    least: int = 2, # characters that a text must have
 ) -> Corpus:
     "Tokens to train on. Raises `RunError` or `DataError`, naming the file."
-    p = Path(data)
-    if p.is_dir():
-        about = json.loads((p/'tokens.json').read_text()) if (p/'tokens.json').exists() else {}
-        need_, V = about.get('vocab_size', 2), vocab_size or about.get('vocab_size', 0)
-        if V < need_: raise RunError(f'vocab_size is {V}, expected the size of the vocabulary of the shards in {p}: {need_} or more')
-        return Corpus(open_tokens(p/'train'), open_tokens(p/'valid'), load_tokenizer(p/'tokenizer.json') if (p/'tokenizer.json').exists() else None, V, about.get('valid_bytes', 0))
-    if p.is_file():
-        try: text = p.read_text(encoding='utf-8')
-        except UnicodeDecodeError as e: raise RunError(f'{p} is not UTF-8: {e.reason} at byte {e.start}') from None
-    elif data in ('pydocs', 'tiny_shakespeare'): text = load(data)
-    else: raise RunError(f"data is {data!r}, expected 'pydocs', 'tiny_shakespeare', a text file, or a folder that 'era shards {data} FILE …' has written")
+    if is_shards(data): return _read_shards(Path(data), vocab_size)
+    text = _read_whole(data)
     if len(text) < least: raise RunError(f'the text has {len(text)} letters, too few: expected {least} or more')
-    letters, cut = Letters(text), int(.9*len(text)); ids = torch.tensor(letters.encode(text))
+    letters, cut = Letters(text), int(.9*len(text))
+    ids = torch.tensor(letters.encode(text))
     return Corpus(ids[:cut], ids[cut:], letters, letters.vocab_size, len(text[cut:].encode()))
+
+def _read_shards(folder, vocab_size): # a Corpus
+    about = about_shards(str(folder))
+    least = about['vocab_size']
+    if vocab_size and vocab_size < least:
+        raise RunError(f'vocab_size is {vocab_size}, expected the size of the vocabulary of the shards in {folder}: {least} or more')
+    written = folder/'tokenizer.json'
+    tokenizer = load_tokenizer(written) if written.exists() else None
+    train, valid = open_tokens(folder/'train'), open_tokens(folder/'valid')
+    return Corpus(train, valid, tokenizer, vocab_size or least, about.get('valid_bytes', 0))
+
+def _read_whole(data): # a text by name, or from a file
+    path = Path(data)
+    if data in TEXTS: return load(data)
+    if path.is_file():
+        try: return path.read_text(encoding='utf-8')
+        except UnicodeDecodeError as e: raise RunError(f'{path} is not UTF-8: {e.reason} at byte {e.start}') from None
+    if path.is_dir(): raise RunError(f"the folder {path} holds no tokens.json: expected one that 'era shards' has written")
+    raise RunError(f"data is {data!r}, expected 'pydocs', 'tiny_shakespeare', a text file, "
+                   f"or a folder that 'era shards {data} FILE …' has written")

@@ -31,7 +31,7 @@ __all__ = ['LOOSE', 'MAX_ROWS', 'PAIR', 'SIZES', 'RATES', 'HELD_OUT', 'compiled'
            'PagedCache', 'Rows', 'store', 'attend', 'Layer', 'Room', 'run_layer', 'can_compile', 'CompiledStep',
            'CompiledDecoder', 'fast_decoder', 'stream', 'generate', 'beam_search', 'speculate', 'Request',
            'GatheredStep', 'Scheduler', 'Engine', 'code_ids', 'train_on', 'trained_pair', 'bench_speculate',
-           'bench_speculate_sampled', 'prompt_ids', 'generate_', 'bench_generate', 'bench_generate_16', 'bench_engine',
+           'bench_speculate_sampled', 'generate_', 'bench_generate', 'bench_generate_16', 'bench_engine',
            'bench_engine_ragged']
 
 # %% ../../nbs/llm/10_engine.ipynb #cbc8f54b
@@ -650,14 +650,7 @@ def bench_speculate_sampled(device='cpu'): # the compiled step is for the CPU
     "Contestants of `era bench speculate_sampled`: temperature 0.8."
     return _speculation(Sampling(.8), 3)
 
-# %% ../../nbs/llm/10_engine.ipynb #ad06f548
-def prompt_ids(tok, prompt: str) -> list: # tokenizer
-    "The ids of `prompt`, after BOS if its models expect it. Raises `RunError` for none."
-    ids = list(tok.encode(prompt))
-    if not ids: raise RunError('the text is empty: expected at least one character')
-    bos = getattr(tok, 'special', None) or {}
-    return [bos['<s>'], *ids] if '<s>' in bos and ids[0] != bos['<s>'] else ids
-
+# %% ../../nbs/llm/10_engine.ipynb #bffac431
 @command
 def generate_(
     run: str, # folder of a run or of a model of the hub, or an experiment: its latest finished run
@@ -677,7 +670,8 @@ def generate_(
     model, tok, ends = find_model(run, out)
     try: # these errors are the user's settings, in one line
         sampling = Sampling(temperature, top_k, top_p, min_p, 1., repetition_penalty, seed)
-        ids = prompt_ids(tok, prompt)
+        ids = tok.encode(prompt) # begins with BOS if the model expects it
+        if not ids: raise ValueError('the text is empty: expected at least one character')
         tokens = endless(model, ids, max_tokens, sampling, ends, tok.vocab_size, fast_decoder)
         pieces = text_stream(tokens, tok.decode, stop, ids)
     except ValueError as e: raise RunError(str(e)) from None

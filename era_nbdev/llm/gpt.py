@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from ..core.bench import bench
 from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, need
 from ..core.data import DataError, checksum
-from ..core.distributed import Shard, ranks, shared_mean
+from ..core.distributed import Shard, ranks
 from ..foundations.cloud import PRICES
 from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, keep_memory
 from ..foundations.schedules import cosine, param_groups
@@ -29,10 +29,9 @@ from .subwords import load_tokenizer
 
 # %% auto #0
 __all__ = ['MFU', 'NO_BF16', 'rope_frequencies', 'rotate', 'RMSNorm', 'fused_attention', 'GPTConfig', 'modern', 'make_norm',
-           'Attention', 'MLP', 'Block', 'GPT', 'check_ids', 'save_gpt', 'load_gpt', 'lm_loss', 'shared_loss',
-           'evaluate', 'sample', 'data_checksum', 'keep_corpus', 'kept_corpus', 'LanguageModelling', 'Gpt',
-           'kept_bytes', 'predict_bytes', 'training_work', 'training_plan', 'bench_gpt', 'bench_gpt_bf16',
-           'bench_gpt_start']
+           'Attention', 'MLP', 'Block', 'GPT', 'check_ids', 'save_gpt', 'load_gpt', 'lm_loss', 'lm_total', 'evaluate',
+           'sample', 'data_checksum', 'keep_corpus', 'kept_corpus', 'LanguageModelling', 'Gpt', 'kept_bytes',
+           'predict_bytes', 'training_work', 'training_plan', 'bench_gpt', 'bench_gpt_bf16', 'bench_gpt_start']
 
 # %% ../../nbs/llm/07_gpt.ipynb #e8426372
 def rope_frequencies(
@@ -343,9 +342,15 @@ def lm_loss(
     "Mean cross-entropy in nats for each token."
     return F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), ignore_index=-100)
 
-def shared_loss(logits: Tensor, y: Tensor): # as `lm_loss`, of this process's rows
-    "`lm_loss` over the rows of all processes."
-    return shared_mean(lm_loss(logits, y))
+def lm_total(
+    logits: Tensor, # [B, T, V]
+    y: Tensor, # [B, T] wanted tokens; -100 is left out
+) -> tuple: # (sum in nats, number of tokens)
+    "What `lm_loss` divides: for the Learner, which adds up micro-batches, batches and processes and divides once."
+    total = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), ignore_index=-100, reduction='sum')
+    return total, (y != -100).sum()
+
+lm_loss.pair = lm_total # given `lm_loss`, the Learner takes the pair
 
 # %% ../../nbs/llm/07_gpt.ipynb #d2aefd43
 @torch.no_grad()
@@ -446,7 +451,7 @@ class LanguageModelling(Experiment):
             return torch.optim.AdamW(param_groups(model, self.weight_decay), lr=lr, betas=(.9, self.beta2), fused=True)
         callbacks = [Track(run), Progress() if rank == 0 else Callback(), *run.callbacks] # as many on each process
         wrap = nn.parallel.DistributedDataParallel if world > 1 else None
-        learn = Learner(model, Shard(train, rank, world), valid, shared_loss, optimizer, [], callbacks, run.device,
+        learn = Learner(model, Shard(train, rank, world), valid, lm_total, optimizer, [], callbacks, run.device,
                         self.precision, self.accumulate, self.clip, self.compile, wrap=wrap)
         learn.fit(self.epochs, self.lr, cosine(self.warmup, self.floor), resume=state)
         tokens = len(train)*self.bs*self.block_size*self.epochs

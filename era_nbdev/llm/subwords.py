@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/subwords.html.md"""
 
 # %% ../../nbs/llm/04_subwords.ipynb #2b871b6f
 from __future__ import annotations
-import codecs, heapq, math, re, struct, time, unicodedata
+import codecs, math, re, struct, time, unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,15 +16,15 @@ import numpy as np
 from fastcore.basics import patch
 from ..core.data import load
 from ..core.run import Experiment, Run, RunError, experiment
-from .tokenizers import (BaseTokenizer, PATTERNS, bpe_from_json, check_rows, check_size, compiled,
-    fill_vocab, learn_merges, read_text, read_tokenizer, to_bytes, train_bpe)
+from .tokenizers import (BaseTokenizer, PATTERNS, bpe_from_json, check_rows, compiled, cut_at,
+    fill_vocab, learn_merges, merge_word, read_text, read_tokenizer, refuse_large, refuse_small,
+    refuse_specials, to_bytes, train_bpe)
 
 # %% auto #0
 __all__ = ['BERT_SPECIAL', 'BYTE_TOKENS', 'NORMAL', 'UNKNOWN', 'CONTROL', 'BYTE', 'READERS', 'bert_words', 'WordPiece',
            'train_wordpiece', 'wordpiece_from_json', 'viterbi', 'find_edges', 'expect', 'prune', 'normalise', 'Unigram',
-           'train_unigram', 'unigram_from_json', 'merge_word', 'SentencePieceBPE', 'read_varint', 'protobuf',
-           'read_sentencepiece', 'ranks_from_scores', 'sentencepiece_from_json', 'bpe_of_any_kind', 'load_tokenizer',
-           'TrainTokenizer']
+           'train_unigram', 'unigram_from_json', 'SentencePieceBPE', 'read_varint', 'protobuf', 'read_sentencepiece',
+           'ranks_from_scores', 'sentencepiece_from_json', 'bpe_of_any_kind', 'load_tokenizer', 'TrainTokenizer']
 
 # %% ../../nbs/llm/04_subwords.ipynb #97c7f714
 _PUNCT = r'!-/:-@\[-`{-~\p{P}'
@@ -74,16 +74,9 @@ class WordPiece(BaseTokenizer):
             i = j
         return ids or [self.index[self.unk]]
 
-    def encode(self,
-        text: str, # any string without lone surrogates
-        allowed_special=(), # special tokens to be recognised in `text`, or 'all'
-    ) -> list:
-        "The ids of `text`. Raises `ValueError` for a lone surrogate or an unknown special token."
-        ids = []
-        for part, special in self.split_special(text, allowed_special):
-            if special is not None: ids.append(special)
-            else: ids += [i for w in bert_words(part, self.lower, self.strip_accents) for i in self.word(w)]
-        return ids
+    def encode_ordinary(self, text: str) -> list: # any string without lone surrogates
+        "The ids of `text`, special tokens being text like any other."
+        return [i for w in bert_words(text, self.lower, self.strip_accents) for i in self.word(w)]
 
     def decode(self, ids) -> str:
         "The words of `ids`, with one space between them."
@@ -106,10 +99,11 @@ def train_wordpiece(
     words = [[w[0], *('##'+c for c in w[1:])] for w in counts]
     alphabet = alphabet or sorted({c for w in counts for c in w})+sorted({c for s in words for c in s[1:]})
     vocab = [*special, *alphabet]; index, n = {t: i for i, t in enumerate(vocab)}, vocab_size-len(vocab)
-    check_size(counts, n, vocab_size, len(vocab), 'special tokens and characters')
+    if not counts: raise ValueError('the text is empty: there is nothing to count')
+    refuse_small(vocab_size, len(vocab), 'special tokens and characters')
     merges, _ = learn_merges([[index[c] for c in s] for s in words], [*counts.values()], n, len(vocab))
     for l, r in merges: vocab.append(vocab[l]+vocab[r].removeprefix('##'))
-    check_size(counts, len(merges)-n, vocab_size, len(vocab))
+    refuse_large(vocab_size, len(vocab))
     return WordPiece(vocab, '[UNK]', lower, {s: i for i, s in enumerate(special)})
 
 # %% ../../nbs/llm/04_subwords.ipynb #406df8b0
@@ -185,8 +179,14 @@ class Unigram(BaseTokenizer):
         ids = [self.index.get(t, self.unk) for t in viterbi(w, self.of, self.longest, min(self.scores)-10)]
         return [i for k, i in enumerate(ids) if i != self.unk or not k or ids[k-1] != self.unk]
 
-    def encode(self, text: str) -> list: "The ids of `text`."; return [i for w in normalise(text) for i in self.word(w)]
-    def decode(self, ids) -> str: "The normalised text of `ids`."; return ''.join(self.tokens(ids)).replace('▁', ' ').removeprefix(' ')
+    def encode_ordinary(self, text: str) -> list: # any string without lone surrogates
+        "The ids of `text`, special tokens being text like any other."
+        return [i for w in normalise(text) for i in self.word(w)]
+
+
+    def decode(self, ids) -> str: # integers: a list, an array, a tensor
+        "The normalised text of `ids`."
+        return ''.join(self.tokens(ids)).replace('▁', ' ').removeprefix(' ')
 
 # %% ../../nbs/llm/04_subwords.ipynb #6c1bcfb3
 def train_unigram(
@@ -199,14 +199,15 @@ def train_unigram(
     "A Unigram tokenizer [@kudo2018]. Raises `ValueError` for an empty text, or one that has too few or too many tokens to give."
     found, short = Counter(w for t in ([texts] if isinstance(texts, str) else texts) for w in normalise(t)), Counter()
     one, n = sorted({c for w in found for c in w}), vocab_size-1
-    check_size(found, n-len(one), vocab_size, len(one)+1, 'characters and <unk>')
+    if not found: raise ValueError('the text is empty: there is nothing to count')
+    refuse_small(vocab_size, len(one)+1, 'characters and <unk>')
     for w, c in found.items(): short.update({w[k:k+32]: c for k in range(0, len(w), 32)}) # longer words in parts
     parts = Counter(dict.fromkeys(one, 1))
     for w, c in short.items():
         for i in range(len(w)):
             for j in range(i+1, min(len(w), i+longest)+1): parts[w[i:j]] += c
     more = sorted((t for t, c in parts.items() if len(t) > 1 < c), key=lambda t: (-len(t)*parts[t], t))[:seeds*vocab_size]
-    check_size(found, len(one)+len(more)-n, vocab_size, len(one)+len(more)+1)
+    refuse_large(vocab_size, len(one)+len(more)+1)
     names, p = _shrink([*one, *more], parts, short, n, longest, rounds)
     order = sorted(range(n), key=lambda i: (-p[i], names[i]))
     return Unigram(['<unk>']+[names[i] for i in order], [0.]+[math.log(max(p[i], 1e-12)) for i in order], 0, {'<unk>': 0})
@@ -240,35 +241,6 @@ def unigram_from_json(contents: dict, special: dict) -> Unigram: # of a tokenize
     tokens, scores = zip(*contents['model']['vocab'])
     return Unigram([*tokens], [*scores], contents['model']['unk_id'], special)
 
-# %% ../../nbs/llm/04_subwords.ipynb #c9c1fe5c
-def merge_word(
-    word: str, # characters
-    ranks: dict, # pair of strings -> its place in the order of merging, the first is 0
-) -> list: # of strings that give `word` when joined
-    "The symbols of a word after all merges, the lowest rank first, then the leftmost."
-    symbols, n = list(word), len(word)
-    after, before = [*range(1, n+1)], [*range(-1, n-1)] # neighbours of each symbol
-    heap = []
-
-    def offer(i, j):
-        rank = ranks.get((symbols[i], symbols[j]))
-        if rank is not None: heapq.heappush(heap, (rank, i))
-
-    for i in range(n-1):
-        offer(i, i+1)
-    while heap:
-        rank, i = heapq.heappop(heap)
-        j = after[i]
-        if j == n or ranks.get((symbols[i], symbols[j])) != rank: continue # merged otherwise since
-        symbols[i] += symbols[j]
-        symbols[j], after[i] = '', after[j]
-        if after[i] < n:
-            before[after[i]] = i
-            offer(i, after[i])
-        if before[i] >= 0:
-            offer(before[i], i)
-    return [s for s in symbols if s]
-
 # %% ../../nbs/llm/04_subwords.ipynb #ba1a3f54
 BYTE_TOKENS = {f'<0x{b:02X}>': b for b in range(256)}
 codecs.register_error('each_byte', lambda e: ('\ufffd'*(e.end-e.start), e.end)) # as SentencePiece does
@@ -294,18 +266,31 @@ class SentencePieceBPE(BaseTokenizer):
         if len(self.bytes) not in (0, 256): raise ValueError(f'{len(self.bytes)} byte tokens, expected 256 or none')
         if not self.bytes and unk not in tokens: raise ValueError('neither byte tokens nor a token for unknown characters')
         self.index = {t: i for i, t in enumerate(vocab) if t is not None}
-        self.words = _word_pattern(ranks)
+        refuse_specials(self.special, ())
+        self.crossing = any(re.search('[^▁]▁', l+r) for l, r in ranks) # does a token reach across words?
+        self.words = _word_pattern(ranks, self.crossing)
         self.word = lru_cache(2**17)(self._word) # each word once
 
     def encode(self,
         text: str, # any string without lone surrogates
         allowed_special=(), # special tokens to be recognised in `text`, or 'all'
-    ) -> list:
-        "The ids of `text`. Raises `ValueError` for a lone surrogate or an unknown special token."
+        disallowed_special='all', # special tokens that must not occur in `text`; (): they are text
+    ) -> list: # of ids
+        "The ids of `text`. Raises `ValueError` for a lone surrogate and for a special token that is not allowed."
         ids = []
-        for part, special in self.split_special(text, allowed_special):
+        for part, special in self.split_special(text, allowed_special, disallowed_special):
             ids += [special] if special is not None else self._ordinary(part, first=not ids)
         return ids
+
+    def encode_ordinary(self, text: str) -> list: # any string without lone surrogates
+        "The ids of `text`, special tokens being text like any other."
+        return self._ordinary(text, first=True)
+
+    def encode_iterable(self, texts): # parts of one text, cut anywhere; an iterator of ids
+        "The ids of the joined `texts`, one by one, in memory for one part; special tokens are text."
+        parts = cut_at(texts, '' if self.squeeze or self.crossing else r'(?<=\S)(?= \S)')
+        yield from self._ordinary(next(parts, ''), first=True)
+        for part in parts: yield from self._ids('▁'+part[1:].replace(' ', '▁'))
 
     def _ordinary(self, text, first): # ids of a part without special tokens; is it the first part?
         to_bytes(text) # refuses what has no UTF-8 form
@@ -314,12 +299,15 @@ class SentencePieceBPE(BaseTokenizer):
         text = text.replace(' ', '▁')
         wanted = self.prefix == 'always' or self.prefix == 'first' and first
         if wanted and (self.double or text[0] != '▁'): text = '▁'+text
+        return self._ids(text)
+
+    def _ids(self, text): # with ▁ for spaces
         ids = [i for word in self.words.findall(text) for i in self.word(word)]
         return ids if self.bytes else self._fused(ids)
 
     def _word(self, word): # ids of one word
         ids = []
-        for token in merge_word(word, self.ranks):
+        for token in merge_word(list(word), self.ranks):
             if token in self.index and token not in self.special: ids.append(self.index[token])
             elif self.bytes: ids += [self.index[f'<0x{b:02X}>'] for b in token.encode()]
             else: ids.append(self.index[self.unk])
@@ -349,9 +337,25 @@ class SentencePieceBPE(BaseTokenizer):
         if token == self.unk: return self.unk_shown
         return '' if token in self.special else token.replace('▁', ' ')
 
-def _word_pattern(ranks): # expression of the parts of a text that no merge crosses
+    def spec(self) -> dict: # normalizer, pre_tokenizer, decoder, model
+        "The parts of the file that are this tokenizer's own."
+        steps = _SQUEEZE if self.squeeze else []
+        if self.prefix == 'always' and self.double: steps = [*steps, dict(type='Prepend', prepend='▁')]
+        normalizer = dict(type='Sequence', normalizers=[*steps, _FROM_SPACE])
+        metaspace = dict(type='Metaspace', replacement='▁', prepend_scheme=self.prefix, split=False)
+        written_by_metaspace = not self.double
+        strip = [] if self.prefix == 'never' else [dict(type='Strip', content=' ', start=1, stop=0)]
+        decoder = dict(type='Sequence', decoders=[_TO_SPACE, dict(type='ByteFallback'), dict(type='Fuse'), *strip])
+        merges = sorted(self.ranks, key=self.ranks.get)
+        model = dict(type='BPE', dropout=None, unk_token=self.unk, continuing_subword_prefix=None, end_of_word_suffix=None,
+                     fuse_unk=True, byte_fallback=bool(self.bytes), ignore_merges=False,
+                     vocab={t: i for i, t in enumerate(self.vocab) if t is not None}, merges=[[*pair] for pair in merges])
+        return dict(normalizer=None if written_by_metaspace else normalizer,
+                    pre_tokenizer=metaspace if written_by_metaspace else None, decoder=decoder, model=model)
+
+def _word_pattern(ranks, crossing): # expression of the parts of a text that no merge crosses
+    if crossing: return re.compile('(?s:.+)')
     tokens = {l+r for l, r in ranks}
-    if any(re.search('[^▁]▁', t) for t in tokens): return re.compile('(?s:.+)')
     inner = re.escape(''.join(sorted({c for t in tokens for c in t}-{'▁'}))) # characters that merge
     return re.compile(f'▁*[{inner}]+|▁+|[^{inner}]' if inner else '(?s:.)')
 
@@ -431,23 +435,6 @@ _TO_SPACE = dict(type='Replace', pattern=dict(String='▁'), content=' ')
 _FROM_SPACE = dict(type='Replace', pattern=dict(String=' '), content='▁')
 _SQUEEZE = [dict(type='Replace', pattern=dict(Regex=r'\A +|[ ▁]+\z'), content=''),
             dict(type='Replace', pattern=dict(Regex=' +'), content=' ')]
-
-@patch
-def spec(self: SentencePieceBPE) -> dict: # normalizer, pre_tokenizer, decoder, model
-    "The parts of the file that are this tokenizer's own."
-    steps = _SQUEEZE if self.squeeze else []
-    if self.prefix == 'always' and self.double: steps = [*steps, dict(type='Prepend', prepend='▁')]
-    normalizer = dict(type='Sequence', normalizers=[*steps, _FROM_SPACE])
-    metaspace = dict(type='Metaspace', replacement='▁', prepend_scheme=self.prefix, split=False)
-    written_by_metaspace = not self.double
-    strip = [] if self.prefix == 'never' else [dict(type='Strip', content=' ', start=1, stop=0)]
-    decoder = dict(type='Sequence', decoders=[_TO_SPACE, dict(type='ByteFallback'), dict(type='Fuse'), *strip])
-    merges = sorted(self.ranks, key=self.ranks.get)
-    model = dict(type='BPE', dropout=None, unk_token=self.unk, continuing_subword_prefix=None, end_of_word_suffix=None,
-                 fuse_unk=True, byte_fallback=bool(self.bytes), ignore_merges=False,
-                 vocab={t: i for i, t in enumerate(self.vocab) if t is not None}, merges=[[*pair] for pair in merges])
-    return dict(normalizer=None if written_by_metaspace else normalizer,
-                pre_tokenizer=metaspace if written_by_metaspace else None, decoder=decoder, model=model)
 
 def sentencepiece_from_json(contents: dict, special: dict) -> SentencePieceBPE: # of a tokenizer.json; string -> id
     "SentencePiece BPE from the contents of a file. Raises `ValueError` for another kind of BPE."

@@ -6,22 +6,26 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/tokenizers.html.md"""
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #d874cc4b
 from __future__ import annotations
-import base64, codecs, json, unicodedata
-from collections import Counter
+import base64, codecs, heapq, json, unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 import numpy as np
-from fastcore.basics import patch
 from ..core.bench import bench
 from ..core.data import dataset, find, load
 from ..core.ledger import write_atomic
-from ..core.run import need
+from ..core.run import MissingExtra, need
 
 # %% auto #0
-__all__ = ['BYTES', 'GPT2', 'GPT4', 'PATTERNS', 'CL100K', 'FILE_KEYS', 'DEFAULTS', 'to_bytes', 'visible', 'from_visible', 'split',
-           'compiled', 'fast', 'count_pieces', 'learn_merges', 'BaseTokenizer', 'BPE', 'train_bpe', 'check_size',
-           'read_gpt2', 'read_tiktoken', 'read_tokenizer', 'check_rows', 'load_bpe', 'fill_vocab', 'bpe_from_json',
-           'read_text', 'bench_bpe_train', 'bench_bpe_encode']
+__all__ = ['BYTES', 'GPT2', 'GPT2_ORIGINAL', 'GPT4', 'PATTERNS', 'PLAIN', 'OTHER', 'LETTER', 'NUMBER', 'WHITE', 'QUOTE',
+           'NEWLINE', 'RETURN', 'SPACE', 'LONG_S', 'S', 'D', 'M', 'T', 'L', 'V', 'R', 'E', 'SCANNED', 'MANY', 'LONGEST',
+           'LINES', 'CL100K', 'FILE_KEYS', 'DEFAULTS', 'to_bytes', 'visible', 'from_visible', 'split', 'compiled',
+           'fast', 'Compiled', 'have_numba', 'Handled', 'worth_compiling', 'character_classes', 'code_points',
+           'piece_ends', 'count_pieces', 'learn_plain', 'learn_merges', 'merge_word', 'BaseTokenizer', 'cut_at', 'BPE',
+           'refuse_specials', 'Engine', 'train_bpe', 'refuse_small', 'refuse_large', 'read_gpt2', 'read_tiktoken',
+           'read_tokenizer', 'check_rows', 'load_bpe', 'fill_vocab', 'bpe_from_json', 'read_text', 'bench_bpe_train',
+           'bench_bpe_encode', 'bench_bpe_documents']
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #da7999b8
 def to_bytes(text: str) -> bytes: # any string without lone surrogates
@@ -49,6 +53,7 @@ def from_visible(s: str) -> bytes: # as `visible` gives
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #3730e445
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+GPT2_ORIGINAL = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 GPT4 = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*+"
         r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s")
 PATTERNS = dict(gpt2=GPT2, gpt4=GPT4, none='')
@@ -56,93 +61,154 @@ PATTERNS = dict(gpt2=GPT2, gpt4=GPT4, none='')
 # %% ../../nbs/llm/03_tokenizers.ipynb #0fcf249f
 def split(
     text: str, # any
-    pattern: str = GPT4, # regular expression of a piece, in the dialect of the package `regex`; empty: do not split
+    pattern: str = GPT4, # regular expression of a piece, for the package `regex`; empty: do not split
 ) -> list: # of strings that give `text` when joined
-    "The pieces of `text`; what lies between two matches is a piece too. Raises `ValueError` for a pattern that is none."
-    cuts = sorted({0, *_cuts(text, pattern), len(text)})
-    return [text[a:b] for a, b in zip(cuts, cuts[1:])]
+    "The pieces of `text`; what lies between two matches is a piece, too. Raises `ValueError` for a bad pattern."
+    ends = _regex_ends(text, pattern)
+    return [text[a:b] for a, b in zip([0, *ends], ends)]
 
-def _cuts(text, pattern): # the places where a match begins or ends
-    return (i for m in compiled(pattern).finditer(text) for i in m.span()) if pattern else ()
+def _regex_ends(text, pattern): # where the pieces end
+    if not pattern: return [len(text)] if text else []
+    borders = {i for match in compiled(pattern).finditer(text) for i in match.span()}
+    return sorted(borders-{0} | ({len(text)} if text else set()))
 
 @lru_cache
 def compiled(pattern: str): # regular expression
-    "The expression, compiled once. Raises `ValueError` for one that is none, `MissingExtra` without `regex`."
+    "The expression, compiled once. Raises `ValueError` for a bad one, `MissingExtra` without `regex`."
     regex = need('regex', 'llm')
     try: return regex.compile(pattern)
     except regex.error as e: raise ValueError(f'{pattern!r} is no regular expression: {e}') from None
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #25e6328c
-def fast(f=None, **how): # decorator; options of Numba's `njit`
-    "A function of numbers, arrays and tuples of arrays: compiled by Numba if it is installed, else the same Python, with equal results."
-    return partial(fast, **how) if f is None else _Fast(f, how)
+def fast(f=None, **options): # decorator; options of Numba's `njit`
+    "A function of numbers and arrays, compiled by Numba when it is first called."
+    return partial(fast, **options) if f is None else Compiled(f, options)
 
-class _Fast:
-    def __init__(self, f, how): self.f, self.how = f, how
-    def __call__(self, *args): return self.run(*(map(_plain, args) if self.run is self.f else args))
+class Compiled:
+    "A function that waits for its first call, or for the first compiled function that calls it."
+    def __init__(self, f, options: dict): self.f, self.options = f, options
 
     @cached_property
     def run(self):
-        known = self.f.__globals__ # the compiler must see compiled functions, not this class
-        known |= {k: known[k].run for k in self.f.__code__.co_names if isinstance(known.get(k), _Fast)}
-        try: from numba import njit, prange
-        except ModuleNotFoundError: return self.f
-        if self.how.get('parallel'): known['prange'] = prange
-        return njit(cache=self.f.__module__ != '__main__', **self.how)(self.f)
+        if not have_numba(): return self.f
+        from numba import njit, prange
+        if self.options.get('parallel'): self.f.__globals__['prange'] = prange
+        return njit(cache=self.f.__module__ != '__main__', **self.options)(self.f)
 
-def _plain(a): # arrays whose items are Python's own numbers
-    if isinstance(a, tuple): return tuple(map(_plain, a))
-    return memoryview(a) if isinstance(a, np.ndarray) else a
+    def __call__(self, *args): return self.run(*args)
+
+    @property
+    def _numba_type_(self): return self.run._numba_type_ # how Numba sees it inside other functions
+
+@lru_cache
+def have_numba() -> bool:
+    "Is Numba installed?"
+    try: need('numba', 'llm')
+    except MissingExtra: return False
+    return True
+
+# %% ../../nbs/llm/03_tokenizers.ipynb #2506643d
+PLAIN = 4_000_000 # characters that Python handles before Numba is started
+
+class Handled:
+    characters = 0 # by plain Python, in this process
+
+def worth_compiling(n: int) -> bool: # characters to be handled now
+    "Has this process handled so much text that starting Numba pays?"
+    Handled.characters += n
+    return Handled.characters > PLAIN and have_numba()
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #fd2d3c75
+OTHER, LETTER, NUMBER, WHITE = range(4)
+
 @lru_cache
-def _classes(): # of each character: 0 other, 1 letter, 2 number, 3 white space
-    every, out = ''.join(map(chr, range(0x110000))), np.zeros(0x110000, np.uint8)
-    for k, p in enumerate((r'\p{L}+', r'\p{N}+', r'\s+'), 1):
-        for m in compiled(p).finditer(every): out[slice(*m.span())] = k
-    return out
+def character_classes() -> np.ndarray: # uint8 [0x110000]
+    "The class of each character of Unicode."
+    every = ''.join(map(chr, range(0x110000)))
+    classes = np.full(len(every), OTHER, np.uint8)
+    for kind, pattern in ((LETTER, r'\p{L}+'), (NUMBER, r'\p{N}+'), (WHITE, r'\s+')):
+        for match in compiled(pattern).finditer(every): classes[slice(*match.span())] = kind
+    return classes
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #57a55145
+QUOTE, NEWLINE, RETURN, SPACE, LONG_S = map(ord, "'\n\r ſ")
+S, D, M, T, L, V, R, E = map(ord, 'sdmtlvre')
+
 @fast
-def _scan(chars, kind, gpt4, ends): # numbers of the characters, their classes; fills `ends`, returns how many
-    n, i, m = len(chars), 0, 0
-    while i < n:
-        j, c, k, after = i, chars[i], kind[i], kind[i+1] if i+1 < n else 3
-        a, b = chars[i+1] if i+1 < n else 0, chars[i+2] if i+2 < n else 0
-        if gpt4: a, b = 115 if a == 0x17f else a | 32, b | 32 # to lower case; U+017F is a long s
-        if c == 39 and (a == 115 or a == 100 or a == 109 or a == 116): j = i+2 # 's 'd 'm 't
-        elif c == 39 and (a == 108 and b == 108 or (a == 118 or a == 114) and b == 101): j = i+3 # 'll 've 're
-        elif gpt4 and (k == 1 or k != 2 and c != 10 and c != 13 and after == 1): # a word and what leads it
-            j = i+1
-            while j < n and kind[j] == 1: j += 1
-        elif gpt4 and k == 2:
-            while j < n and j < i+3 and kind[j] == 2: j += 1
-        elif k != 3 or c == 32 and after != 3 and not (gpt4 and after == 2): # a run of one class, perhaps behind a space
-            j += k == 3; k = kind[j]
-            while j < n and kind[j] == k: j += 1
-            while gpt4 and j < n and (chars[j] == 10 or chars[j] == 13): j += 1
-        else: # white space
-            line = 0
-            while j < n and kind[j] == 3: j += 1; line = j if chars[j-1] == 10 or chars[j-1] == 13 else line
-            if j < n: j = line if gpt4 and line else max(i+1, j-1)
-        ends[m] = i = j; m += 1
-    return m
+def _lower(c): # number of an ASCII letter; the long s is an s, too
+    return S if c == LONG_S else c | 32
+
+@fast
+def _contraction(chars, i, any_case): # length of 's, 'd, 'm, 't, 'll, 've or 're at `i`, or 0
+    if chars[i] != QUOTE or i+1 == len(chars): return 0
+    a = _lower(chars[i+1]) if any_case else chars[i+1]
+    if a == S or a == D or a == M or a == T: return 2
+    if i+2 == len(chars): return 0
+    b = chars[i+2] | 32 if any_case else chars[i+2]
+    if a == L and b == L: return 3
+    return 3 if (a == V or a == R) and b == E else 0
+
+@fast
+def _run(chars, classes, i, kind): # where the characters of one class end that begin at `i`
+    while i < len(chars) and classes[chars[i]] == kind:
+        i += 1
+    return i
+
+@fast
+def _lines(chars, i): # where the newlines end that begin at `i`
+    while i < len(chars) and (chars[i] == NEWLINE or chars[i] == RETURN):
+        i += 1
+    return i
+
+# %% ../../nbs/llm/03_tokenizers.ipynb #74fdbd81
+@fast
+def _white(chars, classes, i, gpt4): # where a piece of white space ends that begins at `i`
+    end = _run(chars, classes, i, WHITE)
+    if end == len(chars): return end
+    if gpt4:
+        for j in range(end, i, -1):
+            if chars[j-1] == NEWLINE or chars[j-1] == RETURN: return j
+    return max(i+1, end-1)
+
+@fast
+def _piece_end(chars, classes, i, gpt4): # where the piece ends that begins at `i`; GPT-4's pattern or GPT-2's?
+    c, kind = chars[i], classes[chars[i]]
+    following = classes[chars[i+1]] if i+1 < len(chars) else WHITE
+    contraction = _contraction(chars, i, gpt4)
+    if contraction > 0: return i+contraction
+    if gpt4:
+        if kind == LETTER: return _run(chars, classes, i, LETTER)
+        if kind == NUMBER: return min(i+3, _run(chars, classes, i, NUMBER))
+        if following == LETTER and c != NEWLINE and c != RETURN: return _run(chars, classes, i+1, LETTER)
+        if kind == OTHER: return _lines(chars, _run(chars, classes, i, OTHER))
+        if c == SPACE and following == OTHER: return _lines(chars, _run(chars, classes, i+1, OTHER))
+    else:
+        if kind != WHITE: return _run(chars, classes, i, kind)
+        if c == SPACE and following != WHITE: return _run(chars, classes, i+1, following)
+    return _white(chars, classes, i, gpt4)
+
+@fast
+def _scan(chars, classes, gpt4, ends): # fills `ends` with the ends of the pieces, returns how many
+    n = i = 0
+    while i < len(chars):
+        i = _piece_end(chars, classes, i, gpt4)
+        ends[n] = i
+        n += 1
+    return n
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #4ae9016e
-_OLD = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+" # as GPT-2's own code has it
-_SCANNED = {GPT2: False, _OLD: False, GPT4: True, GPT4.replace('{1,3}', '{1,3}+'): True} # pattern -> is it GPT-4's?
+SCANNED = {GPT2: False, GPT2_ORIGINAL: False, GPT4: True, GPT4.replace('{1,3}', '{1,3}+'): True} # GPT-4's?
 
-def _ends(data, pattern): # the byte at which each piece of `data` ends
-    text = data.decode('utf-8', 'surrogateescape')
-    chars = np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
-    if pattern in _SCANNED:
-        ends = np.empty(len(chars), np.int64)
-        ends = ends[:_scan(chars, _classes()[chars], _SCANNED[pattern], ends)]
-    else: ends = np.array(sorted({*_cuts(text, pattern), len(text)}-{0}), np.int64)
-    if len(data) > len(text): # from characters to bytes
-        alone = (chars >= 0xdc80) & (chars <= 0xdcff) # a byte that is not UTF-8
-        ends = np.cumsum(1+(chars > 0x7f)+(chars > 0x7ff)+(chars > 0xffff)-2*alone)[ends-1]
-    return ends.tolist()
+def code_points(text: str) -> np.ndarray: # may hold bytes that are not UTF-8, as U+DC80 to U+DCFF
+    "The numbers of the characters, uint32."
+    return np.frombuffer(text.encode('utf-32-le', 'surrogatepass'), np.uint32)
+
+def piece_ends(text: str, pattern: str, compiled_code: bool) -> list: # by the scanner, if it knows the pattern?
+    "The places in `text` where its pieces end."
+    if not compiled_code or pattern not in SCANNED: return _regex_ends(text, pattern)
+    chars = code_points(text)
+    ends = np.empty(len(chars), np.int64)
+    return ends[:_scan(chars, character_classes(), SCANNED[pattern], ends)].tolist()
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #49b01d34
 def count_pieces(
@@ -151,29 +217,81 @@ def count_pieces(
 ) -> Counter: # bytes -> count
     "How often each piece occurs. Raises `ValueError` if there is none: the text is empty."
     total = Counter()
-    for t in [texts] if isinstance(texts, str) else texts:
-        data = to_bytes(t); ends = _ends(data, pattern)
-        total.update(data[a:b] for a, b in zip([0, *ends], ends))
+    for text in [texts] if isinstance(texts, str) else texts:
+        to_bytes(text) # refuses what has no UTF-8 form
+        ends = piece_ends(text, pattern, worth_compiling(len(text)))
+        total.update(text[a:b] for a, b in zip([0, *ends], ends))
     if not total: raise ValueError('the text is empty: there is nothing to count')
-    return total
+    return Counter({piece.encode(): n for piece, n in total.items()})
+
+# %% ../../nbs/llm/03_tokenizers.ipynb #9884a2ce
+def learn_plain(seqs, counts, n, new): # lists of ids; how often each occurs; merges wanted; id of the first new token
+    "Merges as pairs of ids, and how often each was replaced, c in @eq-tok-length. Fewer than `n` if no pair is left."
+    seqs, merges, gains = [list(s) for s in seqs], [], []
+    count, where = Counter(), defaultdict(set)
+    for k, seq in enumerate(seqs):
+        for pair in zip(seq, seq[1:]):
+            count[pair] += counts[k]
+            where[pair].add(k)
+    heap = [(-c, pair) for pair, c in count.items()]
+    heapq.heapify(heap)
+    while heap and len(merges) < n:
+        c, best = heapq.heappop(heap)
+        if -c != count[best]: # stale
+            if count[best] > 0: heapq.heappush(heap, (-count[best], best))
+            continue
+        token, fresh, saved = new+len(merges), set(), 0
+        for k in where.pop(best):
+            old = seqs[k]
+            seq = seqs[k] = _merge_pair(old, best, token)
+            saved += counts[k]*(len(old)-len(seq))
+            for pair in zip(old, old[1:]): count[pair] -= counts[k]
+            for pair in zip(seq, seq[1:]):
+                count[pair] += counts[k]
+                if token in pair:
+                    where[pair].add(k)
+                    fresh.add(pair)
+        for pair in fresh: heapq.heappush(heap, (-count[pair], pair))
+        merges.append(best)
+        gains.append(saved)
+    return merges, gains
+
+def _merge_pair(seq, pair, new): # `seq` with `new` for each `pair`, from left to right
+    out, i = [], 0
+    while i < len(seq):
+        if i+1 < len(seq) and seq[i] == pair[0] and seq[i+1] == pair[1]:
+            out.append(new)
+            i += 2
+        else:
+            out.append(seq[i])
+            i += 1
+    return out
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #2f2d2108
 @fast
 def _find(keys, code): # the slot of `code`, or the empty slot where it would go; `code` is left << 32 | right
     h = (code >> 32)*0x9e3779b + (code & 0xffffffff)*0x85ebca7
     s = (h ^ h >> 23) & len(keys)-1
-    while keys[s] != code and keys[s] >= 0: s = s+1 & len(keys)-1
+    while keys[s] != code and keys[s] >= 0:
+        s = s+1 & len(keys)-1
     return s
 
 @fast
 def _link(i, seq, places, pairs, table, n): # place `i` goes to the end of its pair's list; returns the number of pairs
-    (sym, after, _, weight), (pair, later, earlier), (code, count, head, tail), (keys, vals) = seq, places, pairs, table
-    key = sym[i] << 32 | sym[after[i]]
+    symbols, after, _, weight = seq
+    pair, later, earlier = places
+    code, count, head, tail = pairs
+    keys, values = table
+    key = symbols[i] << 32 | symbols[after[i]]
     s = _find(keys, key)
     if keys[s] < 0: # a pair not seen before
-        keys[s] = code[n] = key; vals[s] = n; count[n] = 0; head[n] = tail[n] = -1; n += 1
-    p = vals[s]
-    pair[i] = p; later[i] = -1; earlier[i] = tail[p]; count[p] += weight[i]
+        keys[s] = code[n] = key
+        values[s], count[n] = n, 0
+        head[n] = tail[n] = -1
+        n += 1
+    p = values[s]
+    pair[i], later[i], earlier[i] = p, -1, tail[p]
+    count[p] += weight[i]
     if tail[p] >= 0: later[tail[p]] = i
     else: head[p] = i
     tail[p] = i
@@ -182,133 +300,288 @@ def _link(i, seq, places, pairs, table, n): # place `i` goes to the end of its p
 # %% ../../nbs/llm/03_tokenizers.ipynb #273e347d
 @fast
 def _unlink(i, seq, places, pairs): # place `i` leaves its list
-    weight, (pair, later, earlier), (_, count, head, tail) = seq[3], places, pairs
-    p = pair[i]; pair[i] = -1; count[p] -= weight[i]
+    pair, later, earlier = places
+    _, count, head, tail = pairs
+    p = pair[i]
+    pair[i] = -1
+    count[p] -= seq[3][i]
     if earlier[i] >= 0: later[earlier[i]] = later[i]
     else: head[p] = later[i]
     if later[i] >= 0: earlier[later[i]] = earlier[i]
     else: tail[p] = earlier[i]
 
-# %% ../../nbs/llm/03_tokenizers.ipynb #c64a1cfb
-@fast
-def _push(heap, n, a, b): # one more couple; returns how many there are
-    (first, second), i = heap, n
-    while i > 0 and (a < first[i-1 >> 1] or a == first[i-1 >> 1] and b < second[i-1 >> 1]):
-        first[i] = first[i-1 >> 1]; second[i] = second[i-1 >> 1]; i = i-1 >> 1
-    first[i] = a; second[i] = b
-    return n+1
-
-@fast
-def _pop(heap, n): # the couple in front goes; returns how many are left
-    (first, second), i, n = heap, 0, n-1
-    a, b = first[n], second[n]
-    while 2*i+1 < n:
-        j = 2*i+1
-        if j+1 < n and (first[j+1] < first[j] or first[j+1] == first[j] and second[j+1] < second[j]): j += 1
-        if a < first[j] or a == first[j] and b <= second[j]: break
-        first[i] = first[j]; second[i] = second[j]; i = j
-    first[i] = a; second[i] = b
-    return n
-
 # %% ../../nbs/llm/03_tokenizers.ipynb #85a66a7d
 @fast
-def _learn(seq, places, pairs, table, heap, new, merges, gains): # fills the last two, returns how many merges there were
-    (sym, after, before, _), (code, count, head, _) = seq, pairs
-    n, size, m = 0, 0, 0
-    for i in range(len(sym)):
+def _learn(seq, places, pairs, table, new, merges, gains): # fills the last two, returns how many merges there were
+    symbols, after, before, weight = seq
+    code, count, head, _ = pairs
+    n = m = 0
+    for i in range(len(symbols)):
         places[0][i] = -1
         if after[i] >= 0: n = _link(i, seq, places, pairs, table, n)
-    for p in range(n): size = _push(heap, size, -count[p], code[p])
-    while m < len(merges) and size:
-        c, key = -heap[0][0], heap[1][0]
-        p, size = table[1][_find(table[0], key)], _pop(heap, size)
-        if count[p] != c: # stale
-            if count[p] > 0: size = _push(heap, size, -count[p], key)
+    heap = [(-count[p], code[p]) for p in range(n)]
+    heapq.heapify(heap)
+    while m < len(merges) and len(heap) > 0:
+        c, key = heapq.heappop(heap)
+        p = table[1][_find(table[0], key)]
+        if count[p] != -c: # stale
+            if count[p] > 0: heapq.heappush(heap, (-count[p], key))
             continue
         known, gains[m] = n, 0
         while head[p] >= 0:
-            i = head[p]; h, j = before[i], after[i]; gains[m] += seq[3][i]
+            i = head[p]
+            h, j = before[i], after[i]
+            gains[m] += weight[i]
             for q in (h, i, j):
                 if q >= 0 and places[0][q] >= 0: _unlink(q, seq, places, pairs)
-            sym[i] = new+m; after[i] = after[j]
+            symbols[i], after[i] = new+m, after[j]
             if after[j] >= 0: before[after[j]] = i
             for q in (h, i):
                 if q >= 0 and after[q] >= 0: n = _link(q, seq, places, pairs, table, n)
         for q in range(known, n):
-            if count[q] > 0: size = _push(heap, size, -count[q], code[q])
-        merges[m] = key; m += 1
+            if count[q] > 0: heapq.heappush(heap, (-count[q], code[q]))
+        merges[m] = key
+        m += 1
     return m
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #341e4ba7
-def learn_merges(seqs, counts, n, new): # lists of ids; how often each occurs; merges wanted; id of the first new token
-    "Merges as pairs of ids, and how often each was replaced, c in @eq-tok-length. There are fewer than `n` if no pair is left."
+MANY = 500_000 # symbols of distinct pieces from which on the compiled trainer pays
+
+def learn_merges(seqs, counts, n, new, compiled_code: bool = None): # as `learn_plain`; None: where it pays
+    "As `learn_plain`, compiled for large texts."
+    sizes = np.array([*map(len, seqs)])
+    N = int(sizes.sum())
+    if compiled_code is None: # plain Python visits a whole piece for each merge in it
+        compiled_code = (N > MANY or n*max(sizes, default=0) > 20*MANY) and have_numba()
+    if not compiled_code: return learn_plain([s if isinstance(s, list) else s.tolist() for s in seqs], counts, n, new)
+
     def ints(size, type=np.int32): return np.empty(size, type) # memory is taken only where it is touched
-    sizes = np.array([*map(len, seqs)]); N, ends = int(sizes.sum()), np.cumsum(sizes)
-    after = np.arange(1, N+1, dtype=np.int32); before = after-2; after[ends-1] = before[ends-sizes] = -1
+    ends = np.cumsum(sizes)
+    after = np.arange(1, N+1, dtype=np.int32)
+    before = after-2
+    after[ends-1] = before[ends-sizes] = -1
     seq = np.concatenate(seqs).astype(np.int32), after, before, np.repeat(np.array(counts, np.int64), sizes)
-    P, merges, gains = 3*N, ints(n, np.int64), ints(n, np.int64) # each place starts one pair, each merge at a place makes two more
+    P = 3*N # each place starts one pair, each merge at a place makes two more
     table = np.full(1 << P.bit_length(), -1, np.int64), ints(1 << P.bit_length())
-    pairs, heap = (ints(P, np.int64), ints(P, np.int64), ints(P), ints(P)), (ints(P, np.int64), ints(P, np.int64))
-    m = _learn(seq, (ints(N), ints(N), ints(N)), pairs, table, heap, new, merges, gains)
+    pairs = ints(P, np.int64), ints(P, np.int64), ints(P), ints(P)
+    merges, gains = ints(n, np.int64), ints(n, np.int64)
+    m = _learn(seq, (ints(N), ints(N), ints(N)), pairs, table, new, merges, gains)
     return [(k >> 32, k & 0xffffffff) for k in merges[:m].tolist()], gains[:m].tolist()
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #5603ec0e
+def merge_word(
+    symbols: list, # strings or bytes
+    ranks: dict, # pair of symbols -> its place in the order of merging, the first is 0
+) -> list: # of symbols that give the same when joined
+    "The symbols after all merges, the lowest rank first, then the leftmost."
+    symbols, n = list(symbols), len(symbols)
+    after, before = [*range(1, n+1)], [*range(-1, n-1)] # neighbours of each symbol
+    heap, empty = [], symbols[0][:0] if symbols else ''
+
+    def offer(i, j):
+        rank = ranks.get((symbols[i], symbols[j]))
+        if rank is not None: heapq.heappush(heap, (rank, i))
+
+    for i in range(n-1):
+        offer(i, i+1)
+    while heap:
+        rank, i = heapq.heappop(heap)
+        j = after[i]
+        if j == n or ranks.get((symbols[i], symbols[j])) != rank: continue # merged otherwise since
+        symbols[i] += symbols[j]
+        symbols[j], after[i] = empty, after[j]
+        if after[i] < n:
+            before[after[i]] = i
+            offer(i, after[i])
+        if before[i] >= 0:
+            offer(before[i], i)
+    return [s for s in symbols if s]
+
+# %% ../../nbs/llm/03_tokenizers.ipynb #9f7d628c
 @fast
-def _replay(data, ends, base, table, chain, heap, ids, until): # fills the last two: ids of all pieces, where each begins and stops
-    (keys, rank, into), (sym, after, before), m, a = table, chain, 0, 0
-    for w in range(len(ends)):
-        n, size = ends[w]-a, 0
-        for i in range(n): sym[i] = base[data[a+i]]; after[i] = i+1 if i+1 < n else -1; before[i] = i-1
-        for i in range(n-1):
-            s = _find(keys, sym[i] << 32 | sym[i+1])
-            if keys[s] >= 0: size = _push(heap, size, rank[s], i)
-        while size:
-            r, i, size = heap[0][0], heap[1][0], _pop(heap, size)
-            j = after[i]
-            if sym[i] < 0 or j < 0: continue # merged away, or the last one now
-            s = _find(keys, sym[i] << 32 | sym[j])
-            if keys[s] < 0 or rank[s] != r: continue # another pair now
-            sym[i] = into[s]; sym[j] = -1; after[i] = after[j]
-            if after[j] >= 0: before[after[j]] = i
-            for q in (before[i], i):
-                if q >= 0 and after[q] >= 0:
-                    s = _find(keys, sym[q] << 32 | sym[after[q]])
-                    if keys[s] >= 0: size = _push(heap, size, rank[s], q)
-        i = 0
-        while i >= 0: ids[m] = sym[i]; m += 1; i = after[i]
-        until[w+1], a = m, ends[w]
+def _utf8(chars, data): # fills `data` with UTF-8, returns how many bytes; U+DC80 to U+DCFF are single bytes
+    n = 0
+    for c in chars:
+        if c < 0x80 or 0xdc80 <= c <= 0xdcff:
+            data[n] = c & 0xff
+        else:
+            more = 1+(c > 0x7ff)+(c > 0xffff) # bytes after the first
+            data[n] = (0xff00 >> more+1 & 0xff) | c >> 6*more
+            for k in range(more-1, -1, -1):
+                n += 1
+                data[n] = 0x80 | c >> 6*k & 0x3f
+        n += 1
+    return n
+
+@fast
+def _replay(data, base, merges, ids): # fills `ids` with the tokens of one piece, returns how many
+    keys, rank, into = merges
+    n, m, i = len(data), 0, 0
+    symbols, after, before = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    heap = [(0, 0) for _ in range(0)]
+    for k in range(n):
+        symbols[k], after[k], before[k] = base[data[k]], k+1, k-1
+        if k > 0: _offer(k-1, k, symbols, keys, rank, heap)
+    while len(heap) > 0:
+        r, k = heapq.heappop(heap)
+        j = after[k]
+        if symbols[k] < 0 or j == n: continue # merged away, or the last one now
+        s = _find(keys, symbols[k] << 32 | symbols[j])
+        if keys[s] < 0 or rank[s] != r: continue # another pair now
+        symbols[k], symbols[j], after[k] = into[s], -1, after[j]
+        if after[k] < n:
+            before[after[k]] = k
+            _offer(k, after[k], symbols, keys, rank, heap)
+        if before[k] >= 0: _offer(before[k], k, symbols, keys, rank, heap)
+    while i < n:
+        ids[m] = symbols[i]
+        i = after[i]
+        m += 1
+    return m
+
+@fast
+def _offer(i, j, symbols, keys, rank, heap): # the merge of two neighbours, if there is one
+    s = _find(keys, symbols[i] << 32 | symbols[j])
+    if keys[s] >= 0: heapq.heappush(heap, (rank[s], i))
+
+# %% ../../nbs/llm/03_tokenizers.ipynb #e1368bb8
+@fast
+def _known(piece, slots, entries, letters): # the slot of a piece, or the empty slot where it would go
+    h = 0
+    for c in piece:
+        h = (h ^ c)*0x100000001b3
+    s = (h ^ h >> 29) & len(slots)-1
+    while slots[s] >= 0:
+        start, size = entries[slots[s], 0], entries[slots[s], 1]
+        same = size == len(piece)
+        k = 0
+        while same and k < size:
+            same = letters[start+k] == piece[k]
+            k += 1
+        if same: return s
+        s = s+1 & len(slots)-1
+    return s
+
+@fast
+def _remember(piece, ids, slots, entries, letters, tokens, used): # puts a piece and its ids into the cache
+    if used[0] == len(entries) or used[1]+len(piece) > len(letters) or used[2]+len(ids) > len(tokens):
+        slots[:] = -1
+        used[:] = 0
+    e = used[0]
+    slots[_known(piece, slots, entries, letters)] = e
+    entries[e, 0], entries[e, 1], entries[e, 2], entries[e, 3] = used[1], len(piece), used[2], len(ids)
+    letters[used[1]:used[1]+len(piece)] = piece
+    tokens[used[2]:used[2]+len(ids)] = ids
+    used[0] += 1
+    used[1] += len(piece)
+    used[2] += len(ids)
+
+@fast
+def _encode(chars, stops, cuts, classes, gpt4, base, merges, slots, entries, letters, tokens, used, ids, until):
+    # texts end at `stops`, pieces at `cuts`, if there are any; fills `ids`, and `until`: where each text's ids end
+    i = m = w = 0
+    for d in range(len(stops)):
+        text = chars[:stops[d]]
+        while i < len(text):
+            j = cuts[w] if len(cuts) > 0 else _piece_end(text, classes, i, gpt4)
+            s = _known(text[i:j], slots, entries, letters)
+            if slots[s] >= 0:
+                first, n = entries[slots[s], 2], entries[slots[s], 3]
+                ids[m:m+n] = tokens[first:first+n]
+            else:
+                data = np.empty(4*(j-i), np.uint8)
+                n = _replay(data[:_utf8(text[i:j], data)], base, merges, ids[m:])
+                if j-i <= LONGEST: _remember(text[i:j], ids[m:m+n], slots, entries, letters, tokens, used)
+            m += n
+            w += 1
+            i = j
+        until[d] = m
+    return m
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #cc674203
 class BaseTokenizer:
-    "What all tokenizers of this chapter share: `vocab`, a list of tokens by id, and `special`, special tokens with their ids."
-    without_effect = () # settings of a tokenizer.json that cannot change its ids
+    "What all tokenizers share: `vocab`, the token of each id, and `special`, special tokens with their ids."
+    vocab: list
+    special: dict
+    without_effect: tuple = () # settings of a tokenizer.json that cannot change its ids
+    border = r'(?<=\S)(?=\s\S)' # where a text may be cut without changing its ids; '' if nowhere
 
     @property
     def vocab_size(self) -> int: return len(self.vocab)
+
     def __repr__(self): return f'{type(self).__name__}({self.vocab_size:,} tokens, {len(self.special)} of them special)'
 
+    def encode(self,
+        text: str, # any string without lone surrogates
+        allowed_special=(), # special tokens to be recognised in `text`, or 'all'
+        disallowed_special='all', # special tokens that must not occur in `text`; (): they are text
+    ) -> list: # of ids
+        "The ids of `text`. Raises `ValueError` for a lone surrogate and for a special token that is not allowed."
+        parts = self.split_special(text, allowed_special, disallowed_special)
+        return [i for part, special in parts for i in (self.encode_ordinary(part) if special is None else [special])]
+
+    def encode_ordinary(self, text: str) -> list: # any string without lone surrogates
+        "The ids of `text`, special tokens being text like any other."
+        raise NotImplementedError
+
+    def encode_batch(self, texts: list) -> list: # of strings
+        "The ids of each of `texts`, special tokens being text."
+        return [self.encode_ordinary(t) for t in texts]
+
+    def encode_iterable(self, texts: Iterable) -> Iterator: # parts of one text, cut anywhere: an open file, say
+        "The ids of the joined `texts`, one by one, in memory for one part; special tokens are text."
+        for part in cut_at(texts, self.border): yield from self.encode_ordinary(part)
+
     def tokens(self, ids) -> list: # integers: a list, an array, a tensor
-        "The tokens of `ids`. Raises `ValueError` for an id that is none, `TypeError` for numbers that are no integers."
+        "The tokens of `ids`. Raises `ValueError` for an unknown id, `TypeError` for what is no integer."
         ids = np.asarray(ids).reshape(-1)
         if len(ids) and ids.dtype.kind not in 'iu': raise TypeError(f'ids are {ids.dtype}, expected integers')
         bad = [i for i in {*ids.tolist()} if not 0 <= i < len(self.vocab) or self.vocab[i] is None]
-        if bad: raise ValueError(f'id {min(bad)} is not in the vocabulary, which has {len(self.vocab):,} ids from 0 on: another tokenizer made it')
+        if bad: raise ValueError(f'id {min(bad)} is not in the vocabulary, which has {len(self.vocab):,} ids from 0 on: '
+                                 'another tokenizer made it')
         return [self.vocab[i] for i in ids.tolist()]
 
-    def split_special(self,
-        text: str, # any
-        allowed_special=(), # special tokens to be recognised, or 'all'
-    ) -> list: # of pairs (part of the text, None) and (special token, its id)
-        "The parts of `text` around special tokens. Raises `ValueError` for a special token that there is not."
+    def split_special(self, text: str, allowed_special=(), disallowed_special=()) -> list: # as for `encode`
+        "The parts of `text`: pairs (part, None) and (special token, its id). Raises `ValueError` as `encode` does."
         allowed = set(self.special if allowed_special == 'all' else allowed_special)
         if unknown := allowed-self.special.keys():
             raise ValueError(f'no special token {min(unknown)!r}: there is {", ".join(self.special) or "none"}')
+        for s in self.special if disallowed_special == 'all' else disallowed_special:
+            if s in text and s not in allowed:
+                raise ValueError(f'the text holds the special token {s!r}: allow it by allowed_special, '
+                                 'or take it as text by disallowed_special=()')
         if not allowed: return [(text, None)]
         longest_first = sorted(allowed, key=len, reverse=True)
         stops = '|'.join(need('regex', 'llm').escape(s) for s in longest_first)
         return [(s, self.special[s] if s in allowed else None) for s in compiled(f'({stops})').split(text) if s]
 
+    def spec(self) -> dict: # normalizer, pre_tokenizer, decoder, model
+        "The parts of a tokenizer.json that are this tokenizer's own."
+        raise NotImplementedError
+
+    def save(self, path): # of the file to write, by custom tokenizer.json
+        "Write a file that `load_bpe`, `tokenizers` and `transformers` open."
+        flags = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
+        added = [dict(id=i, content=s, **flags) for s, i in sorted(self.special.items(), key=lambda o: o[1])]
+        whole = dict(version='1.0', truncation=None, padding=None, added_tokens=added, post_processor=None, **self.spec())
+        write_atomic(path, json.dumps(whole, ensure_ascii=False, indent=1)+'\n')
+
+def cut_at(texts: Iterable, border: str) -> Iterator: # strings; expression that matches between two characters
+    "The joined `texts` in parts that end at a border: each time the last border that is known."
+    rest = ''
+    for text in texts:
+        known = max(0, len(rest)-2) # no border lies before
+        rest += text
+        last = compiled(f'(?r){border}').search(rest, known) if border else None # (?r): from the right
+        if last and last.start():
+            yield rest[:last.start()]
+            rest = rest[last.start():]
+    if rest: yield rest
+
 # %% ../../nbs/llm/03_tokenizers.ipynb #80320658
+LONGEST = 64 # characters of a piece that is kept
+LINES = r'(?<=\S\n)(?=\S)|(?<=\p{L})(?= \p{L})' # where both patterns have a border
+
 class BPE(BaseTokenizer):
     "A byte-level tokenizer. Raises `ValueError` if the parts do not fit each other."
     without_effect = 'unk_token', 'fuse_unk' # every byte has an id, so nothing is unknown
@@ -319,72 +592,148 @@ class BPE(BaseTokenizer):
         pattern: str = GPT4, # see `split`
         special: dict = None, # string -> id
         normal: str = '', # Unicode normal form to bring text to: NFC, NFD, NFKC, NFKD or none
+        whole: bool = False, # is a piece that is a token never merged? (`ignore_merges`, as in Llama 3)
     ):
-        self.vocab, self.merges, self.pattern, self.special, self.normal = vocab, merges, pattern, dict(special or {}), normal
-        compiled(pattern); ids = {*self.special.values()}
-        if normal not in ('', 'NFC', 'NFD', 'NFKC', 'NFKD'): raise ValueError(f'normalizer {normal!r} is not NFC, NFD, NFKC or NFKD')
-        self.index = {t: i for i, t in enumerate(vocab) if t is not None and i not in ids}
+        self.vocab, self.merges, self.pattern, self.special = vocab, merges, pattern, dict(special or {})
+        self.normal, self.whole = normal, whole
+        compiled(pattern)
+        if normal not in ('', 'NFC', 'NFD', 'NFKC', 'NFKD'):
+            raise ValueError(f'normalizer {normal!r} is not NFC, NFD, NFKC or NFKD')
+        special_ids = {*self.special.values()}
+        self.index = {t: i for i, t in enumerate(vocab) if t is not None and i not in special_ids}
+        refuse_specials(self.special, self.index)
         lacks = [b for b in range(256) if bytes([b]) not in self.index]
-        if lacks: raise ValueError(f'the vocabulary lacks {len(lacks)} of the 256 bytes, the first is {lacks[0]:#04x}: it is not byte-level')
-        self.base = np.array([self.index[bytes([b])] for b in range(256)], np.int64)
-        self.table = self._table()
+        if lacks: raise ValueError(f'the vocabulary lacks {len(lacks)} of the 256 bytes, the first is {lacks[0]:#04x}: '
+                                   'it is not byte-level')
+        self.ranks = self._ranks()
+        self.border = LINES if pattern in SCANNED else ''
+        self.word = lru_cache(2**16)(self._word) # each piece once
+
+    def _ranks(self): # pair of bytes -> rank; a token that several merges give has the rank of the first
+        first, ranks = {}, {}
+        try: pairs = [(self.vocab[l], self.vocab[r]) for l, r in self.merges]
+        except (TypeError, IndexError): raise ValueError('a merge of an id that is not in the vocabulary') from None
+        for k, (l, r) in enumerate(pairs):
+            if l is None or r is None or l+r not in self.index:
+                raise ValueError('a merge gives a token that is not in the vocabulary: the two do not belong together')
+            ranks.setdefault((l, r), first.setdefault(l+r, k))
+        return ranks
+
+    def _word(self, piece): # ids of a piece, a string that may hold bytes as U+DC80 to U+DCFF
+        data = piece.encode(errors='surrogateescape')
+        if self.whole and data in self.index: return [self.index[data]]
+        return [self.index[t] for t in merge_word([data[i:i+1] for i in range(len(data))], self.ranks)]
+
+    def encode_ordinary(self, text: str) -> list: # any string without lone surrogates
+        "The ids of `text`, special tokens being text like any other."
+        if not isinstance(text, str): to_bytes(text) # raises
+        if self.normal: text = unicodedata.normalize(self.normal, text)
+        if not self._compiled(len(text)):
+            to_bytes(text) # refuses what has no UTF-8 form
+            return [i for piece in split(text, self.pattern) for i in self.word(piece)]
+        try: chars = np.frombuffer(text.encode('utf-32-le'), np.uint32)
+        except UnicodeEncodeError: to_bytes(text) # raises, with a message
+        return self.engine.encode(chars, self._cuts(text)).tolist()
+
+    def encode_bytes(self, data: bytes) -> np.ndarray: # any, UTF-8 or not; returns int32 ids
+        "The ids of `data`, special tokens being text."
+        text = data.decode('utf-8', 'surrogateescape')
+        if self._compiled(len(text)): return self.engine.encode(code_points(text), self._cuts(text))
+        return np.array([i for piece in split(text, self.pattern) for i in self.word(piece)], np.int32)
+
+    def encode_batch(self, texts: list) -> list: # of strings
+        "The ids of each of `texts`, special tokens being text; one compiled call for all."
+        if not texts or not self._compiled(sum(map(len, texts))) or self.pattern not in SCANNED:
+            return [self.encode_ordinary(t) for t in texts]
+        if self.normal: texts = [unicodedata.normalize(self.normal, t) for t in texts]
+        for t in texts: to_bytes(t)
+        stops = np.cumsum([*map(len, texts)])
+        ids, until = self.engine.encode_all(code_points(''.join(texts)), stops, self.engine.no_cuts)
+        flat, until = ids.tolist(), until.tolist()
+        return [flat[a:b] for a, b in zip([0, *until], until)]
+
+    def start(self) -> BPE:
+        "This tokenizer, with the compiled encoder started, whether it pays yet or not."
+        if have_numba(): self.engine
+        return self
+
+    def _compiled(self, n): return 'engine' in self.__dict__ or worth_compiling(n)
+
+    @cached_property
+    def engine(self): return Engine(self)
+
+    def _cuts(self, text): # ends of the pieces, for patterns that the scanner does not know
+        if self.pattern in SCANNED: return self.engine.no_cuts
+        return np.array(_regex_ends(text, self.pattern), np.int64)
+
+    def decode_bytes(self, ids) -> bytes: # integers: a list, an array, a tensor
+        "The bytes of `ids`. Raises `ValueError` for an unknown id, `TypeError` for what is no integer."
+        return b''.join(self.tokens(ids))
+
+    def decode(self,
+        ids, # as for `decode_bytes`
+        errors: str = 'replace', # bytes that are not UTF-8: 'replace' (U+FFFD), 'ignore', or 'strict' to raise
+    ) -> str:
+        "The text of `ids`."
+        return self.decode_bytes(ids).decode(errors=errors)
+
+    def spec(self) -> dict: # normalizer, pre_tokenizer, decoder, model
+        "The parts of a tokenizer.json that are BPE's own."
+        ids, shown = {*self.special.values()}, [t and visible(t) for t in self.vocab]
+        level = dict(type='ByteLevel', add_prefix_space=False, trim_offsets=True, use_regex=self.pattern == GPT2_ORIGINAL)
+        cut = dict(type='Split', pattern=dict(Regex=self.pattern), behavior='Isolated', invert=False)
+        whole_text = self.pattern in ('', GPT2_ORIGINAL) # no expression to be written
+        model = dict(type='BPE', dropout=None, continuing_subword_prefix=None, end_of_word_suffix=None, byte_fallback=False,
+                     ignore_merges=self.whole, vocab={t: i for i, t in enumerate(shown) if t and i not in ids},
+                     merges=[[shown[l], shown[r]] for l, r in self.merges])
+        return dict(normalizer=dict(type=self.normal) if self.normal else None, decoder=level, model=model,
+                    pre_tokenizer=level if whole_text else dict(type='Sequence', pretokenizers=[cut, level]))
+
+def refuse_specials(special: dict, ordinary): # string -> id; the ordinary tokens
+    "Raise `ValueError` for a special token that is empty or an ordinary token, too."
+    for s in special:
+        if not isinstance(s, str) or not s: raise ValueError(f'special token {s!r}: expected a string that is not empty')
+        if s.encode() in ordinary: raise ValueError(f'special token {s!r} is an ordinary token, too: choose another string')
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #4423a18f
-@patch
-def _table(self: BPE): # pair -> rank and new id, as arrays
-    first, size = {}, 1 << (2*len(self.merges)+2).bit_length()
-    keys, rank, into = np.full(size, -1, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
-    try: new = [self.index[self.vocab[l]+self.vocab[r]] for l, r in self.merges]
-    except (KeyError, TypeError, IndexError): raise ValueError('a merge gives a token that is not in the vocabulary: the two do not belong together') from None
-    for k, ((l, r), t) in enumerate(zip(self.merges, new)): # a token that several merges give has the rank of the first
-        s = _find(keys, l << 32 | r)
-        if keys[s] < 0: keys[s], rank[s], into[s] = l << 32 | r, first.setdefault(t, k), t
-    return keys, rank, into
+class Engine:
+    "The arrays of the compiled encoder: merges, character classes, and the cache of pieces."
+    def __init__(self, tokenizer: BPE):
+        t = tokenizer
+        self.scan = character_classes(), SCANNED.get(t.pattern, False)
+        self.base = np.array([t.index[bytes([b])] for b in range(256)], np.int64)
+        self.merges = self._table(t)
+        slots, entries = np.full(1 << 18, -1, np.int32), np.empty((1 << 17, 4), np.int32)
+        letters, tokens = np.empty(1 << 20, np.uint32), np.empty(1 << 20, np.int32)
+        self.cache = slots, entries, letters, tokens, np.zeros(3, np.int64)
+        self.no_cuts = np.empty(0, np.int64)
+        self.whole = self._whole(t) if t.whole else []
 
-# %% ../../nbs/llm/03_tokenizers.ipynb #b251e485
-@patch
-def encode_bytes(
-    self: BPE,
-    data: bytes, # any, UTF-8 or not
-) -> np.ndarray: # int32 ids
-    "The ids of `data`, special tokens being text."
-    ends, index = _ends(data, self.pattern), {}
-    if not ends: return np.empty(0, np.int32)
-    which = np.array([index.setdefault(data[a:b], len(index)) for a, b in zip([0, *ends], ends)])
-    sizes = np.array([*map(len, index)]); n, ids, until = int(sizes.max()), np.empty(sizes.sum(), np.int64), np.zeros(len(index)+1, np.int64)
-    chain, heap = tuple(np.empty(n, np.int64) for _ in range(3)), tuple(np.empty(2*n, np.int64) for _ in range(2))
-    _replay(np.frombuffer(b''.join(index), np.uint8), np.cumsum(sizes), self.base, self.table, chain, heap, ids, until)
-    count = np.diff(until)[which] # ids of each piece
-    return ids[np.repeat(until[which]-np.cumsum(count)+count, count)+np.arange(count.sum())].astype(np.int32)
+    def _table(self, t): # [3, size] pair of ids, rank, new id: a hash table
+        size = 1 << (2*len(t.ranks)+2).bit_length()
+        table = np.full((3, size), -1, np.int64)
+        for (l, r), rank in t.ranks.items():
+            key = t.index[l] << 32 | t.index[r]
+            s = _find(table[0], key)
+            table[:, s] = key, rank, t.index[l+r]
+        return table
 
-# %% ../../nbs/llm/03_tokenizers.ipynb #f7f58dd3
-@patch
-def encode(
-    self: BPE,
-    text: str, # any string without lone surrogates
-    allowed_special=(), # special tokens to be recognised in `text`, or 'all'
-) -> list: # of ids
-    "The ids of `text`. Raises `ValueError` for a lone surrogate or an unknown special token."
-    if self.normal: text = unicodedata.normalize(self.normal, text)
-    ids = []
-    for part, special in self.split_special(text, allowed_special):
-        ids += [special] if special is not None else self.encode_bytes(to_bytes(part)).tolist()
-    return ids
+    def _whole(self, t): # tokens that their merges do not give
+        parts = {data: merge_word([data[i:i+1] for i in range(len(data))], t.ranks) for data in t.index}
+        odd = [data for data, p in parts.items() if len(p) > 1]
+        return [(code_points(data.decode(errors='surrogateescape')), np.array([t.index[data]], np.int32)) for data in odd]
 
-# %% ../../nbs/llm/03_tokenizers.ipynb #1fa35801
-@patch
-def decode_bytes(self: BPE, ids) -> bytes: # integers: a list, an array, a tensor
-    "The bytes of `ids`. Raises `ValueError` for an id that is none, `TypeError` for numbers that are no integers."
-    return b''.join(self.tokens(ids))
+    def encode(self, chars: np.ndarray, cuts: np.ndarray) -> np.ndarray: # uint32 characters; ends of pieces, or none
+        "The ids of one text, int32."
+        return self.encode_all(chars, np.array([len(chars)]), cuts)[0]
 
-@patch
-def decode(
-    self: BPE,
-    ids, # as for `decode_bytes`
-    errors: str = 'replace', # what bytes that are not UTF-8 become: 'replace' (U+FFFD), 'ignore', or 'strict' to raise
-) -> str:
-    "The text of `ids`."
-    return self.decode_bytes(ids).decode(errors=errors)
+    def encode_all(self, chars, stops, cuts): # characters of all texts; where each ends; ends of pieces, or none
+        "The ids of all texts, and where those of each end."
+        if self.cache[-1][0] == 0:
+            for piece, ids in self.whole: _remember(piece, ids, *self.cache)
+        ids, until = np.empty(4*len(chars), np.int32), np.empty(len(stops), np.int64)
+        n = _encode.run(chars, stops, cuts, *self.scan, self.base, self.merges, *self.cache, ids, until)
+        return ids[:n], until
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #ea8f4e20
 def train_bpe(
@@ -393,28 +742,35 @@ def train_bpe(
     pattern: str = GPT4, # see `split`
     special=(), # special tokens, which get the last ids
 ) -> BPE:
-    "A byte-level tokenizer trained on `texts`. Raises `ValueError` for an empty text, or one that has not that many tokens to give."
-    special, order = [*dict.fromkeys(special)], np.argsort(BYTES); n = vocab_size-256-len(special)
-    check_size(True, n, vocab_size, vocab_size-n, 'bytes and special tokens')
-    pieces = count_pieces(texts, pattern)
+    "A byte-level tokenizer. Raises `ValueError` for a text that is empty or too short, and for bad special tokens."
+    special = [*dict.fromkeys(special)]
+    refuse_specials(dict.fromkeys(special), {bytes([b]) for b in range(256)})
+    n = vocab_size-256-len(special)
+    refuse_small(vocab_size, 256+len(special), 'bytes and special tokens')
+    pieces, order = count_pieces(texts, pattern), np.argsort(BYTES)
     merges, _ = learn_merges([order[np.frombuffer(p, np.uint8)] for p in pieces], [*pieces.values()], n, 256)
-    check_size(True, len(merges)-n, vocab_size, vocab_size-n+len(merges))
+    refuse_large(vocab_size, 256+len(special)+len(merges))
     vocab = [bytes([b]) for b in BYTES]
     for l, r in merges: vocab.append(vocab[l]+vocab[r])
     return BPE(vocab+[to_bytes(s) for s in special], merges, pattern, {s: len(vocab)+i for i, s in enumerate(special)})
 
-def check_size(counts, left, asked, have, first=''): # of the text; merges that are left; tokens asked for; tokens there are; what comes first
-    "Raise `ValueError` for a vocabulary that is too small for what comes first, or too large for the text."
-    if not counts: raise ValueError('the text is empty: there is nothing to count')
-    if left < 0 and first: raise ValueError(f'vocab_size is {asked}, expected {have} or more: the {first} need as many')
-    if left < 0: raise ValueError(f'vocab_size is {asked}, but the text has only {have} tokens to give: ask for that many, or for more text')
+def refuse_small(vocab_size: int, least: int, what: str): # wanted; needed; tokens that come first
+    "Raise `ValueError` for a vocabulary that is too small for the tokens that come first."
+    if vocab_size < least: raise ValueError(f'vocab_size is {vocab_size}, expected {least} or more: the {what} need as many')
+
+def refuse_large(vocab_size: int, most: int): # wanted; what the text gives
+    "Raise `ValueError` for a vocabulary that is too large for the text."
+    if vocab_size > most: raise ValueError(f'vocab_size is {vocab_size}, but the text has only {most} tokens to give: '
+                                           'ask for that many, or for more text')
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #8b7ffc95
 def read_gpt2(path) -> BPE: # of GPT-2's `vocab.bpe`
     "The tokenizer of GPT-2. Raises `ValueError` for a file of another kind."
-    rows = [l.split(' ') for l in Path(path).read_text(encoding='utf-8').splitlines() if l and not l.startswith('#version')]
+    lines = Path(path).read_text(encoding='utf-8').splitlines()
+    rows = [l.split(' ') for l in lines if l and not l.startswith('#version')]
     if not all(len(r) == 2 for r in rows): raise ValueError(f'{path} is no list of merges: expected two tokens a line')
-    vocab = [bytes([b]) for b in BYTES]+[from_visible(l+r) for l, r in rows]+[b'<|endoftext|>']; at = {visible(t): i for i, t in enumerate(vocab)}
+    vocab = [bytes([b]) for b in BYTES]+[from_visible(l+r) for l, r in rows]+[b'<|endoftext|>']
+    at = {visible(t): i for i, t in enumerate(vocab)}
     return BPE(vocab, [(at[l], at[r]) for l, r in rows], GPT2, {'<|endoftext|>': len(vocab)-1})
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #6b90129e
@@ -432,26 +788,6 @@ def read_tiktoken(
     for t, i in [*at.items(), *((to_bytes(s), i) for s, i in special.items())]: vocab[i] = t
     merges = [(i, at[t[:k]], at[t[k:]]) for t, i in at.items() for k in range(1, len(t)) if t[:k] in at and t[k:] in at]
     return BPE(vocab, [m[1:] for m in sorted(merges)], pattern, special)
-
-# %% ../../nbs/llm/03_tokenizers.ipynb #91b57f99
-@patch
-def save(self: BaseTokenizer, path): # of the file to write, by custom tokenizer.json
-    "Write a file that `load_bpe`, `tokenizers` and `transformers` open."
-    flags = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
-    added = [dict(id=i, content=s, **flags) for s, i in sorted(self.special.items(), key=lambda o: o[1])]
-    whole = dict(version='1.0', truncation=None, padding=None, added_tokens=added, post_processor=None, **self.spec())
-    write_atomic(path, json.dumps(whole, ensure_ascii=False, indent=1)+'\n')
-
-@patch
-def spec(self: BPE) -> dict: # normalizer, pre_tokenizer, decoder, model
-    "The parts of the file that are BPE's own."
-    ids, shown = {*self.special.values()}, [t and visible(t) for t in self.vocab]
-    level = dict(type='ByteLevel', add_prefix_space=False, trim_offsets=True, use_regex=self.pattern == _OLD)
-    cut = dict(type='Split', pattern=dict(Regex=self.pattern), behavior='Isolated', invert=False)
-    return dict(normalizer=dict(type=self.normal) if self.normal else None, decoder=level,
-                pre_tokenizer=level if self.pattern in ('', _OLD) else dict(type='Sequence', pretokenizers=[cut, level]),
-                model=dict(type='BPE', dropout=None, continuing_subword_prefix=None, end_of_word_suffix=None, byte_fallback=False,
-                           vocab={t: i for i, t in enumerate(shown) if t and i not in ids}, merges=[[shown[l], shown[r]] for l, r in self.merges]))
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #5cddc77a
 def read_tokenizer(
@@ -542,64 +878,97 @@ def bpe_from_json(contents: dict, special: dict) -> BPE: # of a tokenizer.json; 
     pairs = [p if isinstance(p, list) else p.split(' ') for p in model['merges']]
     merges = [(model['vocab'][l], model['vocab'][r]) for l, r in pairs]
     normal = (contents.get('normalizer') or {}).get('type', '')
-    return BPE(tokens, merges, _pattern(contents['pre_tokenizer']), special, normal)
+    return BPE(tokens, merges, _pattern(contents['pre_tokenizer']), special, normal,
+               model.get('ignore_merges', False))
 
 def _pattern(part): # of a pre-tokenizer: the regular expression that it splits by
     if not part: return ''
     first = part.get('pretokenizers', [part])[0]
     if 'pattern' in first: return first['pattern']['Regex']
-    return _OLD if first.get('use_regex', True) else ''
+    return GPT2_ORIGINAL if first.get('use_regex', True) else ''
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #dcde37fc
 def read_text(
     path, # of a UTF-8 file of any size
     block: int = 2**20, # bytes read at a time
-): # generator of strings
-    "The text in parts that end where no token can cross. Raises `ValueError`, naming the file, for bytes that are not UTF-8."
-    decoder, rest, seen = codecs.getincrementaldecoder('utf-8')(), '', 0
+) -> Iterator: # of strings
+    "The text in parts that end where no token can cross. Raises `ValueError`, naming the file, if it is not UTF-8."
+    return cut_at(_decoded(path, block), LINES)
+
+def _decoded(path, block): # the text of a file, in blocks
+    decoder, seen = codecs.getincrementaldecoder('utf-8')(), 0
     with open(path, 'rb') as f:
-        while True:
-            data = f.read(block)
-            try: rest += decoder.decode(data, final=not data)
-            except UnicodeDecodeError as e: raise ValueError(f'{path} is not UTF-8: {e.reason} near byte {seen+e.start}') from None
+        while data := f.read(block):
+            yield _decode(decoder, data, path, seen)
             seen += len(data)
-            if not data: break
-            cuts = [m.end() for m in compiled(r'\n(?=\S)').finditer(rest)] or [m.start() for m in compiled(r'(?<=\p{L}) (?=\p{L})').finditer(rest)]
-            if cuts: yield rest[:cuts[-1]]; rest = rest[cuts[-1]:]
-    if rest: yield rest
+        yield _decode(decoder, b'', path, seen)
+
+def _decode(decoder, data, path, seen): # the bytes before `data`, for the message
+    try: return decoder.decode(data, final=not data)
+    except UnicodeDecodeError as e:
+        raise ValueError(f'{path} is not UTF-8: {e.reason} near byte {seen+e.start}') from None
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #247a447b
 def _race_text(): return load('tiny_shakespeare') if find(dataset('tiny_shakespeare')) else load('pydocs')
 
 def _hf(texts, n, pattern=GPT4): # a trained Tokenizer of Hugging Face
-    t = need('tokenizers', 'llm'); P = t.pre_tokenizers; tok = t.Tokenizer(t.models.BPE())
-    tok.pre_tokenizer = P.Sequence([P.Split(t.Regex(pattern), 'isolated'), P.ByteLevel(add_prefix_space=False, use_regex=False)])
-    tok.train_from_iterator(texts, t.trainers.BpeTrainer(vocab_size=n, initial_alphabet=P.ByteLevel.alphabet(), show_progress=False))
+    t = need('tokenizers', 'llm')
+    level = t.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tok = t.Tokenizer(t.models.BPE())
+    tok.pre_tokenizer = t.pre_tokenizers.Sequence([t.pre_tokenizers.Split(t.Regex(pattern), 'isolated'), level])
+    tok.decoder = t.decoders.ByteLevel()
+    alphabet = t.pre_tokenizers.ByteLevel.alphabet()
+    tok.train_from_iterator(texts, t.trainers.BpeTrainer(vocab_size=n, initial_alphabet=alphabet, show_progress=False))
     return tok
 
 def _spm(text, n): # a trained model of SentencePiece
     import io
     spm, out = need('sentencepiece', 'llm'), io.BytesIO()
-    spm.SentencePieceTrainer.train(sentence_iterator=iter(text.splitlines()), model_writer=out, vocab_size=n, model_type='bpe', num_threads=1, minloglevel=2)
+    spm.SentencePieceTrainer.train(sentence_iterator=iter(text.splitlines()), model_writer=out, vocab_size=n,
+                                   model_type='bpe', num_threads=1, minloglevel=2)
     return spm.SentencePieceProcessor(model_proto=out.getvalue())
+
+def _tiktoken(t): # our tokenizer in tiktoken's class
+    return need('tiktoken', 'llm').Encoding('ours', pat_str=t.pattern, mergeable_ranks=t.index, special_tokens={})
+
+def _one_thread():
+    import os
+    os.environ['TOKENIZERS_PARALLELISM'] = 'false'
 
 @bench('bpe-train', 'MB', **{'tokenizers': 1., 'SentencePiece': 1.})
 def bench_bpe_train(device='cpu', n=4096): # only the CPU; tokens
     "Contestants of `era bench bpe-train`; each returns the megabytes of the text."
-    import os; os.environ['TOKENIZERS_PARALLELISM'] = 'false'
-    text = _race_text(); mb = len(text.encode())/1e6
+    _one_thread()
+    text = _race_text()
+    mb = len(text.encode())/1e6
     def run(f): return lambda: lambda: (f(), mb)[1]
-    return {'ours': run(lambda: train_bpe(text, n)), 'tokenizers': run(lambda: _hf([text], n)), 'SentencePiece': run(lambda: _spm(text, n))}
+    return {'ours': run(lambda: train_bpe(text, n)), 'tokenizers': run(lambda: _hf([text], n)),
+            'SentencePiece': run(lambda: _spm(text, n))}
 
-@bench('bpe-encode', 'MB', **{'tokenizers': 1., 'SentencePiece': 1., 'tiktoken': .35})
+def _encode_race(size, n, pattern=GPT4): # characters of a document, 0: the whole text; tokens
+    _one_thread()
+    text = _race_text()
+    step = size or len(text)
+    docs = [text[i:i+step] for i in range(0, len(text), step)]
+    mb = len(text.encode())/1e6
+    def contestant(make): # a function that prepares an encoder of one string to a list of ids
+        def prepare():
+            encode = make()
+            return lambda: ([encode(d) for d in docs], mb)[1]
+        return prepare
+    def hf():
+        t = _hf([text], n, pattern)
+        return lambda s: t.encode(s).ids
+    return {'ours': contestant(lambda: train_bpe(text, n, pattern).start().encode_ordinary), 'tokenizers': contestant(hf),
+            'SentencePiece': contestant(lambda: _spm(text, n).encode),
+            'tiktoken': contestant(lambda: _tiktoken(train_bpe(text, n, pattern)).encode_ordinary)}
+
+@bench('bpe-encode', 'MB', **{'tokenizers': 1., 'SentencePiece': 1., 'tiktoken': 1.})
 def bench_bpe_encode(device='cpu', n=4096): # only the CPU; tokens
-    "Contestants of `era bench bpe-encode`; each returns the megabytes of the text."
-    import os; os.environ['TOKENIZERS_PARALLELISM'] = 'false'
-    text = _race_text(); data, mb = text.encode(), len(text.encode())/1e6
-    def ours(): t = train_bpe(text, n); return lambda: (t.encode_bytes(data), mb)[1]
-    def hf(): t = _hf([text], n); return lambda: (t.encode(text), mb)[1]
-    def sp(): t = _spm(text, n); return lambda: (t.encode(text), mb)[1]
-    def tik():
-        t = train_bpe(text, n); e = need('tiktoken', 'llm').Encoding('ours', pat_str=GPT4, mergeable_ranks={b: i for i, b in enumerate(t.vocab)}, special_tokens={})
-        return lambda: (e.encode_ordinary(text), mb)[1]
-    return {'ours': ours, 'tokenizers': hf, 'SentencePiece': sp, 'tiktoken': tik}
+    "Contestants of `era bench bpe-encode`: one string of a megabyte to a list of ids."
+    return _encode_race(0, n)
+
+@bench('bpe-documents', 'MB', **{'tokenizers': 1., 'SentencePiece': 1., 'tiktoken': 1.})
+def bench_bpe_documents(device='cpu', n=4096): # only the CPU; tokens
+    "Contestants of `era bench bpe-documents`: strings of 3,000 characters, one after the other."
+    return _encode_race(3000, n)
