@@ -14,9 +14,9 @@ from .ledger import root, write_atomic
 __all__ = ['DECORATORS', 'DISTRIBUTIONS', 'LABELS', 'project', 'pages', 'order', 'module_of', 'registered', 'front_matter',
            'needs', 'catalogue', 'catalogue_text', 'write_catalogue', 'requirements', 'extra_of', 'repository',
            'colab_requirements', 'colab_cell', 'with_colab', 'colab_pages', 'notebook_text', 'write_colab',
-           'readme_text', 'write_readme', 'execute', 'tidy', 'imports', 'imports_forward', 'cells_of', 'prose',
-           'citations', 'bibliography', 'figures_without_text', 'unlabelled_figures', 'broken_links', 'bad_entries',
-           'machine_paths', 'without_encoding', 'write_both', 'main']
+           'readme_text', 'write_readme', 'execute', 'slim_svg', 'tidy', 'imports', 'imports_forward', 'cells_of',
+           'prose', 'citations', 'bibliography', 'figures_without_text', 'unlabelled_figures', 'broken_links',
+           'bad_entries', 'machine_paths', 'without_encoding', 'write_both', 'main']
 
 # %% ../../nbs/core/08_book.ipynb #0dc80ff8
 def project() -> Path:
@@ -187,12 +187,29 @@ def execute(*names: str): # notebooks, or module names such as 'foundations.tens
         tidy(nb)
         subprocess.run(['nbdev-clean', '--fname', str(nb)], check=True, cwd=project())
 
+
+# %% ../../nbs/core/08_book.ipynb #51a7b0e2
+def slim_svg(text: str) -> str: # an SVG
+    "The same picture without prologue and metadata, its coordinates to a hundredth of a point."
+    text = text[text.index('<svg'):]
+    text = re.sub(r'<metadata>.*?</metadata>\s*', '', text, flags=re.S)
+    def shorter(attribute): return re.sub(r'(\d+\.\d\d)\d+', r'\1', attribute[0])
+    return re.sub(r'\b(?:d|x|y|x1|x2|y1|y2)="[^"]*"', shorter, text)
+
+
+# %% ../../nbs/core/08_book.ipynb #51a7b0e5
 def tidy(nb: Path):
-    "Drop what nobody reads from stored outputs: stderr, execution times, names of temporary folders."
-    d = json.loads(nb.read_text(encoding='utf-8'))
-    for c in d['cells']:
-        if c['cell_type'] == 'code': c['outputs'] = [o for o in c['outputs'] if o.get('name') != 'stderr']
-    write_atomic(nb, notebook_text(d))
+    "Drop what nobody reads from stored outputs: stderr, and what makes a figure larger than it looks."
+    notebook = json.loads(nb.read_text(encoding='utf-8'))
+    for cell in notebook['cells']:
+        if cell['cell_type'] != 'code': continue
+        cell['outputs'] = [o for o in cell['outputs'] if o.get('name') != 'stderr']
+        for output in cell['outputs']:
+            data = output.get('data', {})
+            if 'image/svg+xml' in data:
+                data['image/svg+xml'] = slim_svg(''.join(data['image/svg+xml'])).splitlines(keepends=True)
+    write_atomic(nb, notebook_text(notebook))
+
 
 # %% ../../nbs/core/08_book.ipynb #e4ee4749
 def imports(source: str, module: str = 'part.chapter') -> list: # of module names without the package
