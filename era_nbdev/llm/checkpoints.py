@@ -301,7 +301,7 @@ def find_model(
     out: str = 'era_runs', # folder of all runs
 ) -> tuple: # as `open_model`
     "A language model of the hub, or one that was trained here. Raises as `open_model`, and `RunError` for a run of another kind."
-    if (p := Path(source)/'config.json').is_file() and 'model_type' in json.loads(p.read_text()): return open_model(source)
+    if (p := Path(source)/'config.json').is_file() and 'model_type' in json.loads(p.read_text(encoding='utf-8')): return open_model(source)
     run = open_run(source, out); e = run.experiment()
     if not hasattr(e, 'language_model'): raise RunError(f'{e.name} is no language model: expected a run of gpt')
     model, d = e.language_model(run)
