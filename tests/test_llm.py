@@ -122,3 +122,11 @@ def test_several_processes_train_as_one(tmp_path):
     assert len(losses[0]) == len(losses[1]) > 50 and max(abs(a-b) for a, b in zip(*losses)) < 1e-3
     r = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'era_nbdev.core.cli', *words, '--bs', '7'], cwd=tmp_path, capture_output=True, text=True)
     assert r.returncode and 'a multiple of the 2 processes' in r.stderr
+
+def test_a_registered_text_is_not_a_folder_of_its_name(tmp_path, monkeypatch):
+    "A folder called like the data set made a run say that its data had changed."
+    from era_nbdev.llm.gpt import data_checksum
+    monkeypatch.chdir(tmp_path)
+    before = data_checksum('pydocs')
+    (tmp_path/'pydocs').mkdir()
+    assert data_checksum('pydocs') == before

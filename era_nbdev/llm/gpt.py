@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from ..core.bench import bench
 from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, need
-from ..core.data import DataError, checksum
+from ..core.data import REGISTRY, DataError, checksum
 from ..core.distributed import Shard, ranks
 from ..foundations.cloud import PRICES
 from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, keep_memory
@@ -391,7 +391,7 @@ def data_checksum(
 ) -> str:
     "What tells one state of the data from another: of shards, their sizes and their vocabulary; of a text, its SHA-256."
     folder = Path(data)
-    if not folder.is_dir(): return checksum(data)
+    if data in REGISTRY or not folder.is_dir(): return checksum(data)
     sizes = [f'{p.relative_to(folder)} {p.stat().st_size}' for p in sorted(folder.glob('*/*.npy'))]
     texts = [p.read_text(encoding='utf-8') for p in (folder/'tokens.json', folder/'tokenizer.json') if p.exists()]
     return hashlib.sha256('\n'.join(sizes+texts).encode()).hexdigest()
