@@ -8,14 +8,11 @@ from era_nbdev.core import book
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT/'era_nbdev').rglob('*.py'))
-BEING_REWRITTEN = 'llm/checkpoints', 'llm/corpus' # remove a name here when its chapter is mended
 
 
 @pytest.mark.parametrize('module', MODULES, ids=lambda p: p.relative_to(ROOT/'era_nbdev').with_suffix('').as_posix())
-def test_text_has_an_encoding(module, request):
+def test_text_has_an_encoding(module):
     "A system whose encoding is not UTF-8 misread or refused our own files."
-    if module.relative_to(ROOT/'era_nbdev').with_suffix('').as_posix() in BEING_REWRITTEN:
-        request.applymarker(pytest.mark.xfail(strict=False))
     source = module.read_text(encoding='utf-8')
     bad = [f'line {n}: {source.splitlines()[n-1].strip()}' for n in book.without_encoding(source)]
     assert bad == []

@@ -11,12 +11,12 @@ from pathlib import Path
 from .ledger import root, write_atomic
 
 # %% auto #0
-__all__ = ['DECORATORS', 'DISTRIBUTIONS', 'LABELS', 'project', 'pages', 'order', 'module_of', 'registered', 'front_matter',
-           'needs', 'catalogue', 'catalogue_text', 'write_catalogue', 'requirements', 'extra_of', 'repository',
-           'colab_requirements', 'colab_cell', 'with_colab', 'colab_pages', 'notebook_text', 'write_colab',
-           'readme_text', 'write_readme', 'execute', 'tidy', 'imports', 'imports_forward', 'cells_of', 'prose',
-           'citations', 'bibliography', 'figures_without_text', 'unlabelled_figures', 'broken_links', 'bad_entries',
-           'machine_paths', 'without_encoding', 'write_both', 'main']
+__all__ = ['DECORATORS', 'DISTRIBUTIONS', 'EXPORT', 'LABELS', 'project', 'pages', 'order', 'module_of', 'registered',
+           'front_matter', 'needs', 'catalogue', 'catalogue_text', 'write_catalogue', 'requirements', 'extra_of',
+           'repository', 'colab_requirements', 'colab_cell', 'with_colab', 'with_guard', 'colab_pages', 'notebook_text',
+           'write_colab', 'readme_text', 'write_readme', 'execute', 'slim_svg', 'tidy', 'imports', 'imports_forward',
+           'cells_of', 'prose', 'citations', 'bibliography', 'figures_without_text', 'unlabelled_figures',
+           'broken_links', 'bad_entries', 'machine_paths', 'without_encoding', 'write_both', 'main']
 
 # %% ../../nbs/core/08_book.ipynb #0dc80ff8
 def project() -> Path:
@@ -139,14 +139,28 @@ def with_colab(notebook: dict, source: str) -> dict: # a changed copy
 def _is_first_code(cell): # a code cell that does more than name the module
     return cell['cell_type'] == 'code' and '#| default_exp' not in ''.join(cell['source'])
 
+EXPORT = 'import nbdev; nbdev.nbdev_export()'
+
+def with_guard(notebook: dict) -> dict: # a changed copy
+    "`notebook` with the export in its last cell left out on Colab, where nbdev is not installed."
+    guarded = f"import sys\nif 'google.colab' not in sys.modules:\n    {EXPORT}"
+    cells = [dict(cell) for cell in notebook['cells']]
+    for cell in cells:
+        lines = ''.join(cell['source']).split('\n')
+        if cell['cell_type'] == 'code' and EXPORT in lines:
+            changed = '\n'.join(guarded if line == EXPORT else line for line in lines)
+            cell['source'] = changed.splitlines(keepends=True)
+    return dict(notebook, cells=cells)
+
 def colab_pages() -> dict: # path -> the text that the notebook should have
-    "Every notebook of the book with its cell for Colab in step."
+    "Every notebook of the book with its cells for Colab in step."
     texts = {}
     for page in pages():
         path = project()/'nbs'/f'{page}.ipynb'
         if not path.exists(): continue
         notebook = json.loads(path.read_text(encoding='utf-8'))
-        texts[path] = notebook_text(with_colab(notebook, colab_cell(page)))
+        prepared = with_guard(with_colab(notebook, colab_cell(page)))
+        texts[path] = notebook_text(prepared)
     return texts
 
 def notebook_text(notebook: dict) -> str:
@@ -154,7 +168,7 @@ def notebook_text(notebook: dict) -> str:
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)+'\n'
 
 def write_colab():
-    "Bring the cell for Colab of every notebook in step."
+    "Bring the cells for Colab of every notebook in step."
     for path, text in colab_pages().items():
         if path.read_text(encoding='utf-8') != text: write_atomic(path, text)
 
@@ -187,12 +201,29 @@ def execute(*names: str): # notebooks, or module names such as 'foundations.tens
         tidy(nb)
         subprocess.run(['nbdev-clean', '--fname', str(nb)], check=True, cwd=project())
 
+
+# %% ../../nbs/core/08_book.ipynb #51a7b0e2
+def slim_svg(text: str) -> str: # an SVG
+    "The same picture without prologue and metadata, its coordinates to a hundredth of a point."
+    text = text[text.index('<svg'):]
+    text = re.sub(r'<metadata>.*?</metadata>\s*', '', text, flags=re.S)
+    def shorter(attribute): return re.sub(r'(\d+\.\d\d)\d+', r'\1', attribute[0])
+    return re.sub(r'\b(?:d|x|y|x1|x2|y1|y2)="[^"]*"', shorter, text)
+
+
+# %% ../../nbs/core/08_book.ipynb #51a7b0e5
 def tidy(nb: Path):
-    "Drop what nobody reads from stored outputs: stderr, execution times, names of temporary folders."
-    d = json.loads(nb.read_text(encoding='utf-8'))
-    for c in d['cells']:
-        if c['cell_type'] == 'code': c['outputs'] = [o for o in c['outputs'] if o.get('name') != 'stderr']
-    write_atomic(nb, notebook_text(d))
+    "Drop what nobody reads from stored outputs: stderr, and what makes a figure larger than it looks."
+    notebook = json.loads(nb.read_text(encoding='utf-8'))
+    for cell in notebook['cells']:
+        if cell['cell_type'] != 'code': continue
+        cell['outputs'] = [o for o in cell['outputs'] if o.get('name') != 'stderr']
+        for output in cell['outputs']:
+            data = output.get('data', {})
+            if 'image/svg+xml' in data:
+                data['image/svg+xml'] = slim_svg(''.join(data['image/svg+xml'])).splitlines(keepends=True)
+    write_atomic(nb, notebook_text(notebook))
+
 
 # %% ../../nbs/core/08_book.ipynb #e4ee4749
 def imports(source: str, module: str = 'part.chapter') -> list: # of module names without the package

@@ -6,19 +6,19 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/experiments.html.md"""
 
 # %% ../../nbs/core/03b_experiments.ipynb #566d86f7
 from __future__ import annotations
-import dataclasses, importlib, json, math
+import dataclasses, importlib, json, math, sys
 from dataclasses import dataclass
 from importlib.resources import files
 from numbers import Integral, Real
-from types import UnionType
+from types import FunctionType, UnionType
 from typing import Annotated, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MultipleOf
 from .errors import RunError, nearest
 
 # %% auto #0
 __all__ = ['PLAIN', 'SCALES', 'EXPERIMENTS', 'KINDS', 'SERVES', 'range_fault', 'is_whole', 'is_finite', 'fault', 'sequence_fault',
-           'Experiment', 'declarations', 'check_fields', 'experiment', 'chapters', 'lookup', 'find_experiment',
-           'is_experiment', 'serves', 'settings']
+           'Experiment', 'names_around', 'declarations', 'check_fields', 'experiment', 'chapters', 'lookup',
+           'find_experiment', 'is_experiment', 'serves', 'settings']
 
 # %% ../../nbs/core/03b_experiments.ipynb #afb2c9d5
 def range_fault(
@@ -134,9 +134,20 @@ class Experiment:
             if not holds: raise RunError(f'{name} is {getattr(self, name)!r}, expected {expected}')
 
 # %% ../../nbs/core/03b_experiments.ipynb #280cf94d
-def declarations(cls: type) -> dict: # field -> its annotation
-    "The annotations of a dataclass; one that names something unknown to its module is left out."
-    try: hints = get_type_hints(cls, include_extras=True)
+def names_around(cls: type) -> dict: # name -> what it means
+    "The names that the annotations of `cls` and its bases may use, also where a cell defined them."
+    names: dict = {}
+    for base in reversed(cls.__mro__):
+        own = [m for k, m in vars(base).items() if isinstance(m, FunctionType) and not k.startswith('__')]
+        names |= own[0].__globals__ if own else vars(sys.modules[base.__module__])
+    return names
+
+def declarations(
+    cls: type, # a dataclass
+    limits: bool = True, # with `Annotated` and its limits?
+) -> dict: # field -> its annotation
+    "The annotations of a dataclass; one that names something unknown is left out."
+    try: hints = get_type_hints(cls, localns=names_around(cls), include_extras=limits)
     except NameError:
         known = [f for f in dataclasses.fields(cls) if not isinstance(f.type, str)]
         hints = {f.name: f.type for f in known}

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import tyro
 import era_nbdev.core.ledger as ledger
+from ..core.experiments import declarations
 from ..core.cli import command, parse, show
 from ..core.ledger import write_atomic
 from ..core.run import Diverged, Experiment, Interrupted, RunError, canonical, chapters, check_fields, launch, nearest, need, pick_device, settings
@@ -120,8 +121,7 @@ def parse_range(
 # %% ../../nbs/foundations/08_tuning.ipynb #d8e26ce5
 def field_types(exp) -> dict: # field -> type
     "The types of an experiment's settings."
-    hints = typing.get_type_hints(type(exp))
-    return {f.name: hints[f.name] for f in dataclasses.fields(exp)}
+    return declarations(type(exp), limits=False)
 
 # %% ../../nbs/foundations/08_tuning.ipynb #7685a4fa
 def parse_space(
