@@ -571,7 +571,7 @@ class Engine(Scheduler):
         return requests
 
 # %% ../../nbs/llm/10_engine.ipynb #3b9e580a
-PAIR = dict(vocab_size=128, block_size=384) # of both models: a token is one of 127 characters
+PAIR = dict(vocab_size=128, block_size=384) # of both models: a token is one of the 127 most frequent characters
 SIZES = dict(target=dict(n_layer=6, n_head=4, n_embd=256),
         draft=dict(n_layer=1, n_head=2, n_embd=64))
 RATES = dict(target=2e-3, draft=5e-3) # largest learning rate
