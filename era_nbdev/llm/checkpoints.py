@@ -73,7 +73,9 @@ _HARMLESS = set('''model_type tie_word_embeddings architectures transformers_ver
     bos_token_id eos_token_id pad_token_id sep_token_id unk_token_id decoder_start_token_id max_length min_length max_new_tokens do_sample
     early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty
     no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id
-    remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens'''.split())
+    remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens
+    n_special predict_special_tokens output_past _num_labels xla_device max_sequence_length is_llama_config
+    transformers.js_config unsloth_version unsloth_fixed'''.split())
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #9a27664c
 def config_from_hf(
@@ -90,11 +92,16 @@ def config_from_hf(
     if kind == 'gpt2':
         name = settings.get('activation_function', 'gelu_new')
         if name not in _ACTIVATIONS: raise ValueError(f"activation_function is {name!r}, expected one of {', '.join(_ACTIVATIONS)}")
-        return GPTConfig(**sizes, mlp=_ACTIVATIONS[name], norm_eps=settings['layer_norm_epsilon'], tied=settings.get('tie_word_embeddings', True))
+        return GPTConfig(**sizes, mlp=_ACTIVATIONS[name], norm_eps=_eps(settings, 'layer_norm_epsilon'), tied=settings.get('tie_word_embeddings', True))
     if kind == 'qwen3': sizes['head_dim'] = sizes['head_dim'] or 128 # as transformers has it
     base, scaling = _rope_from_hf(settings)
-    return modern(**sizes, norm_eps=settings['rms_norm_eps'], rope_base=base, rope_scaling=scaling, qk_norm=kind == 'qwen3',
+    return modern(**sizes, norm_eps=_eps(settings, 'rms_norm_eps'), rope_base=base, rope_scaling=scaling, qk_norm=kind == 'qwen3',
                   tied=settings.get('tie_word_embeddings', False))
+
+def _eps(settings, key): # ε of the norms
+    eps = settings.get(key)
+    if not isinstance(eps, (int, float)) or eps <= 0: raise ValueError(f'{key} is {eps!r}, expected a number above 0')
+    return eps
 
 def _check_keys(kind, settings):
     only = _ONLY[kind] | _ONLY_ALL
@@ -281,13 +288,26 @@ def _setting(folder, key, *files): # the first that is set, or None
 
 _START_WITH_BOS = 'LlamaTokenizer', 'LlamaTokenizerFast', 'CodeLlamaTokenizer', 'CodeLlamaTokenizerFast'
 
+def _template(folder): # the special token that tokenizer.json puts before a text, or None
+    part = _setting(folder, 'post_processor', 'tokenizer.json') or {}
+    for step in part.get('processors', [part]):
+        if step.get('type') != 'TemplateProcessing': continue
+        first, *others = step['single']
+        if any('SpecialToken' in o for o in others):
+            raise ValueError(f'{folder}/tokenizer.json puts special tokens after a text, which is not done here')
+        if 'SpecialToken' in first: return first['SpecialToken']['id']
+
 def _start(folder, tok): # id that texts begin with, or None
     wanted = _setting(folder, 'add_bos_token', 'tokenizer_config.json')
     kind = _setting(folder, 'tokenizer_class', 'tokenizer_config.json')
+    template = _template(folder)
+    if wanted is None and template is not None:
+        if template in tok.special: return tok.special[template]
+        raise ValueError(f'{folder}/tokenizer.json begins texts with {template!r}, which is none of its special tokens')
     if wanted is None: wanted = kind in _START_WITH_BOS or kind is None and (folder/'tokenizer.model').exists()
     if not wanted: return None
     start = _setting(folder, 'bos_token_id', 'generation_config.json', 'config.json')
-    name = _setting(folder, 'bos_token', 'tokenizer_config.json')
+    name = _setting(folder, 'bos_token', 'tokenizer_config.json') or template or '<s>' # as SentencePiece calls it
     if start is None: start = tok.special.get(name['content'] if isinstance(name, dict) else name)
     if type(start) is not int or not 0 <= start < tok.vocab_size:
         raise ValueError(f'texts for the model in {folder} begin with BOS, but bos_token_id is {start!r}')
@@ -301,8 +321,9 @@ def find_model(
     out: str = 'era_runs', # folder of all runs
 ) -> tuple: # as `open_model`
     "A language model of the hub, or one that was trained here. Raises as `open_model`, and `RunError` for a run of another kind."
-    if (p := Path(source)/'config.json').is_file() and 'model_type' in json.loads(p.read_text(encoding='utf-8')): return open_model(source)
-    run = open_run(source, out); e = run.experiment()
+    if _setting(Path(source), 'model_type', 'config.json') is not None: return open_model(source)
+    run = open_run(source, out)
+    e = run.experiment()
     if not hasattr(e, 'language_model'): raise RunError(f'{e.name} is no language model: expected a run of gpt')
     model, d = e.language_model(run)
     if d.tokenizer is None: raise RunError(f"{e.data} has no tokenizer.json, so the ids of this model cannot be read: 'era shards' writes one")
