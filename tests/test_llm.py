@@ -7,7 +7,7 @@ from era_nbdev.core.cli import main
 pytest.importorskip('tokenizers'); pytest.importorskip('regex')
 
 @pytest.mark.parametrize('words, told', [
-    ('run gpt --data none', "'era shards none FILE …'"), ('run gpt --data none --plan', "how many tokens 'none' has is not known"), ('run gpt --judge=-1', '0 or more'), ('shards new {bad}', 'expected .txt, .jsonl or .parquet'), ('shards {bad} {empty}', 'is there already'), ('shards new none.txt', 'none.txt is missing'), ('shards new x.txt --size 0', 'size 0'), ('run gpt --data {bad}', 'is not UTF-8'), ('run gpt --data {empty}', 'too few'), ('run gpt --data .', 'vocab_size is 0'), ('run gpt --n-head 5', 'a divisor of n_embd'),
+    ('run gpt --data none', "'era shards none FILE …'"), ('run gpt --data none --plan', "how many tokens 'none' has is not known"), ('run gpt --judge=-1', '0 or more'), ('shards new {bad}', 'expected .txt, .jsonl or .parquet'), ('shards {bad} {empty}', 'is there already'), ('shards new none.txt', 'none.txt is missing'), ('shards new x.txt --size 0', 'size 0'), ('run gpt --data {bad}', 'is not UTF-8'), ('run gpt --data {empty}', 'too few'), ('run gpt --data .', 'holds no tokens.json'), ('shards new', 'no files are named'), ('run gpt --n-head 5', 'a divisor of n_embd'),
     ('run tokenizer --data none', "data is 'none'"), ('run tokenizer --data {bad}', 'is not UTF-8'), ('run tokenizer --data {empty}', 'is empty'), ('run tokenizer --vocab-size 5', 'expected 257 or more'),
     ('run translate --n-head 5', 'a divisor of n_embd'), ('generate none hi', "no finished run of 'none'"), ('generate . hi', 'is not the folder of a run')])
 def test_bad_input(words, told, tmp_path, monkeypatch, capsys):
@@ -68,6 +68,18 @@ def test_a_run_outlives_its_text(tmp_path, monkeypatch, capsys):
     text.rename(tmp_path/'other.txt')
     assert says() == at_first
 
+def test_counting_kept_bytes_frees_them():
+    "`--plan` counts what autograd keeps on small models, again and again: nothing of them may stay."
+    from era_nbdev.llm.gpt import kept_bytes, modern
+    status = Path('/proc/self/status')
+    if not status.exists(): pytest.skip('needs Linux')
+    def megabytes(): return int(next(l for l in status.read_text().splitlines() if l.startswith('VmRSS')).split()[1])/1024
+    c = modern(vocab_size=1000, block_size=512, n_layer=2, n_head=2, n_embd=128)
+    size = kept_bytes(c, 512)/2**20
+    before = megabytes()
+    for _ in range(10): kept_bytes(c, 512)
+    assert size > 10 and megabytes()-before < 3*size
+
 def test_loading_holds_one_copy(tmp_path):
     "A checkpoint is read array by array: the peak stays below two and a half times the model, the mapped file included."
     import torch
@@ -122,3 +134,11 @@ def test_several_processes_train_as_one(tmp_path):
     assert len(losses[0]) == len(losses[1]) > 50 and max(abs(a-b) for a, b in zip(*losses)) < 1e-3
     r = subprocess.run([sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '-m', 'era_nbdev.core.cli', *words, '--bs', '7'], cwd=tmp_path, capture_output=True, text=True)
     assert r.returncode and 'a multiple of the 2 processes' in r.stderr
+
+def test_a_registered_text_is_not_a_folder_of_its_name(tmp_path, monkeypatch):
+    "A folder called like the data set made a run say that its data had changed."
+    from era_nbdev.llm.gpt import data_checksum
+    monkeypatch.chdir(tmp_path)
+    before = data_checksum('pydocs')
+    (tmp_path/'pydocs').mkdir()
+    assert data_checksum('pydocs') == before

@@ -161,3 +161,17 @@ def test_skipping(tmp_path, recwarn):
     told = ' '.join(str(w.message) for w in recwarn)
     assert len(d.x_train) == 11 and len(d.x_test) == 12 and '2 files of' in told and '3.jpg' in told
     with pytest.raises(ValueError, match='3.jpg'): image_folder(f, 16)
+
+def test_a_resumed_run_refuses_other_images(tmp_path):
+    "A run went on with images that had changed since its beginning, without a word."
+    from era_nbdev.foundations import mnist
+    paint(tmp_path/'pictures')
+    assert main(on('pictures')) == 0
+    run = open_run('resnet')
+    (run.dir/'summary.json').unlink()
+    images = run.experiment().images()
+    run.resumed = True
+    mnist.keep_images(run, run.config['settings']['data'], images)
+    images.x_train[0, 0, 0, 0] ^= 1
+    with pytest.raises(RunError, match='has changed since this run began'):
+        mnist.keep_images(run, run.config['settings']['data'], images)

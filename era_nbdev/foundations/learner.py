@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 import torch.nn.functional as F
 from ..core.distributed import is_main, shared_sum
+from ..core.experiments import is_whole
 from ..core.run import Diverged, Interrupted, RunError, keep_memory, nearest
 from ..core.run import rng_state, set_rng_state
 from .schedules import Schedule, clip_gradients, constant, set_rate
@@ -23,11 +24,11 @@ from .tensors import Batches
 
 # %% auto #0
 __all__ = ['EVENTS', 'GENERATORS', 'OPAQUE', 'PRECISIONS', 'TAKEN', 'NO_CONTEXT', 'Callback', 'n_samples', 'Mean', 'accuracy',
-           'each_tensor', 'split_batch', 'parts_of', 'own_generators', 'keeps_workers', 'generator_state',
-           'set_generator_state', 'all_random', 'set_all_random', 'LearnerSettings', 'LearnerGradient', 'LearnerStep',
-           'as_float', 'plain', 'LearnerValidation', 'LearnerState', 'Learner', 'memories', 'named_copies', 'EMA',
-           'EarlyStopping', 'Track', 'weights', 'Progress', 'brief', 'put_back', 'lr_find', 'steepest', 'bench_net',
-           'raw_epoch', 'bench_learner']
+           'each_tensor', 'split_batch', 'held_by', 'parts_of', 'own_generators', 'keeps_workers', 'generator_state',
+           'plain', 'as_lists', 'as_arrays', 'set_generator_state', 'all_random', 'set_all_random', 'LearnerSettings',
+           'check_loss', 'LearnerGradient', 'LearnerStep', 'as_float', 'LearnerValidation', 'LearnerState', 'Learner',
+           'memories', 'named_copies', 'EMA', 'EarlyStopping', 'Track', 'weights', 'Progress', 'brief', 'put_back',
+           'lr_find', 'steepest', 'bench_net', 'raw_epoch', 'bench_learner']
 
 # %% ../../nbs/foundations/04_learner.ipynb #df45c015
 class Callback:
@@ -111,22 +112,34 @@ def split_batch(batch) -> tuple: # (x, y)
     raise ValueError(f'a batch has {len(batch)} parts, expected the pair (x, y): {remedy}')
 
 # %% ../../nbs/foundations/04_learner.ipynb #b1c0de09
-GENERATORS = torch.Generator, np.random.Generator, random.Random
+GENERATORS = torch.Generator, np.random.Generator, np.random.RandomState, random.Random
+
+def held_by(o) -> list:
+    "What an object holds: attributes, elements of a short collection, what a function has enclosed."
+    if isinstance(o, OPAQUE): return []
+    if isinstance(o, dict): o = list(o.values())
+    if isinstance(o, (list, tuple, set)): return list(o) if len(o) <= 100 else []
+    if isinstance(o, partial): return [o.func, *o.args, *o.keywords.values()]
+    if isinstance(o, types.MethodType): return [o.__self__]
+    if isinstance(o, types.FunctionType):
+        with contextlib.suppress(ValueError): # a name that has no value yet
+            return [cell.cell_contents for cell in o.__closure__ or ()]
+    return [v for k, v in getattr(o, '__dict__', {}).items() if k != '_iterator']
 
 def parts_of(
     loader, # a data loader
-    depth: int = 4, # loader -> batch sampler -> sampler -> generator
+    depth: int = 8, # loader -> data set -> transform -> its list -> one of them -> generator
 ) -> Iterator:
-    "The loader and what its attributes hold, down to `depth`."
-    level, seen = [loader], set()
+    "The loader and what it holds, down to `depth`."
+    level, seen, kept = [loader], set(), []
     for _ in range(depth):
-        level = [o for o in level if id(o) not in seen]
+        level = list({id(o): o for o in level if id(o) not in seen}.values())
         seen |= {id(o) for o in level}
+        kept += level # an object that is gone could leave its id to another one
         yield from level
-        holders = [vars(o) for o in level if hasattr(o, '__dict__') and not isinstance(o, OPAQUE)]
-        level = [v for held in holders for k, v in held.items() if k != '_iterator']
+        level = [held for o in level for held in held_by(o)]
 
-OPAQUE = type, types.ModuleType, Tensor, nn.Module, *GENERATORS # nothing inside them is looked at
+OPAQUE = type, types.ModuleType, Tensor, np.ndarray, nn.Module, *GENERATORS # not looked into
 
 def own_generators(loader) -> list:
     "Random generators that a loader, its samplers and its data set carry, each once."
@@ -142,13 +155,30 @@ def keeps_workers(loader) -> bool:
 def generator_state(g): # tensors and plain values
     "The state of a random generator of any of `GENERATORS`."
     if isinstance(g, torch.Generator): return g.get_state()
-    if isinstance(g, np.random.Generator): return g.bit_generator.state
+    if isinstance(g, np.random.Generator): return as_lists(g.bit_generator.state)
+    if isinstance(g, np.random.RandomState): return as_lists(g.get_state(legacy=False))
     return g.getstate()
+
+def plain(value):
+    "A tensor, an array or one of their numbers as plain Python; anything else as it is."
+    return value.tolist() if isinstance(value, (Tensor, np.ndarray, np.generic)) else value
+
+def as_lists(state: dict) -> dict: # of NumPy
+    "A state with lists in place of arrays, so that a checkpoint can hold it."
+    return {k: as_lists(v) if isinstance(v, dict) else plain(v) for k, v in state.items()}
+
+def as_arrays(state: dict) -> dict: # from `as_lists`
+    "The same state with arrays again."
+    def change(v):
+        if isinstance(v, dict): return as_arrays(v)
+        return np.array(v, np.uint64) if isinstance(v, list) else v
+    return {k: change(v) for k, v in state.items()}
 
 def set_generator_state(g, state) -> None: # from `generator_state`
     "Put a random generator back into a state."
     if isinstance(g, torch.Generator): g.set_state(state)
-    elif isinstance(g, np.random.Generator): g.bit_generator.state = state
+    elif isinstance(g, np.random.Generator): g.bit_generator.state = as_arrays(state)
+    elif isinstance(g, np.random.RandomState): g.set_state(as_arrays(state))
     else: g.setstate((state[0], tuple(state[1]), state[2]))
 
 def all_random(own: list) -> dict: # generators of `own_generators`
@@ -223,11 +253,19 @@ class LearnerSettings:
         self.x: Any = None # the batch on its device
         self.y: Any = None
         self.on = {e: [] for e in EVENTS} # callbacks' methods
-        self.own = own_generators(self.train)
+        self.own = own_generators((self.train, self.valid))
         self.epoch_random = all_random(self.own)
 
 # %% ../../nbs/foundations/04_learner.ipynb #b1c0de15
 NO_CONTEXT = contextlib.nullcontext()
+
+def check_loss(value) -> None: # what a loss gave
+    "Raise `ValueError` unless it is a number or the pair (sum, count)."
+    number = value[0] if isinstance(value, tuple) and len(value) == 2 else value
+    if isinstance(number, Tensor) and not number.ndim: return
+    got = f'a tensor of shape {tuple(number.shape)}' if isinstance(number, Tensor) else repr(number)[:80]
+    raise ValueError(f'the loss gave {got}, expected a tensor with one number, '
+                     'or the pair (sum, count) of which the sum is one')
 
 class LearnerGradient(LearnerSettings):
     "The gradient of one or several batches."
@@ -260,6 +298,7 @@ class LearnerGradient(LearnerSettings):
         self.x, self.y = self.to_device(x), self.to_device(y)
         if self.on['before_batch']: self('before_batch')
         with self.autocast(): value = self.loss_func(self.predict(self.x), self.y)
+        check_loss(value)
         if not isinstance(value, tuple): return value, None
         total, count = shared_sum(*value)
         return total, torch.as_tensor(count, device=total.device)
@@ -323,10 +362,6 @@ def as_float(t: Tensor) -> Tensor:
     "16-bit numbers in 32 bits, anything else as it is."
     return t.float() if t.dtype in (torch.float16, torch.bfloat16) else t
 
-def plain(value):
-    "A tensor, an array or one of their numbers as plain Python; anything else as it is."
-    return value.tolist() if isinstance(value, (Tensor, np.ndarray, np.generic)) else value
-
 class LearnerValidation(LearnerStep):
     "Measures the model on batches that it is not trained on."
     def evaluate(self,
@@ -336,20 +371,24 @@ class LearnerValidation(LearnerStep):
         data = self.valid if data is None else data
         if data is None:
             raise ValueError('there is nothing to evaluate on: evaluate(data), or Learner(…, valid)')
-        metrics = [Mean(self.loss_func, 'valid_loss'), *self.metrics]
+        metrics, n = [Mean(self.loss_func, 'valid_loss'), *self.metrics], 0
         for metric in metrics:
             metric.reset()
         self('before_validate')
         self.net.eval()
         try:
             with torch.no_grad():
-                for batch in data:
+                for n, batch in enumerate(data, 1):
                     x, y = (self.to_device(part) for part in split_batch(batch))
                     with self.autocast(): pred = self.predict(x)
                     pred = each_tensor(as_float, pred)
                     for metric in metrics:
                         metric.update(pred, y)
         finally: self('after_validate')
+        if not n:
+            raise ValueError('there is no batch to evaluate on: can it be iterated only once?')
+        if not metrics[0].n:
+            raise ValueError('the loss counted nothing in validation: is every target padding?')
         return {metric.name: plain(metric.compute()) for metric in metrics}
 
 # %% ../../nbs/foundations/04_learner.ipynb #51220846
@@ -397,6 +436,8 @@ class LearnerState(LearnerValidation):
         self.opt.load_state_dict(state['opt'])
         self.scaler.load_state_dict(state['scaler'])
         for k in self.PLACES:
+            if not isinstance(state[k], type(getattr(self, k))):
+                raise RunError(f'the checkpoint is damaged: {k} is {state[k]!r}')
             setattr(self, k, state[k])
         for cb, kept in zip(self.cbs, state['cbs']):
             if hasattr(cb, 'load_state_dict'): cb.load_state_dict(kept['state'])
@@ -413,12 +454,16 @@ class Learner(LearnerState):
         steps: Optional[int] = None, # end after so many steps; needed if `train` has no length
     ) -> Learner:
         "Train. Raises `ValueError` for bad settings, `Diverged` if the loss is no longer a number."
+        if not is_whole(epochs):
+            raise ValueError(f'epochs is {epochs}, expected a whole number')
         if epochs < 1: raise ValueError(f'epochs is {epochs}, expected 1 or more')
-        if not lr > 0: raise ValueError(f'lr is {lr}, expected more than 0')
+        if not 0 < lr < math.inf: raise ValueError(f'lr is {lr}, expected more than 0')
         if steps is not None and steps < 1:
             raise ValueError(f'steps is {steps}, expected 1 or more')
-        self.begin(epochs, lr, schedule, steps or self.planned(epochs))
+        self.begin(epochs, lr, schedule, self.planned(epochs, steps))
         self.limit = steps or math.inf
+        if not any(p.requires_grad for p in self.net.parameters()):
+            raise ValueError('no parameter of the model needs a gradient: there is nothing to train')
         self.opt = self.make_opt(self.net.parameters(), lr=lr)
         if resume: self.load_state_dict(resume)
         self.on = {e: [getattr(cb, e) for cb in self.cbs if hasattr(cb, e)] for e in EVENTS}
@@ -433,8 +478,12 @@ class Learner(LearnerState):
                     stack.callback(method, self)
         return self
 
-    def planned(self, epochs: int) -> int: # optimizer steps
-        "How many steps so many epochs have."
+    def planned(self, epochs: int, steps: Optional[int]) -> int: # optimizer steps
+        "How many steps the run has: `steps`, or as many as so many epochs have."
+        with contextlib.suppress(TypeError): # no length
+            if self.valid is not None and not len(self.valid):
+                raise ValueError('valid has no batch: leave it out, or give it one')
+        if steps: return steps
         try: n = len(self.train)
         except TypeError:
             raise ValueError('train has no length, so the schedule cannot know where the run ends: '
@@ -458,7 +507,10 @@ class Learner(LearnerState):
             raise ValueError(f'train gave no batch in epoch {self.epoch+1}: '
                              'can it be iterated only once?')
         self.flush()
-        row = dict(epoch=self.epoch+1, train_loss=self.sums[0]/(self.sums[1] or 1))
+        if self.batch and not self.sums[1]:
+            raise ValueError(f'the loss counted nothing in epoch {self.epoch+1}: '
+                             'is every target padding?')
+        row = dict(epoch=self.epoch+1, train_loss=self.sums[0]/(self.sums[1] or math.nan))
         if self.valid is not None: row |= self.evaluate()
         self.history.append(row)
         if not self.stop: self.epoch, self.batch, self.sums = self.epoch+1, 0, [0., 0.]
@@ -738,6 +790,8 @@ def steepest(
     if len(lrs) < 10: raise ValueError(f'{len(lrs)} points are too few to suggest a rate: lower lo')
     end = max(losses.index(min(losses)), 6)
     drop = [losses[i-3]-losses[i+3] for i in range(3, min(end, len(lrs)-3))]
+    if not drop or max(drop) <= 0:
+        raise ValueError('the loss falls at no rate: lower lo, or look whether the model can learn')
     return lrs[3+drop.index(max(drop))]
 
 # %% ../../nbs/foundations/04_learner.ipynb #cb4890c7

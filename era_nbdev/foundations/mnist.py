@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/foundations/mnist.html.md"""
 
 # %% ../../nbs/foundations/06_mnist.ipynb #e69194a3
 from __future__ import annotations
-import json, math, threading, time
+import hashlib, json, math, threading, time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,8 +24,8 @@ from .learner import EMA, Learner, Progress, Track, accuracy
 from .schedules import Schedule, one_cycle, param_groups
 
 # %% auto #0
-__all__ = ['MLP', 'hold_out', 'Scaled', 'ask', 'check_images', 'PictureHooks', 'Pictures', 'describe', 'blank', 'look_inside',
-           'Mnist', 'decode_array', 'create_app', 'app_for_run', 'serve_mnist']
+__all__ = ['MLP', 'hold_out', 'Scaled', 'ask', 'check_images', 'PictureHooks', 'Pictures', 'describe', 'fingerprint',
+           'keep_images', 'blank', 'look_inside', 'Mnist', 'decode_array', 'create_app', 'app_for_run', 'serve_mnist']
 
 # %% ../../nbs/foundations/06_mnist.ipynb #6095f52e
 class MLP(nn.Module):
@@ -173,7 +173,7 @@ class Pictures(PictureHooks):
     def fit(self, run: Run) -> dict:
         "Train, and measure on the test images, or on what `valid` holds back."
         images = self.images(run.config['seed'])
-        run.keep('images', describe(self.data, images))
+        keep_images(run, self.data, images)
         learn, state = self.learner(run, images), run.load_state() if run.resumed else None
         seen, begun = state['seen'] if state else 0, time.perf_counter()
         learn.fit(self.epochs, self.lr, self.schedule(), resume=state)
@@ -218,6 +218,26 @@ def describe(
         channels, size = images.x_train.shape[1:3]
         classes = images.classes
     return dict(data=data, kind=kind, size=size, channels=channels, classes=list(classes))
+
+def fingerprint(images: Images) -> str: # 64 hexadecimal digits
+    "What tells one state of the images from another: the SHA-256 of all pixels and classes."
+    digest = hashlib.sha256()
+    for t in (images.x_train, images.y_train, images.x_test, images.y_test):
+        digest.update(t.contiguous().numpy())
+    return digest.hexdigest()
+
+def keep_images(
+    run: Run, # which is about to train
+    data: str, # name of the data set, or a folder
+    images: Images, # its images
+) -> None:
+    "Keep what the model needs later. Raises `RunError` if a resumed run meets other images."
+    now = dict(checksum=fingerprint(images))
+    before = run.kept('data', now) if run.resumed else now
+    if before != now:
+        raise RunError(f'{data} has changed since this run began: restore it, or start a new run')
+    run.keep('data', now)
+    run.keep('images', describe(data, images))
 
 def blank(size: int, channels: int, classes: list, **_) -> Images: # what `describe` gives
     "Two black training images of that size, to build a network for."

@@ -103,7 +103,8 @@ _HARMLESS = set('''model_type tie_word_embeddings architectures transformers_ver
     early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty
     no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id
     remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens
-    is_llama_config _num_labels transformers.js_config'''.split())
+    n_special predict_special_tokens output_past _num_labels xla_device max_sequence_length
+    is_llama_config transformers.js_config unsloth_version unsloth_fixed'''.split())
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #9a27664c
 def config_from_hf(
@@ -131,8 +132,8 @@ def config_from_hf(
 
 def _epsilon(settings, key): # of the norms
     value = settings.get(key)
-    if isinstance(value, (int, float)) and 0 < value < 1: return value
-    raise ValueError(f'{key} is {value!r}, expected a number between 0 and 1, such as 1e-5')
+    if isinstance(value, (int, float)) and value > 0: return value
+    raise ValueError(f'{key} is {value!r}, expected a number above 0')
 
 def _check_keys(kind, settings):
     only = _ONLY[kind] | _ONLY_ALL
@@ -392,24 +393,25 @@ def _template(processor): # the template in a post-processor, or None
     found = [_template(part) for part in processor['processors']]
     return next((template for template in found if template is not None), None)
 
-def _first_of_template(template): # id that it puts before the text, or None
+def _first_of_template(template): # the special token that it puts before the text, or None
     if template is None: return None
-    first = template['single'][0]
-    if 'SpecialToken' not in first: return None
-    return template['special_tokens'][first['SpecialToken']['id']]['ids'][0]
+    first, *others = template['single']
+    if any('SpecialToken' in part for part in others):
+        raise ValueError('it puts special tokens after a text, which is not done here')
+    return first['SpecialToken']['id'] if 'SpecialToken' in first else None
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #0a1b2c3f
 _START_WITH_BOS = ('LlamaTokenizer', 'LlamaTokenizerFast',
                    'CodeLlamaTokenizer', 'CodeLlamaTokenizerFast')
 
 def _start(folder, tok): # id that texts begin with, or None
-    try:
-        template = _template(_setting(folder, 'post_processor', 'tokenizer.json'))
-        first = _first_of_template(template)
-    except (KeyError, TypeError, IndexError) as e:
-        raise ValueError(f'{folder}/tokenizer.json is damaged: its post_processor '
-                         f'({type(e).__name__}: {e})') from None
-    if first is not None: return first
+    try: first = _first_of_template(_template(_setting(folder, 'post_processor', 'tokenizer.json')))
+    except (KeyError, TypeError, IndexError, ValueError) as e:
+        raise ValueError(f'{folder}/tokenizer.json: its post_processor cannot be used: {e}') from None
+    if first is not None:
+        if first in tok.special: return tok.special[first]
+        raise ValueError(f'{folder}/tokenizer.json begins texts with {first!r}, '
+                         'which is none of its special tokens')
     wanted = _setting(folder, 'add_bos_token', 'tokenizer_config.json')
     kind = _setting(folder, 'tokenizer_class', 'tokenizer_config.json')
     if wanted is None:
@@ -418,7 +420,7 @@ def _start(folder, tok): # id that texts begin with, or None
 
 def _bos(folder, tok):
     start = _setting(folder, 'bos_token_id', 'generation_config.json', 'config.json')
-    name = _setting(folder, 'bos_token', 'tokenizer_config.json')
+    name = _setting(folder, 'bos_token', 'tokenizer_config.json') or '<s>' # as SentencePiece calls it
     if start is None: start = tok.special.get(name['content'] if isinstance(name, dict) else name)
     if type(start) is int and 0 <= start < tok.vocab_size: return start
     raise ValueError(f'texts for the model in {folder} begin with BOS, '

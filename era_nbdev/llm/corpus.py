@@ -17,7 +17,7 @@ from ..core.data import load
 from ..core.ledger import write_atomic
 from ..core.run import RunError, need
 from .subwords import load_tokenizer
-from .tokenizers import LINES, BaseTokenizer, cut_at, read_gpt2, read_text
+from .tokenizers import LINES, BaseTokenizer, cut_at, read_gpt2, read_text, to_bytes
 
 # %% auto #0
 __all__ = ['KINDS', 'FINE', 'ENDS', 'TEXTS', 'bits_per_byte', 'write_tokens', 'open_tokens', 'n_tokens', 'head_of', 'Windows',
@@ -148,12 +148,15 @@ def _parquet(path, field): # an open file with that column
     return file
 
 def _lines(path, field): # the texts of a file of JSON lines
-    with open(path, encoding='utf-8') as f:
+    with open(path, 'rb') as f:
         for n, line in enumerate(f, 1):
+            if line.isspace(): continue
             try: text = json.loads(line)[field]
             except (ValueError, KeyError, TypeError) as e:
                 raise ValueError(f'line {n} of {path} is no JSON object with {field!r} ({type(e).__name__})') from None
             if not isinstance(text, str): raise ValueError(f'line {n} of {path} has no text in {field!r}')
+            try: to_bytes(text)
+            except ValueError as e: raise ValueError(f'line {n} of {path}: {e}') from None
             yield text
 
 # %% ../../nbs/llm/06_corpus.ipynb #6c6d389b
@@ -207,6 +210,7 @@ def shards(
 def _check_shards(out, files, hold_out, size, field): # before anything is done
     if hold_out < 1 or size < 1: raise RunError(f'hold_out is {hold_out} and size {size}, expected 1 or more')
     if out.exists(): raise RunError(f'{out} is there already: choose another name, or remove it')
+    if not files: raise RunError('no files are named: expected .txt, .jsonl or .parquet after the folder')
     for p in files:
         if p.suffix not in KINDS: raise RunError(f'{p} ends in {p.suffix or "nothing"}, expected .txt, .jsonl or .parquet')
         if not p.is_file(): raise RunError(f'{p} is missing')

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from ..core.bench import bench
 from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, need
-from ..core.data import DataError, checksum
+from ..core.data import REGISTRY, DataError, checksum
 from ..core.distributed import Shard, ranks
 from ..foundations.cloud import PRICES
 from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, keep_memory
@@ -31,7 +31,8 @@ from .subwords import load_tokenizer
 __all__ = ['MFU', 'NO_BF16', 'rope_frequencies', 'rotate', 'RMSNorm', 'fused_attention', 'GPTConfig', 'modern', 'make_norm',
            'Attention', 'MLP', 'Block', 'GPT', 'check_ids', 'save_gpt', 'load_gpt', 'lm_loss', 'lm_total', 'evaluate',
            'sample', 'data_checksum', 'keep_corpus', 'kept_corpus', 'LanguageModelling', 'Gpt', 'kept_bytes',
-           'predict_bytes', 'training_work', 'training_plan', 'bench_gpt', 'bench_gpt_bf16', 'bench_gpt_start']
+           'bytes_of_16', 'predict_bytes', 'training_work', 'training_plan', 'bench_gpt', 'bench_gpt_bf16',
+           'bench_gpt_start']
 
 # %% ../../nbs/llm/07_gpt.ipynb #e8426372
 def rope_frequencies(
@@ -327,6 +328,7 @@ def load_gpt(
     if about is None: raise ValueError(f'{path} holds no configuration: expected a file of GPT.save')
     try: c = GPTConfig(**json.loads(about))
     except TypeError as e: raise ValueError(f'{path} was written by another version: {e}') from None
+    except ValueError as e: raise ValueError(f'{path} holds a damaged configuration: {e}') from None
     with torch.device('meta'): model = GPT(c)
     want = {name: p.shape for name, p in model.named_parameters()}
     odd = [name for name in want.keys() | state.keys() if name not in want or name not in state or want[name] != state[name].shape]
@@ -391,7 +393,7 @@ def data_checksum(
 ) -> str:
     "What tells one state of the data from another: of shards, their sizes and their vocabulary; of a text, its SHA-256."
     folder = Path(data)
-    if not folder.is_dir(): return checksum(data)
+    if data in REGISTRY or not folder.is_dir(): return checksum(data)
     sizes = [f'{p.relative_to(folder)} {p.stat().st_size}' for p in sorted(folder.glob('*/*.npy'))]
     texts = [p.read_text(encoding='utf-8') for p in (folder/'tokens.json', folder/'tokenizer.json') if p.exists()]
     return hashlib.sha256('\n'.join(sizes+texts).encode()).hexdigest()
@@ -542,22 +544,35 @@ class Gpt(LanguageModelling):
 
 # %% ../../nbs/llm/07_gpt.ipynb #8abd243c
 def kept_bytes(c: GPTConfig, T: int, precision: str = 'fp32') -> int: # tokens at once
-    "What autograd keeps for the way back, beside the weights: counted by running the model on the CPU."
-    model, seen, ids = GPT(c), {}, torch.zeros(1, T, dtype=torch.long)
+    "What autograd keeps for the backward pass, beside the weights: counted by running the model on the CPU."
+    model, ids = GPT(c), torch.zeros(1, T, dtype=torch.long)
     own = {p.untyped_storage()._cdata for p in [*model.parameters(), *model.buffers()]}
-    def pack(t): s = t.untyped_storage(); seen.update({} if s._cdata in own else {s._cdata: s}); return t
-    t = PRECISIONS[precision]
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t), torch.autocast('cpu', t) if t else NO_CONTEXT: lm_loss(model(ids), ids)
+    seen = {} # held until all are counted, so that no address is used twice
+    def pack(t): # keeps nothing in the graph: a node that held its own output would never be freed
+        storage = t.untyped_storage()
+        if storage._cdata not in own: seen[storage._cdata] = storage
+    dtype = PRECISIONS[precision]
+    autocast = torch.autocast('cpu', dtype) if dtype else NO_CONTEXT
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda _: None), autocast:
+        lm_loss(model(ids), ids)
     return sum(s.nbytes() for s in seen.values())
+
+def bytes_of_16(c: GPTConfig, precision: str = 'fp32') -> tuple: # bytes for 16 tokens; for each further token
+    "The line on which `kept_bytes` of a large model lies, from small ones."
+    def measured(L, T, V):
+        small = replace(c, n_layer=L, block_size=32, vocab_size=V, dropout=0.)
+        return kept_bytes(small, T, precision)
+    at = []
+    for T in (16, 32):
+        one = measured(1, T, 64)
+        layer, words = measured(2, T, 64)-one, measured(1, T, 128)-one
+        at.append(one+(c.n_layer-1)*layer+(c.vocab_size-64)/64*words)
+    return at[0], (at[1]-at[0])/16
 
 def predict_bytes(c: GPTConfig, tokens: int, precision: str = 'fp32') -> float: # in a batch
     "`kept_bytes` of a large model, from small ones."
-    def f(L, T, V): return kept_bytes(replace(c, n_layer=L, block_size=32, vocab_size=V, dropout=0.), T, precision)
-    d, L, T = {k: f(*k) for k in ((1, 16, 64), (2, 16, 64), (1, 32, 64), (2, 32, 64), (1, 16, 128), (1, 32, 128))}, c.n_layer-1, tokens-16
-    def line(T, V): return d[1, T, V]+L*(d[2, T, 64]-d[1, T, 64]) # in the layers
-    words = (c.vocab_size-64)/64
-    at = {T: line(T, 64)+words*(d[1, T, 128]-d[1, T, 64]) for T in (16, 32)}
-    return at[16]+T*(at[32]-at[16])/16
+    first, each = bytes_of_16(c, precision)
+    return first+(tokens-16)*each
 
 # %% ../../nbs/llm/07_gpt.ipynb #6237bc03
 MFU = .4 # assumed share of the peak rate
@@ -583,15 +598,17 @@ def training_plan(e) -> list: # experiment; rows (what, value)
     steps = f'{tokens:,.0f} in {max(tokens//batch, 1):,.0f} steps of {batch:,}'
     if tokens < batch: steps += ': less than one batch; choose a smaller --bs, --accumulate or --block-size'
     rows = [['parameters', f'{model.count():,}'], ['tokens', steps], ['work', f'{flop:.2e} FLOP']]
+    kept = bytes_of_16(c, e.precision)
     for p in PRICES:
-        if p.tflops and e.bs % max(p.gpus, 1) == 0: rows.append([f'{p.gpus} × {p.gpu}', _on(p, e, model, flop)])
+        if p.tflops and e.bs % max(p.gpus, 1) == 0: rows.append([f'{p.gpus} × {p.gpu}', _on(p, e, model, flop, kept)])
     return [*rows, ['start', 'torchrun --nproc-per-node GPUS -m era_nbdev.core.cli run gpt …']]
 
-def _on(p, e, model, flop): # time, price and memory on a machine
+def _on(p, e, model, flop, kept): # time, price and memory on a machine
     if e.precision == 'bf16' and p.gpu in NO_BF16: return 'multiplies no bfloat16 in hardware: --precision fp16'
     c, hours = model.config, flop/(MFU*p.tflops*1e12)/3600
-    kept = predict_bytes(c, e.bs//p.gpus*e.block_size, e.precision)
-    gb = (16*model.count()+kept+6*e.bs//p.gpus*e.block_size*c.vocab_size)/1e9
+    tokens = e.bs//p.gpus*e.block_size
+    activations = kept[0]+(tokens-16)*kept[1]
+    gb = (16*model.count()+activations+6*tokens*c.vocab_size)/1e9
     fits = '' if gb < .92*p.memory else ', does not fit: a smaller --bs and more --accumulate'
     span = f'{hours:,.1f} hours' if hours >= 1 else f'{60*hours:.2g} minutes'
     peak = 'peak' if e.precision != 'fp32' else 'peak in 16 bits, with --precision bf16 or fp16; in fp32 several times as long'
