@@ -251,3 +251,10 @@ def test_the_same_checkpoint_has_the_same_bytes(tmp_path):
         run.save(dict(a=w, b=w), {}, 1)
         seen.add((run.dir/'checkpoint.safetensors').read_bytes())
     assert len(seen) == 1 and runs.read_weights(run.dir/'checkpoint.safetensors')['b'].equal(w)
+
+
+def test_the_names_that_a_run_needs_come_with_it():
+    "`from era_nbdev.core.run import *` gave `launch`, but neither `settings` nor the errors."
+    names = {}
+    exec('from era_nbdev.core.run import *', names)
+    assert {'launch', 'settings', 'experiment', 'Experiment', 'RunError', 'Interrupted'} <= {*names}

@@ -20,12 +20,16 @@ from .experiments import is_experiment, is_finite, is_whole, lookup, serves, set
 from .ledger import write_atomic
 from .trackers import TRACKERS
 
+_all_ = ['BookError', 'CheckpointError', 'Diverged', 'Interrupted', 'MissingExtra', 'RunError',
+         'Experiment', 'experiment', 'find_experiment', 'settings', 'need', 'nearest']
+
 # %% auto #0
 __all__ = ['PARTS', 'SHORT', 'MISSING', 'LEFTOVER', 'pick_device', 'seed_everything', 'rng_state', 'set_rng_state', 'read_config',
            'RunFolder', 'Metrics', 'metrics_row', 'tied', 'read_weights', 'load_weights', 'Checkpoints', 'stop_signals',
            'print_nowhere', 'guarded', 'Run', 'absolute_paths', 'make_folder', 'create', 'outlook', 'resumed_device',
            'fit', 'launch', 'peak_memory', 'record_run', 'option', 'canonical', 'keep_memory', 'latest_run', 'open_run',
-           'to_resume']
+           'to_resume', 'BookError', 'CheckpointError', 'Diverged', 'Interrupted', 'MissingExtra', 'RunError',
+           'Experiment', 'experiment', 'find_experiment', 'settings', 'need', 'nearest']
 
 # %% ../../nbs/core/04_run.ipynb #028f07d2
 def pick_device(device: str = 'auto') -> str: # 'cuda', 'mps' or 'cpu'

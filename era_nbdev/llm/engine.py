@@ -237,6 +237,7 @@ class Room(NamedTuple):
     up: np.ndarray # [R, hidden or 2·hidden]
     hidden: np.ndarray # [R, hidden]
 
+# %% ../../nbs/llm/10_engine.ipynb #25290433
 @compiled()
 def run_layer(x, w, rows, K, V, eps, centred, gated, room): # changes x [R, C]
     "Add one layer's attention and feed-forward network to the residual stream."
@@ -571,7 +572,7 @@ class Engine(Scheduler):
         return requests
 
 # %% ../../nbs/llm/10_engine.ipynb #3b9e580a
-PAIR = dict(vocab_size=128, block_size=384) # of both models: a token is one of 127 characters
+PAIR = dict(vocab_size=128, block_size=384) # of both: the 127 most frequent characters, and 0
 SIZES = dict(target=dict(n_layer=6, n_head=4, n_embd=256),
         draft=dict(n_layer=1, n_head=2, n_embd=64))
 RATES = dict(target=2e-3, draft=5e-3) # largest learning rate
@@ -584,6 +585,7 @@ def code_ids() -> Tensor: # [n]
     number = {c: i+1 for i, c in enumerate(frequent)}
     return torch.tensor([number.get(c, 0) for c in text])
 
+# %% ../../nbs/llm/10_engine.ipynb #5543a9ad
 def train_on(model: GPT, ids: Tensor, steps: int, lr: float, bs: int = 8, T: int = 96) -> GPT:
     # model, text, steps, largest rate, windows in a batch, length of a window
     "AdamW on random windows of T tokens, with one cycle of the learning rate."
@@ -601,6 +603,7 @@ def train_on(model: GPT, ids: Tensor, steps: int, lr: float, bs: int = 8, T: int
         plan.step()
     return model.eval()
 
+# %% ../../nbs/llm/10_engine.ipynb #ac84bf8a
 def trained_pair(steps: int = 400) -> list: # target, draft
     "The pair of the benchmark: trained the first time, then kept in the cache folder."
     path = cache_dir()/'speculate'/f'pair-{steps}.pt'
@@ -693,7 +696,8 @@ def _decoding(B: int, device: str, n: int = 128) -> dict: # contestants
         hf = need('transformers', 'llm')
         config = hf.LlamaConfig(vocab_size=1024, hidden_size=256, intermediate_size=768,
                                 num_hidden_layers=8, num_attention_heads=8, eos_token_id=None,
-                                max_position_embeddings=256, tie_word_embeddings=True, bos_token_id=None)
+                                max_position_embeddings=256, tie_word_embeddings=True,
+                                bos_token_id=None)
         model, x = hf.LlamaForCausalLM(config).to(device).eval(), torch.tensor(prompts,
                 device=device)
         options = dict(max_new_tokens=n, do_sample=False, pad_token_id=0)
@@ -714,6 +718,7 @@ def bench_generate_16(device='cpu'): # or 'cuda'
     "Contestants of `era bench generate_16`: sixteen texts."
     return _decoding(16, device)
 
+# %% ../../nbs/llm/10_engine.ipynb #fbb3b0ad
 def _serving(lengths: list) -> dict: # contestants: the engine with 8 places, batches of 8 texts
     def prepare(serve):
         def ready():

@@ -389,6 +389,7 @@ def speculate(
         warn_truncated(n, max_tokens, T+n-1)
     return text[T:], accepted/max(guessed, 1)
 
+# %% ../../nbs/llm/09_generate.ipynb #565477a5
 # tokens that may be added
 def _check_pair(model, draft, prompt, max_tokens, ahead, sampling) -> int:
     a, b = model.config, draft.config
