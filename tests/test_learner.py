@@ -317,7 +317,7 @@ def test_damaged_states(key):
 
 def test_callbacks_of_another_kind_are_refused():
     state = Learner(One(), [(A, Y)], cbs=[EMA(.5)]).fit(1).state_dict()
-    with pytest.raises(RunError, match=r'1 callbacks \(EMA\), this run 1 \(EarlyStopping\)'):
+    with pytest.raises(RunError, match=r'1 callbacks \(EMA\), this run needs that of 1 \(EarlyStopping\)'):
         Learner(One(), [(A, Y)], cbs=[EarlyStopping()]).fit(1, resume=state)
 
 # ---- the learning-rate finder
@@ -351,3 +351,11 @@ def test_a_run_is_asked_without_its_data(tmp_path, monkeypatch):
     alone = Run(run.dir)
     assert alone.predict(x).shape == (2, 10) and alone.explain(x[:1])['saliency'].shape == (8, 8)
     assert mnist.app_for_run(alone).test_client().get('/health').json['size'] == 8
+
+def test_a_callback_without_state_may_be_another_in_another_process():
+    torch.manual_seed(0)
+    data = Batches(torch.randn(8, 3), torch.randint(2, (8,)), 4)
+    first = Learner(torch.nn.Linear(3, 2), data, cbs=[EarlyStopping('train_loss'), Progress(lambda line: None)]).fit(2, .1)
+    state = first.state_dict() | dict(epoch=1, batch=0, step=2)
+    other = Learner(torch.nn.Linear(3, 2), data, cbs=[EarlyStopping('train_loss'), Callback()])
+    assert other.fit(2, .1, resume=state).step == 4

@@ -399,13 +399,16 @@ class LearnerState(LearnerValidation):
         if self.opt is None: raise RunError('there is no run to keep yet: call fit first')
         self.flush()
         places = {k: getattr(self, k) for k in self.PLACES}
-        states = [getattr(cb, 'state_dict', dict)() for cb in self.cbs]
-        cbs = [dict(name=type(cb).__name__, state=s) for cb, s in zip(self.cbs, states)]
+        cbs = [dict(name=type(cb).__name__, state=cb.state_dict()) for cb in self.with_state()]
         return places | dict(model=self.model.state_dict(), opt=self.opt.state_dict(), cbs=cbs,
                              scaler=self.scaler.state_dict(), random=all_random(self.own),
                              kept_workers=keeps_workers(self.train))
 
     PLACES = 'epoch', 'batch', 'step', 'seen', 'sums', 'total', 'history', 'epoch_random'
+
+    def with_state(self) -> list: # of callbacks
+        "The callbacks that have something to keep; a bar of one process may be missing in another."
+        return [cb for cb in self.cbs if getattr(cb, 'state_dict', dict)()]
 
     def load_state_dict(self, state: dict) -> None: # from `state_dict`
         "Go back to a state. Raises `RunError` if it belongs to another plan, or is damaged."
@@ -425,10 +428,11 @@ class LearnerState(LearnerValidation):
         if state['kept_workers'] or keeps_workers(self.train):
             raise RunError('a run whose DataLoader keeps its workers cannot be resumed exactly, '
                            'since their random numbers are lost: start it again with persistent_workers=False')
-        have, want = [cb['name'] for cb in state['cbs']], [type(cb).__name__ for cb in self.cbs]
+        have = [cb['name'] for cb in state['cbs']]
+        want = [type(cb).__name__ for cb in self.with_state()]
         if have != want:
-            raise RunError(f'the checkpoint has {len(have)} callbacks ({", ".join(have)}), '
-                           f'this run {len(want)} ({", ".join(want)})')
+            raise RunError(f'the checkpoint keeps the state of {len(have)} callbacks ({", ".join(have)}), '
+                           f'this run needs that of {len(want)} ({", ".join(want)})')
 
     def restore(self, state: dict) -> None:
         "Put every part of the state back."
@@ -439,8 +443,8 @@ class LearnerState(LearnerValidation):
             if not isinstance(state[k], type(getattr(self, k))):
                 raise RunError(f'the checkpoint is damaged: {k} is {state[k]!r}')
             setattr(self, k, state[k])
-        for cb, kept in zip(self.cbs, state['cbs']):
-            if hasattr(cb, 'load_state_dict'): cb.load_state_dict(kept['state'])
+        for cb, kept in zip(self.with_state(), state['cbs']):
+            cb.load_state_dict(kept['state'])
         set_all_random(self.own, state['random'])
 
 # %% ../../nbs/foundations/04_learner.ipynb #b1c0de21
