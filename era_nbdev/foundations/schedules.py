@@ -88,6 +88,7 @@ def one_cycle(
     if not 0 < pct < 1: raise ValueError(f'pct is {pct}, expected a share in (0, 1)')
     first, last = 1/div, 1/(div*final_div)
     def schedule(step, total):
+        total = max(total, 2) # a rise and a fall take two steps
         step, top = _inside(step, total), pct*total-1
         if step <= top:
             share = step/top if top else 1.
@@ -128,11 +129,12 @@ def param_groups(
 # %% ../../nbs/foundations/03b_schedules.ipynb #957a677b
 @torch.no_grad()
 def clip_gradients(
-    params: Iterable[nn.Parameter], # those without a gradient are left out
+    params: Iterable[nn.Parameter] | Tensor, # one or many; those without a gradient are left out
     max_norm: float, # largest length of all gradients together, more than 0
 ) -> Tensor: # the length before clipping, on the device of the gradients
     "Shorten the gradients to the global norm `max_norm` (@eq-schedules-clip). [@pascanu2013]"
     if not max_norm > 0: raise ValueError(f'max_norm is {max_norm}, expected more than 0')
+    if isinstance(params, Tensor): params = [params]
     grads = [p.grad for p in params if p.grad is not None]
     if not grads: return torch.tensor(0.)
     device = grads[0].device
