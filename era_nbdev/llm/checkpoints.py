@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/checkpoints.html.md"""
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #7f1e8688
 from __future__ import annotations
-import json, os
+import json, os, re
 from contextlib import ExitStack
 from pathlib import Path
 import torch
@@ -17,33 +17,62 @@ from .gpt import GPT, GPTConfig, modern, rope_frequencies
 from .subwords import load_tokenizer
 
 # %% auto #0
-__all__ = ['ENDS', 'hf_names', 'hf_kind', 'config_from_hf', 'config_to_hf', 'array_files', 'Arrays', 'read_arrays', 'load_hf',
+__all__ = ['ENDS', 'hf_kind', 'hf_names', 'config_from_hf', 'config_to_hf', 'array_files', 'Arrays', 'read_arrays', 'load_hf',
            'save_hf', 'pairs_to_halves', 'WithStart', 'open_model', 'find_model']
-
-# %% ../../nbs/llm/08_checkpoints.ipynb #29a3d7b4
-def hf_names(c: GPTConfig) -> list: # of (our name, their names, transposed?)
-    "How our arrays are called in files of GPT-2, Llama and Qwen3. Raises `ValueError` for a shape that none of them has."
-    kind = hf_kind(c)
-    if kind == 'gpt2':
-        part = {'norm1': 'ln_1', 'norm2': 'ln_2', 'attn.qkv': 'attn.c_attn', 'attn.out': 'attn.c_proj', 'mlp.up': 'mlp.c_fc', 'mlp.down': 'mlp.c_proj'}
-        out = [('wte.weight', ['transformer.wte.weight'], False), ('wpe.weight', ['transformer.wpe.weight'], False)]
-        out += [(f'blocks.{i}.{a}.{w}', [f'transformer.h.{i}.{b}.{w}'], w == 'weight' and 'norm' not in a) for i in range(c.n_layer) for a, b in part.items() for w in ('weight', 'bias')]
-        out += [(f'norm.{w}', [f'transformer.ln_f.{w}'], False) for w in ('weight', 'bias')]
-    else:
-        part = {'norm1': ['input_layernorm'], 'norm2': ['post_attention_layernorm'], 'attn.qkv': [f'self_attn.{o}_proj' for o in 'qkv'], 'attn.out': ['self_attn.o_proj'],
-                'mlp.up': ['mlp.gate_proj', 'mlp.up_proj'], 'mlp.down': ['mlp.down_proj']} | ({'attn.q_norm': ['self_attn.q_norm'], 'attn.k_norm': ['self_attn.k_norm']} if c.qk_norm else {})
-        out = [('wte.weight', ['model.embed_tokens.weight'], False), ('norm.weight', ['model.norm.weight'], False)]
-        out += [(f'blocks.{i}.{a}.weight', [f'model.layers.{i}.{o}.weight' for o in b], False) for i in range(c.n_layer) for a, b in part.items()]
-    return out if c.tied else [*out, ('head.weight', ['lm_head.weight'], False)]
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #4216cc1d
 def hf_kind(c: GPTConfig) -> str: # 'gpt2', 'llama' or 'qwen3'
-    "The family whose files can hold this model."
-    gpt2 = c.norm == 'layer' and c.mlp in ('gelu', 'gelu_exact') and c.positions == 'learned'
-    if gpt2 and c.bias and not c.qk_norm and c.n_kv_head == c.n_head: return 'gpt2'
-    if (c.norm, c.mlp, c.positions, c.bias) == ('rms', 'swiglu', 'rope', False): return 'qwen3' if c.qk_norm else 'llama'
+    "The family whose files can hold this model. Raises `ValueError` for a shape that none has."
+    fields = c.norm, c.mlp.removesuffix('_exact'), c.positions
+    if fields == ('layer', 'gelu', 'learned') and not c.qk_norm and c.n_kv_head == c.n_head:
+        if c.n_head*c.head_dim == c.n_embd: return 'gpt2'
+        raise ValueError(f'{c.n_head} heads of {c.head_dim} are not the width {c.n_embd}: '
+                         'GPT-2 has no head_dim of its own')
+    if fields == ('rms', 'swiglu', 'rope') and not c.bias:
+        if c.qk_norm: return 'qwen3'
+        if c.n_embd % c.n_head == 0: return 'llama'
+        raise ValueError(f'n_head {c.n_head} does not divide n_embd {c.n_embd}, as Llama needs')
     raise ValueError('neither GPT-2 nor Llama nor Qwen3 is built like this: '
-                     f'norm {c.norm}, mlp {c.mlp}, positions {c.positions}, bias {c.bias}, qk_norm {c.qk_norm}')
+                     f'norm {c.norm}, mlp {c.mlp}, positions {c.positions}, bias {c.bias}, '
+                     f'qk_norm {c.qk_norm}, {c.n_kv_head} KV heads of {c.n_head}')
+
+# %% ../../nbs/llm/08_checkpoints.ipynb #29a3d7b4
+_GPT2_PARTS = {'norm1': 'ln_1', 'norm2': 'ln_2', 'attn.qkv': 'attn.c_attn',
+               'attn.out': 'attn.c_proj', 'mlp.up': 'mlp.c_fc', 'mlp.down': 'mlp.c_proj'}
+
+def _gpt2_names(c: GPTConfig) -> list:
+    names = [('wte.weight', ['transformer.wte.weight'], False),
+             ('wpe.weight', ['transformer.wpe.weight'], False)]
+    for i in range(c.n_layer):
+        for ours, theirs in _GPT2_PARTS.items():
+            transposed = 'norm' not in ours
+            ours, theirs = f'blocks.{i}.{ours}', f'transformer.h.{i}.{theirs}'
+            names.append((f'{ours}.weight', [f'{theirs}.weight'], transposed))
+            names.append((f'{ours}.bias', [f'{theirs}.bias'], False))
+    names += [(f'norm.{kind}', [f'transformer.ln_f.{kind}'], False) for kind in ('weight', 'bias')]
+    return names
+
+# %% ../../nbs/llm/08_checkpoints.ipynb #b4c1e0d7
+_LLAMA_PARTS = {'norm1': ['input_layernorm'], 'norm2': ['post_attention_layernorm'],
+                'attn.qkv': ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'],
+                'attn.out': ['self_attn.o_proj'],
+                'mlp.up': ['mlp.gate_proj', 'mlp.up_proj'], 'mlp.down': ['mlp.down_proj']}
+_QWEN3_PARTS = {'attn.q_norm': ['self_attn.q_norm'], 'attn.k_norm': ['self_attn.k_norm']}
+
+def _llama_names(c: GPTConfig) -> list:
+    names = [('wte.weight', ['model.embed_tokens.weight'], False),
+             ('norm.weight', ['model.norm.weight'], False)]
+    parts = _LLAMA_PARTS | (_QWEN3_PARTS if c.qk_norm else {})
+    for i in range(c.n_layer):
+        for ours, theirs in parts.items():
+            theirs = [f'model.layers.{i}.{name}.weight' for name in theirs]
+            names.append((f'blocks.{i}.{ours}.weight', theirs, False))
+    return names
+
+def hf_names(c: GPTConfig) -> list: # of (our name, their names, transposed?)
+    "How our arrays are called in files of GPT-2, Llama and Qwen3. Raises as `hf_kind` does."
+    names = _gpt2_names(c) if hf_kind(c) == 'gpt2' else _llama_names(c)
+    return names if c.tied else [*names, ('head.weight', ['lm_head.weight'], False)]
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #3c9a4d35
 # sizes, by their name in our configuration
@@ -74,14 +103,16 @@ _HARMLESS = set('''model_type tie_word_embeddings architectures transformers_ver
     early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty
     no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id
     remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens
-    n_special predict_special_tokens output_past _num_labels xla_device max_sequence_length is_llama_config
-    transformers.js_config unsloth_version unsloth_fixed'''.split())
+    n_special predict_special_tokens output_past _num_labels xla_device max_sequence_length
+    is_llama_config transformers.js_config unsloth_version unsloth_fixed'''.split())
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #9a27664c
 def config_from_hf(
     settings: dict, # the contents of config.json
 ) -> GPTConfig:
     "Our configuration. Raises `ValueError` for another kind of model, or for any key that asks for what is not built here."
+    if not isinstance(settings, dict):
+        raise ValueError(f'config.json holds {type(settings).__name__}, expected an object of settings')
     kind = settings.get('model_type')
     if kind not in _SIZES: raise ValueError(f"model_type is {kind!r}, expected 'gpt2', 'llama' or 'qwen3'")
     _check_keys(kind, settings)
@@ -92,16 +123,17 @@ def config_from_hf(
     if kind == 'gpt2':
         name = settings.get('activation_function', 'gelu_new')
         if name not in _ACTIVATIONS: raise ValueError(f"activation_function is {name!r}, expected one of {', '.join(_ACTIVATIONS)}")
-        return GPTConfig(**sizes, mlp=_ACTIVATIONS[name], norm_eps=_eps(settings, 'layer_norm_epsilon'), tied=settings.get('tie_word_embeddings', True))
+        return GPTConfig(**sizes, mlp=_ACTIVATIONS[name], norm_eps=_epsilon(settings, 'layer_norm_epsilon'),
+                         tied=settings.get('tie_word_embeddings', True))
     if kind == 'qwen3': sizes['head_dim'] = sizes['head_dim'] or 128 # as transformers has it
     base, scaling = _rope_from_hf(settings)
-    return modern(**sizes, norm_eps=_eps(settings, 'rms_norm_eps'), rope_base=base, rope_scaling=scaling, qk_norm=kind == 'qwen3',
-                  tied=settings.get('tie_word_embeddings', False))
+    return modern(**sizes, norm_eps=_epsilon(settings, 'rms_norm_eps'), rope_base=base, rope_scaling=scaling,
+                  qk_norm=kind == 'qwen3', tied=settings.get('tie_word_embeddings', False))
 
-def _eps(settings, key): # ε of the norms
-    eps = settings.get(key)
-    if not isinstance(eps, (int, float)) or eps <= 0: raise ValueError(f'{key} is {eps!r}, expected a number above 0')
-    return eps
+def _epsilon(settings, key): # of the norms
+    value = settings.get(key)
+    if isinstance(value, (int, float)) and value > 0: return value
+    raise ValueError(f'{key} is {value!r}, expected a number above 0')
 
 def _check_keys(kind, settings):
     only = _ONLY[kind] | _ONLY_ALL
@@ -126,17 +158,28 @@ def _rope_from_hf(settings): # base, scaling or None
     return float(base), None if rope['rope_type'] == 'default' else rope
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #9cca01bf
-def config_to_hf(c: GPTConfig) -> dict: # the contents of config.json
-    "What `transformers` needs to open the folder."
+_FIXED = dict( # what we build, said in the words of each family
+    gpt2=dict(scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False),
+    llama=dict(hidden_act='silu', attention_bias=False, mlp_bias=False),
+    qwen3=dict(hidden_act='silu', attention_bias=False, use_sliding_window=False))
+_CLASSES = dict(gpt2='GPT2LMHeadModel', llama='LlamaForCausalLM', qwen3='Qwen3ForCausalLM')
+
+def config_to_hf(
+    c: GPTConfig,
+    dtype = torch.float32, # of the arrays
+) -> dict: # the contents of config.json
+    "What `transformers` needs to open the folder. Raises as `hf_kind` does."
     kind = hf_kind(c)
-    dtype = dict(dtype='float32', tie_word_embeddings=c.tied, bos_token_id=None, eos_token_id=None)
-    sizes = {theirs: getattr(c, ours) for ours, theirs in _SIZES[kind].items()}
+    out = dict(model_type=kind, architectures=[_CLASSES[kind]], tie_word_embeddings=c.tied,
+               dtype=str(dtype).removeprefix('torch.'), bos_token_id=None, eos_token_id=None)
+    out |= {theirs: getattr(c, ours) for ours, theirs in _SIZES[kind].items()}
+    out |= _FIXED[kind]
     if kind == 'gpt2':
         activation = 'gelu_new' if c.mlp == 'gelu' else 'gelu'
-        return dtype | sizes | dict(model_type='gpt2', architectures=['GPT2LMHeadModel'], activation_function=activation, layer_norm_epsilon=c.norm_eps)
-    name = dict(llama='LlamaForCausalLM', qwen3='Qwen3ForCausalLM')[kind]
+        dropout = dict(resid_pdrop=c.dropout, embd_pdrop=c.dropout, attn_pdrop=c.dropout)
+        return out | dropout | dict(activation_function=activation, layer_norm_epsilon=c.norm_eps)
     rope = dict(rope_type='default') | (c.rope_scaling or {}) | dict(rope_theta=c.rope_base)
-    return dtype | sizes | dict(model_type=kind, architectures=[name], rms_norm_eps=c.norm_eps, hidden_act='silu', rope_parameters=rope)
+    return out | dict(rms_norm_eps=c.norm_eps, attention_dropout=c.dropout, rope_parameters=rope)
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #5ab67553
 def array_files(
@@ -169,6 +212,7 @@ class Arrays(ExitStack):
             self.at |= dict.fromkeys(file.keys(), file)
     def __contains__(self, name): return name in self.at
     def __getitem__(self, name): return self.at[name].get_tensor(name)
+    def shape(self, name) -> tuple: return tuple(self.at[name].get_slice(name).get_shape())
 
 def read_arrays(folder) -> dict: # name -> tensor
     "All arrays at once. Raises as `array_files` does."
@@ -182,63 +226,136 @@ def load_hf(
     "A GPT-2, Llama or Qwen3 from its folder. Raises `FileNotFoundError` or `ValueError`."
     path = Path(folder)/'config.json'
     if not path.exists(): raise FileNotFoundError(f'{path} is missing: expected a folder of a model')
-    try: c = config_from_hf(json.loads(path.read_text(encoding='utf-8')))
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError) as e:
-        raise ValueError(f'{path} is damaged: {type(e).__name__} {e}') from None
-    except ValueError as e: raise ValueError(f'{path}: {e}') from None
+    try: c = config_from_hf(_read_json(path))
+    except ValueError as e:
+        raise ValueError(str(e) if str(path) in str(e) else f'{path}: {e}') from None
     with torch.device('meta'): model = GPT(c)
-    with Arrays(folder) as arrays: state = _gather(folder, c, arrays, model, dtype)
+    shapes = {name: p.shape for name, p in model.named_parameters()}
+    with Arrays(folder) as arrays: state = _gather(folder, c, arrays, shapes, dtype)
     model.load_state_dict(state, strict=False, assign=True)
     return model.tie().make_tables('cpu', dtype).eval()
 
-def _gather(folder, c, arrays, model, dtype): # our name -> tensor
-    shapes = {name: p.shape for name, p in model.named_parameters()}
+def _read_json(path) -> dict:
+    "The object in a file. Raises `ValueError`, naming the file."
+    try: contents = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as e: raise ValueError(f'{path} is damaged: {e}') from None
+    if isinstance(contents, dict): return contents
+    raise ValueError(f'{path} is damaged: it holds {type(contents).__name__}, expected an object')
+
+# %% ../../nbs/llm/08_checkpoints.ipynb #d1a2b3c5
+def _gather(folder, c, arrays, shapes, dtype): # our name -> tensor
     bare = hf_kind(c) == 'gpt2' and 'wte.weight' in arrays # the oldest files lack the prefix
-    state, wrong = {}, []
+    plan, wrong = [], []
     for ours, theirs, transposed in hf_names(c):
         names = [name.removeprefix('transformer.') if bare else name for name in theirs]
-        if missing := [name for name in names if name not in arrays]:
-            wrong.append(f'{missing[0]} is missing')
-            continue
-        parts = [arrays[name].T if transposed else arrays[name] for name in names]
-        if any(o.shape[1:] != parts[0].shape[1:] for o in parts): shape = [tuple(o.shape) for o in parts]
-        else: shape = (sum(o.shape[0] for o in parts), *parts[0].shape[1:])
-        if shape != tuple(shapes[ours]): wrong.append(f'{" + ".join(names)} has shape {shape}, expected {tuple(shapes[ours])}')
-        elif not wrong: state[ours] = torch.cat([o.to(dtype) for o in parts]).contiguous()
-    if not wrong: return state
-    more = f'; and {len(wrong)-3} more' if len(wrong) > 3 else ''
-    raise ValueError(f'{folder} does not hold the model of its config.json: {"; ".join(wrong[:3])}{more}')
+        plan.append((ours, names, transposed))
+        missing = [name for name in names if name not in arrays]
+        if missing: wrong.append(f'{missing[0]} is missing')
+        else: wrong += _wrong_shape(arrays, names, transposed, tuple(shapes[ours]))
+    wrong += _superfluous(c, arrays, plan)
+    if wrong:
+        more = f'; and {len(wrong)-3} more' if len(wrong) > 3 else ''
+        raise ValueError(f'{folder} does not hold the model of its config.json: '
+                         f'{"; ".join(wrong[:3])}{more}')
+    return {ours: _stack(arrays, names, transposed, dtype) for ours, names, transposed in plan}
+
+def _wrong_shape(arrays, names, transposed, expected): # a list of one message, or of none
+    found = [arrays.shape(name) for name in names]
+    if transposed: found = [shape[::-1] for shape in found]
+    if all(shape[1:] == expected[1:] for shape in found):
+        if sum(shape[0] for shape in found) == expected[0]: return []
+    found = found[0] if len(found) == 1 else found
+    return [f'{" + ".join(names)} has shape {found}, expected {expected}']
+
+def _stack(arrays, names, transposed, dtype):
+    parts = [_cast(name, arrays[name], dtype) for name in names]
+    if transposed: parts = [part.T for part in parts]
+    return torch.cat(parts).contiguous()
+
+# %% ../../nbs/llm/08_checkpoints.ipynb #d1a2b3c6
+_BUFFERS = re.compile(r'(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)'
+                      r'|model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq')
+
+def _superfluous(c, arrays, plan): # messages
+    table = plan[0][1][0] # their name of the embedding
+    used = {name for _, names, _ in plan for name in names}
+    left = [name for name in arrays.at if name not in used and not _BUFFERS.fullmatch(name)]
+    if c.tied and 'lm_head.weight' in left and table in arrays:
+        if torch.equal(arrays['lm_head.weight'], arrays[table]): left.remove('lm_head.weight')
+    return [f'{name} is in the file, but the configuration has no place for it' for name in left]
+
+def _cast(name, array, dtype):
+    if not array.is_floating_point():
+        raise ValueError(f'{name} is {array.dtype}: only floating-point weights are read here')
+    there, here = torch.finfo(array.dtype), torch.finfo(dtype)
+    result = array.to(dtype)
+    if here.tiny <= there.tiny: return result # a range as wide as that of the file
+    lost = (result.double()-array.double()).norm()
+    if lost <= .01*array.double().norm(): return result
+    raise ValueError(f'{name} does not fit {dtype}, which holds {here.tiny:.2g} to {here.max:.3g}: '
+                     f'its largest weight is {array.abs().max():.3g}; read it as torch.bfloat16')
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #c74ef51f
+def _arrays_for_hf(model): # their name -> tensor
+    c, state, arrays = model.config, model.state_dict(), {}
+    q, kv = c.n_head*c.head_dim, c.n_kv_head*c.head_dim
+    sizes = {3: [q, kv, kv], 2: [c.hidden, c.hidden]} # rows of queries, keys, values; of gate, up
+    for ours, theirs, transposed in hf_names(c):
+        array = state[ours].detach().cpu() if ours in state else _no_bias(ours, state)
+        parts = array.split(sizes.get(len(theirs), [len(array)]))
+        for name, part in zip(theirs, parts):
+            arrays[name] = (part.T if transposed else part).contiguous()
+    return arrays
+
+def _no_bias(name, state): # zeros, one for each row of the weight beside it
+    weight = state[name.removesuffix('bias')+'weight']
+    return torch.zeros(len(weight), dtype=weight.dtype)
+
+def _in_files(arrays, max_bytes): # file name -> arrays
+    groups, used = [{}], 0
+    for name, array in arrays.items():
+        if used and used+array.nbytes > max_bytes:
+            groups.append({})
+            used = 0
+        groups[-1][name] = array
+        used += array.nbytes
+    n = len(groups)
+    if n == 1: return {'model.safetensors': arrays}
+    return {f'model-{i:05}-of-{n:05}.safetensors': group for i, group in enumerate(groups, 1)}
+
+# %% ../../nbs/llm/08_checkpoints.ipynb #e5f60718
+_OF_A_CHECKPOINT = re.compile(r'model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json')
+
 def save_hf(
     model: GPT, # built like a GPT-2, a Llama or a Qwen3
     folder, # is made
     max_bytes: int = 5*10**9, # of one file; more are split, with an index
 ) -> Path:
     "Write a folder that `transformers` opens. Raises `ValueError` for a model that it could not."
-    from safetensors.torch import save_file
-    c, folder, state = model.config, Path(folder), model.state_dict()
+    c, folder = model.config, Path(folder)
     if c.tied and not torch.equal(model.head.weight, model.wte.weight):
-        raise ValueError('the configuration says tied, but head.weight and wte.weight differ: model.tie(), or tied=False')
-    arrays = {}
-    for ours, theirs, turned in hf_names(c):
-        a = state[ours].detach().cpu()
-        D, G = c.head_dim, c.n_kv_head
-        sizes = [a.shape[0]] if len(theirs) == 1 else [c.n_head*D, G*D, G*D] if len(theirs) == 3 else [c.hidden]*2
-        for k, o in zip(theirs, a.split(sizes)): arrays[k] = (o.T if turned else o).contiguous()
-    files, used = [{}], 0
-    for k, a in arrays.items():
-        if used and used+a.nbytes > max_bytes: files.append({}); used = 0
-        files[-1][k] = a; used += a.nbytes
+        raise ValueError('the configuration says tied, but head.weight and wte.weight differ: '
+                         'model.tie(), or tied=False')
+    settings = config_to_hf(c, model.wte.weight.dtype)
+    files = _in_files(_arrays_for_hf(model), max_bytes)
     folder.mkdir(parents=True, exist_ok=True)
     (folder/'config.json').unlink(missing_ok=True)
-    names = ['model.safetensors'] if len(files) == 1 else [f'model-{i+1:05}-of-{len(files):05}.safetensors' for i in range(len(files))]
-    for f, part in zip(names, files): save_file(part, folder/f'.{f}', metadata=dict(format='pt')); os.replace(folder/f'.{f}', folder/f)
-    for old in folder.glob('model*.safetensors*'): # of an earlier, longer or shorter model
-        if old.name not in names: old.unlink()
-    if len(files) > 1: write_atomic(folder/'model.safetensors.index.json', json.dumps(dict(metadata=dict(total_size=sum(a.nbytes for a in arrays.values())), weight_map={k: f for f, p in zip(names, files) for k in p}), indent=1))
-    write_atomic(folder/'config.json', json.dumps(config_to_hf(c), indent=1)+'\n')
+    _write_files(folder, files)
+    write_atomic(folder/'config.json', json.dumps(settings, indent=1)+'\n')
     return folder
+
+def _write_files(folder, files):
+    from safetensors.torch import save_file
+    for name, part in files.items():
+        save_file(part, folder/f'.{name}', metadata=dict(format='pt'))
+        os.replace(folder/f'.{name}', folder/name)
+    for old in folder.iterdir(): # of an earlier, longer or shorter model
+        if old.name not in files and _OF_A_CHECKPOINT.fullmatch(old.name): old.unlink()
+    if len(files) == 1: return
+    size = sum(array.nbytes for part in files.values() for array in part.values())
+    index = dict(metadata=dict(total_size=size),
+                 weight_map={array: name for name, part in files.items() for array in part})
+    write_atomic(folder/'model.safetensors.index.json', json.dumps(index, indent=1))
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #b7d43fe5
 def pairs_to_halves(
@@ -254,13 +371,62 @@ class WithStart:
     "A tokenizer whose texts begin with the token that the model expects there."
     def __init__(self, tokenizer, start: int): # id of the first token
         self.tokenizer, self.start = tokenizer, start
-    def __getattr__(self, name): return getattr(self.tokenizer, name)
+    def __getattr__(self, name): # what this class lacks; a copy in the making has no tokenizer yet
+        if name == 'tokenizer' or name.startswith('__'): raise AttributeError(name)
+        return getattr(self.tokenizer, name)
     def encode(self, text: str, *args, **kwargs) -> list:
         return [self.start, *self.tokenizer.encode(text, *args, **kwargs)]
     def decode(self, ids) -> str:
         ids = list(ids)
         return self.tokenizer.decode(ids[1:] if ids[:1] == [self.start] else ids)
 
+# %% ../../nbs/llm/08_checkpoints.ipynb #0a1b2c3e
+def _setting(folder, key, *files): # the first that is set, or None
+    for name in files:
+        path = folder/name
+        value = _read_json(path).get(key) if path.exists() else None
+        if value is not None: return value
+
+def _template(processor): # the template in a post-processor, or None
+    if processor is None or processor['type'] == 'TemplateProcessing': return processor
+    if processor['type'] != 'Sequence': return None
+    found = [_template(part) for part in processor['processors']]
+    return next((template for template in found if template is not None), None)
+
+def _first_of_template(template): # the special token that it puts before the text, or None
+    if template is None: return None
+    first, *others = template['single']
+    if any('SpecialToken' in part for part in others):
+        raise ValueError('it puts special tokens after a text, which is not done here')
+    return first['SpecialToken']['id'] if 'SpecialToken' in first else None
+
+# %% ../../nbs/llm/08_checkpoints.ipynb #0a1b2c3f
+_START_WITH_BOS = ('LlamaTokenizer', 'LlamaTokenizerFast',
+                   'CodeLlamaTokenizer', 'CodeLlamaTokenizerFast')
+
+def _start(folder, tok): # id that texts begin with, or None
+    try: first = _first_of_template(_template(_setting(folder, 'post_processor', 'tokenizer.json')))
+    except (KeyError, TypeError, IndexError, ValueError) as e:
+        raise ValueError(f'{folder}/tokenizer.json: its post_processor cannot be used: {e}') from None
+    if first is not None:
+        if first in tok.special: return tok.special[first]
+        raise ValueError(f'{folder}/tokenizer.json begins texts with {first!r}, '
+                         'which is none of its special tokens')
+    wanted = _setting(folder, 'add_bos_token', 'tokenizer_config.json')
+    kind = _setting(folder, 'tokenizer_class', 'tokenizer_config.json')
+    if wanted is None:
+        wanted = kind in _START_WITH_BOS or kind is None and (folder/'tokenizer.model').exists()
+    return _bos(folder, tok) if wanted else None
+
+def _bos(folder, tok):
+    start = _setting(folder, 'bos_token_id', 'generation_config.json', 'config.json')
+    name = _setting(folder, 'bos_token', 'tokenizer_config.json') or '<s>' # as SentencePiece calls it
+    if start is None: start = tok.special.get(name['content'] if isinstance(name, dict) else name)
+    if type(start) is int and 0 <= start < tok.vocab_size: return start
+    raise ValueError(f'texts for the model in {folder} begin with BOS, '
+                     f'but bos_token_id is {start!r}')
+
+# %% ../../nbs/llm/08_checkpoints.ipynb #0a1b2c40
 def open_model(
     folder, # with config.json, safetensors, and tokenizer.json or tokenizer.model
     dtype = torch.float32, # of the model
@@ -270,48 +436,17 @@ def open_model(
     model = load_hf(folder, dtype)
     V = model.config.vocab_size
     names = [name for name in ('tokenizer.json', 'tokenizer.model') if (folder/name).exists()]
-    if not names: raise FileNotFoundError(f'{folder}/tokenizer.json is missing, and tokenizer.model, too: without one the ids of this model mean nothing')
+    if not names:
+        raise FileNotFoundError(f'{folder}/tokenizer.json is missing, and tokenizer.model, too: '
+                                'without one the ids of this model mean nothing')
     tok = load_tokenizer(folder/names[0])
-    if not .99*V <= tok.vocab_size <= V:
-        raise ValueError(f'{folder/names[0]} has {tok.vocab_size:,} ids, the model rows for {V:,}: this tokenizer does not belong to it')
-    start, end = _start(folder, tok), _setting(folder, 'eos_token_id', 'generation_config.json', 'config.json')
+    if not 0 <= V-tok.vocab_size <= max(.01*V, 127):
+        raise ValueError(f'{folder/names[0]} has {tok.vocab_size:,} ids, the model rows for {V:,}: '
+                         'this tokenizer does not belong to it')
+    start = _start(folder, tok)
+    end = _setting(folder, 'eos_token_id', 'generation_config.json', 'config.json')
     if start is not None: tok = WithStart(tok, start)
     return model, tok, tuple(end if isinstance(end, list) else [] if end is None else [end])
-
-def _setting(folder, key, *files): # the first that is set, or None
-    for name in files:
-        path = folder/name
-        if not path.exists(): continue
-        try: value = json.loads(path.read_text(encoding='utf-8')).get(key)
-        except (ValueError, AttributeError) as e: raise ValueError(f'{path} is damaged: {e}') from None
-        if value is not None: return value
-
-_START_WITH_BOS = 'LlamaTokenizer', 'LlamaTokenizerFast', 'CodeLlamaTokenizer', 'CodeLlamaTokenizerFast'
-
-def _template(folder): # the special token that tokenizer.json puts before a text, or None
-    part = _setting(folder, 'post_processor', 'tokenizer.json') or {}
-    for step in part.get('processors', [part]):
-        if step.get('type') != 'TemplateProcessing': continue
-        first, *others = step['single']
-        if any('SpecialToken' in o for o in others):
-            raise ValueError(f'{folder}/tokenizer.json puts special tokens after a text, which is not done here')
-        if 'SpecialToken' in first: return first['SpecialToken']['id']
-
-def _start(folder, tok): # id that texts begin with, or None
-    wanted = _setting(folder, 'add_bos_token', 'tokenizer_config.json')
-    kind = _setting(folder, 'tokenizer_class', 'tokenizer_config.json')
-    template = _template(folder)
-    if wanted is None and template is not None:
-        if template in tok.special: return tok.special[template]
-        raise ValueError(f'{folder}/tokenizer.json begins texts with {template!r}, which is none of its special tokens')
-    if wanted is None: wanted = kind in _START_WITH_BOS or kind is None and (folder/'tokenizer.model').exists()
-    if not wanted: return None
-    start = _setting(folder, 'bos_token_id', 'generation_config.json', 'config.json')
-    name = _setting(folder, 'bos_token', 'tokenizer_config.json') or template or '<s>' # as SentencePiece calls it
-    if start is None: start = tok.special.get(name['content'] if isinstance(name, dict) else name)
-    if type(start) is not int or not 0 <= start < tok.vocab_size:
-        raise ValueError(f'texts for the model in {folder} begin with BOS, but bos_token_id is {start!r}')
-    return start
 
 # %% ../../nbs/llm/08_checkpoints.ipynb #505b756d
 ENDS = '<|endoftext|>', '<|end_of_text|>', '</s>' # strings that end a document
@@ -321,7 +456,8 @@ def find_model(
     out: str = 'era_runs', # folder of all runs
 ) -> tuple: # as `open_model`
     "A language model of the hub, or one that was trained here. Raises as `open_model`, and `RunError` for a run of another kind."
-    if _setting(Path(source), 'model_type', 'config.json') is not None: return open_model(source)
+    path = Path(source)/'config.json'
+    if path.is_file() and 'model_type' in _read_json(path): return open_model(source)
     run = open_run(source, out)
     e = run.experiment()
     if not hasattr(e, 'language_model'): raise RunError(f'{e.name} is no language model: expected a run of gpt')
