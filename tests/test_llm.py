@@ -142,3 +142,14 @@ def test_a_registered_text_is_not_a_folder_of_its_name(tmp_path, monkeypatch):
     before = data_checksum('pydocs')
     (tmp_path/'pydocs').mkdir()
     assert data_checksum('pydocs') == before
+
+def test_the_loss_is_that_of_the_kept_weights(tmp_path):
+    from era_nbdev.core.run import launch, settings
+    from era_nbdev.foundations.learner import EMA
+    from era_nbdev.llm.corpus import head_of
+    from era_nbdev.llm.gpt import evaluate
+    (tmp_path/'t.txt').write_text('the quick brown fox jumps over the lazy dog. '*60, encoding='utf-8')
+    exp = settings('gpt', data=str(tmp_path/'t.txt'), n_layer=1, n_embd=16, block_size=16, bs=8)
+    run = launch(exp, device='cpu', out=str(tmp_path/'runs'), callbacks=[EMA(.9)])
+    model, corpus = run.experiment().language_model(run)
+    assert abs(evaluate(model, head_of(corpus.valid, 0), 16)-run.summary['valid_loss']) < 1e-5

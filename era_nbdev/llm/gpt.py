@@ -21,7 +21,7 @@ from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, need
 from ..core.data import REGISTRY, DataError, checksum
 from ..core.distributed import Shard, ranks
 from ..foundations.cloud import PRICES
-from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, keep_memory
+from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, keep_memory, weights
 from ..foundations.schedules import cosine, param_groups
 from .attention import MultiHeadAttention, attention_flop, with_causal
 from .corpus import Corpus, Letters, Windows, bits_per_byte, head_of, n_tokens, read_corpus
@@ -456,6 +456,7 @@ class LanguageModelling(Experiment):
         learn = Learner(model, Shard(train, rank, world), valid, lm_total, optimizer, [], callbacks, run.device,
                         self.precision, self.accumulate, self.clip, self.compile, wrap=wrap)
         learn.fit(self.epochs, self.lr, cosine(self.warmup, self.floor), resume=state)
+        learn.model.load_state_dict(weights(learn)) # what the checkpoint holds: an average, if one was kept
         tokens = len(train)*self.bs*self.block_size*self.epochs
         return self.report(learn, d, held) | dict(tokens=tokens, processes=world)
 
