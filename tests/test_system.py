@@ -392,7 +392,7 @@ def test_disk_full(fork, copy, tmp_path, straight, fsize):
 def test_disk_full_at_the_first_checkpoint(fork, tmp_path):
     status, _, err = wait(fork(tmp_path, ['run', 'mnist', '--epochs', '1'], fsize=100_000), tmp_path)
     assert status == 2; one_error(err, 'cannot write', folders(tmp_path)[0].name)
-    assert {f.name for f in folders(tmp_path)[0].iterdir()} == {'config.json', 'images.json', 'metrics.jsonl'}
+    assert {f.name for f in folders(tmp_path)[0].iterdir()} == {'config.json', 'data.json', 'images.json', 'metrics.jsonl'}
 
 # ---- signals and kills
 

@@ -604,7 +604,7 @@ def train_on(model: GPT, ids: Tensor, steps: int, lr: float, bs: int = 8, T: int
     return model.eval()
 
 # %% ../../nbs/llm/10_engine.ipynb #ac84bf8a
-def trained_pair(steps: int = 400) -> list: # target, draft
+def trained_pair(steps: int = 80) -> list: # target, draft
     "The pair of the benchmark: trained the first time, then kept in the cache folder."
     path = cache_dir()/'speculate'/f'pair-{steps}.pt'
     models = []
