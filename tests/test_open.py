@@ -62,7 +62,7 @@ def test_jupyterlab_starts(tmp_path):
             time.sleep(.1)
         time.sleep(.1)
         url = json.loads(found[0].read_text(encoding='utf-8'))['url']
-        with urllib.request.urlopen(f'{url}api/contents/06_mnist.ipynb?content=0&token=word', timeout=60) as answer:
+        with urllib.request.urlopen(f'{url}api/contents/09_mnist.ipynb?content=0&token=word', timeout=60) as answer:
             assert json.load(answer)['type'] == 'notebook'
     finally:
         os.killpg(p.pid, signal.SIGTERM)
