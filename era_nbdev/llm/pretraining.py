@@ -58,7 +58,7 @@ def data_checksum(
     texts = [p.read_text(encoding='utf-8') for p in about if p.exists()]
     return hashlib.sha256('\n'.join(sizes+texts).encode()).hexdigest()
 
-# %% ../../nbs/llm/08_pretraining.ipynb #703f6c52
+# %% ../../nbs/llm/08_pretraining.ipynb #fba49c78
 def keep_corpus(
     run: Run,
     data: str, # as in `read_corpus`
@@ -77,7 +77,7 @@ def keep_corpus(
     if letters is None and file.is_file():
         shutil.copy(file, run.dir/'tokenizer.json')
 
-# %% ../../nbs/llm/08_pretraining.ipynb #cc0741b6
+# %% ../../nbs/llm/08_pretraining.ipynb #a734fbd9
 def kept_corpus(
     run: Run,
     data: str, # as in `read_corpus`
@@ -157,7 +157,7 @@ class LanguageModelling(Experiment):
         "What `run.predict` calls: the probability of each next token."
         return partial(_next_token, *self.language_model(run), self.block_size)
 
-# %% ../../nbs/llm/08_pretraining.ipynb #1f5a4f21
+# %% ../../nbs/llm/08_pretraining.ipynb #2d5c84e1
 def _written(model, d, held): # a sample that begins as the held-out text does
     if not d.tokenizer: return ''
     ids = held[0] if isinstance(held, list) else held
