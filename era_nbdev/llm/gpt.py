@@ -51,7 +51,7 @@ def rope_frequencies(
     base: float = 10_000., # the slowest pair turns once in about 2π·base positions
     scaling: dict = None, # rope_type 'linear' or 'llama3', with its parameters; None: no scaling
 ) -> Tensor: # [D/2] radians for each position
-    "Frequencies, Eq. (10). Raises `ValueError` for an odd D or an unknown scaling. [@su2024]"
+    "Frequencies, Eq. (10). Raises `ValueError` for an odd D or an unknown scaling."
     if D % 2: raise ValueError(f'D is {D}, expected an even number: RoPE rotates pairs')
     scaling = _checked(scaling or dict(rope_type='default'))
     w = 1/base**(torch.arange(0, D, 2).float()/D)
@@ -86,7 +86,7 @@ def rotate(
     cos: Tensor, # [T, D/2] cosines of position × frequency, or anything that broadcasts
     sin: Tensor, # the sines
 ) -> Tensor: # [..., T, D]
-    "`x` with each pair (i, i + D/2) rotated by the angle of its position. [@su2024]"
+    "`x` with each pair (i, i + D/2) rotated by the angle of its position. Su et al. 2021, Eq. 34."
     first, second = x.chunk(2, -1)
     return torch.cat([first*cos-second*sin, second*cos+first*sin], -1)
 
@@ -468,9 +468,9 @@ class _RMS(torch.autograd.Function):
         taken = (dy @ g)[..., None].mul_(inverse/len(g))
         return dx.add_(taken), dg, None
 
-# %% ../../nbs/llm/07_gpt.ipynb #9fa06da6
+# %% ../../nbs/llm/07_gpt.ipynb #5f60e5d0
 class RMSNorm(nn.RMSNorm):
-    "As PyTorch's, with a shorter backward pass on the CPU. [@zhang2019b]"
+    "As PyTorch's, with a shorter backward pass on the CPU. Zhang and Sennrich 2019."
     def forward(self, x: Tensor) -> Tensor: # [..., C], both
         on_cpu = x.device.type == 'cpu' and not torch.compiler.is_compiling()
         if on_cpu and torch.is_grad_enabled(): return _RMS.apply(x, self.weight, self.eps)
