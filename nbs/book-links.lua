@@ -9,10 +9,14 @@ local function read(path)
   return text
 end
 
--- The folders in which the pages may lie when this filter runs.
+-- The folders in which the pages may lie when this filter runs; nbdev renders copies in a folder beside nbs.
 local function roots()
-  local list = pandoc.List({ "." })
-  if quarto.project.directory then list:insert((quarto.project.directory:gsub("\\", "/"):gsub("/$", ""))) end
+  local list = pandoc.List({ "../nbs", "." })
+  if quarto.project.directory then
+    local root = quarto.project.directory:gsub("\\", "/"):gsub("/$", "")
+    list:insert(1, root .. "/../nbs")
+    list:insert(root)
+  end
   return list
 end
 
