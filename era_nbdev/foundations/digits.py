@@ -22,10 +22,10 @@ from .neurons import ACTIVATIONS
 
 # %% auto #0
 __all__ = ['OPTIMIZERS', 'pixels', 'normal_mean', 'gain', 'views', 'MLP', 'Optimizer', 'SGD', 'RMSprop', 'Adam', 'optimizer',
-           'batches', 'train', 'evaluate', 'confusion_matrix', 'save', 'restore', 'watch', 'results', 'probabilities',
-           'look_inside', 'Neurons', 'bench_neurons']
+           'batches', 'train', 'evaluate', 'confusion_matrix', 'save', 'restore', 'results', 'probabilities',
+           'look_inside', 'watch', 'Neurons', 'bench_neurons']
 
-# %% ../../nbs/foundations/03_digits.ipynb #83b9081a
+# %% ../../nbs/foundations/03_digits.ipynb #0b16e4f3
 def pixels(
     images, # [N, 1, S, S] bytes, array or tensor
 ) -> np.ndarray: # [N, S·S] float32 in [0, 1]
@@ -35,7 +35,7 @@ def pixels(
         raise TypeError(f'images are {images.dtype}, expected uint8')
     return images.reshape(len(images), -1).astype(np.float32)/255
 
-# %% ../../nbs/foundations/03_digits.ipynb #19783ac1
+# %% ../../nbs/foundations/03_digits.ipynb #e487a1e6
 def normal_mean(
     f: Callable, # of an array of real numbers
 ) -> float:
@@ -51,7 +51,7 @@ def gain(
     def square(z): return f(z)**2
     return 1/normal_mean(square)
 
-# %% ../../nbs/foundations/03_digits.ipynb #4c6234dc
+# %% ../../nbs/foundations/03_digits.ipynb #9695656a
 def views(
     vector: np.ndarray, # [n] numbers
     shapes: list, # of arrays that have n entries together
@@ -61,7 +61,7 @@ def views(
     pieces = np.split(vector, ends[:-1])
     return [piece.reshape(shape) for piece, shape in zip(pieces, shapes)]
 
-# %% ../../nbs/foundations/03_digits.ipynb #dc065016
+# %% ../../nbs/foundations/03_digits.ipynb #60f41ba5
 class MLP:
     "A multilayer perceptron: parameters in the vector `theta`, gradients in `grad`, views of both."
     def __init__(self,
@@ -126,7 +126,7 @@ class MLP:
         for name, p in self.state_dict().items():
             p[:] = np.asarray(state[name])
 
-# %% ../../nbs/foundations/03_digits.ipynb #10159ac2
+# %% ../../nbs/foundations/03_digits.ipynb #61c63d95
 class Optimizer:
     "Base of the rules below. `t` counts the steps and `slots` is the memory: both must be kept."
     n_slots = 0
@@ -148,7 +148,7 @@ class Optimizer:
         "Move `p`, whose gradient is `g`."
         raise NotImplementedError('an optimizer needs a method update')
 
-# %% ../../nbs/foundations/03_digits.ipynb #08613aae
+# %% ../../nbs/foundations/03_digits.ipynb #644697fb
 class SGD(Optimizer):
     "Stochastic gradient descent, with momentum if `mom` is not 0: Eq. (10), (12) of the chapter."
     n_slots = 1
@@ -168,7 +168,7 @@ class SGD(Optimizer):
         v += g
         p -= self.lr*(g + self.mom*v) if self.nesterov else self.lr*v
 
-# %% ../../nbs/foundations/03_digits.ipynb #a272fd59
+# %% ../../nbs/foundations/03_digits.ipynb #9dd4b5dd
 class RMSprop(Optimizer):
     "Gradient descent with each entry divided by the root mean square of its recent gradients."
     n_slots = 1
@@ -187,7 +187,7 @@ class RMSprop(Optimizer):
         s += (1-self.alpha)*g**2
         p -= self.lr*g/(np.sqrt(s) + self.eps)
 
-# %% ../../nbs/foundations/03_digits.ipynb #1b382a31
+# %% ../../nbs/foundations/03_digits.ipynb #05c11de3
 class Adam(Optimizer):
     "Adam with bias correction, Eq. (16) of the chapter; with `wd` it is AdamW."
     n_slots = 2
@@ -213,7 +213,7 @@ class Adam(Optimizer):
         root = np.sqrt(s/(1-b2**self.t)) + self.eps
         p -= self.lr/(1-b1**self.t)*m/root
 
-# %% ../../nbs/foundations/03_digits.ipynb #c9daf6f6
+# %% ../../nbs/foundations/03_digits.ipynb #168b5003
 OPTIMIZERS = dict(
     sgd=SGD,
     momentum=partial(SGD, mom=.9),
@@ -231,7 +231,7 @@ def optimizer(
     if name not in OPTIMIZERS: raise ValueError(nearest('optimizer', name, OPTIMIZERS))
     return OPTIMIZERS[name](lr)
 
-# %% ../../nbs/foundations/03_digits.ipynb #a157a603
+# %% ../../nbs/foundations/03_digits.ipynb #9529274e
 def batches(
     n: int, # examples
     bs: int, # examples in a batch
@@ -242,7 +242,7 @@ def batches(
     order = np.random.default_rng((seed, epoch)).permutation(n)
     return np.split(order, range(bs, n, bs))
 
-# %% ../../nbs/foundations/03_digits.ipynb #4025f62a
+# %% ../../nbs/foundations/03_digits.ipynb #b5a408e0
 def train(
     model: MLP, # is changed in place
     opt: Optimizer, # its `lr` is the peak of the learning rate
@@ -265,7 +265,6 @@ def train(
         opt.step([model.theta], [model.backward()])
         yield step+1, loss
 
-# %% ../../nbs/foundations/03_digits.ipynb #9276bb10
 def evaluate(
     model: MLP,
     x: np.ndarray, # [N, D] inputs
@@ -275,7 +274,7 @@ def evaluate(
     loss = model.loss(x, y)
     return loss, float((model.z[-1].argmax(axis=1) == y).mean())
 
-# %% ../../nbs/foundations/03_digits.ipynb #4768fb54
+# %% ../../nbs/foundations/03_digits.ipynb #847c4daa
 def confusion_matrix(
     y: np.ndarray, # [N] true classes
     answers: np.ndarray, # [N] answered classes
@@ -286,7 +285,7 @@ def confusion_matrix(
     np.add.at(counts, (y, answers), 1)
     return counts
 
-# %% ../../nbs/foundations/03_digits.ipynb #1398b754
+# %% ../../nbs/foundations/03_digits.ipynb #8cd73b7d
 def save(
     run: Run, # whose folder gets the checkpoint
     model: MLP,
@@ -311,35 +310,6 @@ def restore(
     opt.slots = [[a.numpy() for a in arrays] for arrays in state['slots']]
     return state['step']
 
-# %% ../../nbs/foundations/03_digits.ipynb #bda03b09
-def watch(
-    run: Run, # gets metrics and checkpoints
-    steps: Iterator, # from `train`
-    model: MLP,
-    opt: Optimizer,
-    test: tuple, # inputs and classes for measuring after each epoch
-    per_epoch: int, # steps of an epoch
-):
-    "Take all steps; keep metrics and checkpoints. Raises `Interrupted` and `Diverged`."
-    rows, run.looping = [], True
-    for step, loss in steps:
-        if not math.isfinite(loss):
-            raise Diverged(f'the loss is {loss} at step {step}: choose a lower lr')
-        rows.append((step, dict(loss=loss, lr=opt.lr)))
-        stop = run.stop
-        if not stop and step % per_epoch: continue
-        if step % per_epoch == 0:
-            test_loss, share = evaluate(model, *test)
-            epoch = step//per_epoch
-            rows.append((step, dict(epoch=epoch, test_loss=test_loss, accuracy=share)))
-            print(f'epoch {epoch}  loss {loss:.4f}  test accuracy {share:.4f}')
-        run.log_rows(rows)
-        save(run, model, opt, step)
-        rows = []
-        if stop: raise Interrupted(stop, f'stopped at step {step}')
-    run.looping = False
-
-# %% ../../nbs/foundations/03_digits.ipynb #5b7e71c0
 def results(
     run: Run, # with the accuracy of each epoch
     model: MLP, # trained
@@ -375,7 +345,63 @@ def look_inside(
     return dict(probabilities=from_numpy(softmax(logits)[0]), hidden=hidden,
                 saliency=from_numpy(slopes.reshape(side, side)))
 
-# %% ../../nbs/foundations/03_digits.ipynb #ab515695
+def _numpy_epoch(x, y, bs=128):
+    from threadpoolctl import threadpool_limits
+    threadpool_limits(1)
+    model, opt, seeds = MLP((784, 256, 128, 10)), Adam(1e-3), iter(range(10**9))
+    def epoch():
+        for k in batches(len(x), bs, seed=0, epoch=next(seeds)):
+            model.loss(x[k], y[k])
+            opt.step([model.theta], [model.backward()])
+        return len(x)
+    return epoch
+
+def _torch_epoch(x, y, bs=128, fused=None):
+    import torch
+    from torch import nn
+    net = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(),
+                        nn.Linear(128, 10))
+    opt = torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused)
+    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    def epoch():
+        for k in torch.randperm(len(x)).split(bs):
+            loss = nn.functional.cross_entropy(net(x[k]), y[k])
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            loss.item()
+        return len(x)
+    return epoch
+
+# %% ../../nbs/foundations/03_digits.ipynb #0362b5af
+def watch(
+    run: Run, # gets metrics and checkpoints
+    steps: Iterator, # from `train`
+    model: MLP,
+    opt: Optimizer,
+    test: tuple, # inputs and classes for measuring after each epoch
+    per_epoch: int, # steps of an epoch
+):
+    "Take all steps; keep metrics and checkpoints. Raises `Interrupted` and `Diverged`."
+    rows, run.looping = [], True
+    for step, loss in steps:
+        if not math.isfinite(loss):
+            raise Diverged(f'the loss is {loss} at step {step}: choose a lower lr')
+        rows.append((step, dict(loss=loss, lr=opt.lr)))
+        stop = run.stop
+        if not stop and step % per_epoch: continue
+        if step % per_epoch == 0:
+            test_loss, share = evaluate(model, *test)
+            epoch = step//per_epoch
+            rows.append((step, dict(epoch=epoch, test_loss=test_loss, accuracy=share)))
+            print(f'epoch {epoch}  loss {loss:.4f}  test accuracy {share:.4f}')
+        run.log_rows(rows)
+        save(run, model, opt, step)
+        rows = []
+        if stop: raise Interrupted(stop, f'stopped at step {step}')
+    run.looping = False
+
+# %% ../../nbs/foundations/03_digits.ipynb #8cae8ec3
 @experiment('neurons', smoke={},
             lesson=dict(data='mnist', hidden=(256, 128), epochs=10, bs=128, lr=2e-3),
             full=dict(data='mnist', hidden=(512, 256), epochs=20, bs=128, lr=2e-3))
@@ -433,36 +459,7 @@ class Neurons(Experiment):
         weights = [n*m for n, m in zip(sizes, sizes[1:])]
         return float(info(self.data).train*self.epochs*(6*sum(weights)-2*weights[0]))
 
-# %% ../../nbs/foundations/03_digits.ipynb #341b5a77
-def _numpy_epoch(x, y, bs=128):
-    from threadpoolctl import threadpool_limits
-    threadpool_limits(1)
-    model, opt, seeds = MLP((784, 256, 128, 10)), Adam(1e-3), iter(range(10**9))
-    def epoch():
-        for k in batches(len(x), bs, seed=0, epoch=next(seeds)):
-            model.loss(x[k], y[k])
-            opt.step([model.theta], [model.backward()])
-        return len(x)
-    return epoch
-
-def _torch_epoch(x, y, bs=128, fused=None):
-    import torch
-    from torch import nn
-    net = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(),
-                        nn.Linear(128, 10))
-    opt = torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused)
-    x, y = torch.from_numpy(x), torch.from_numpy(y)
-    def epoch():
-        for k in torch.randperm(len(x)).split(bs):
-            loss = nn.functional.cross_entropy(net(x[k]), y[k])
-            opt.zero_grad()
-            loss.backward()
-            opt.step()
-            loss.item()
-        return len(x)
-    return epoch
-
-# %% ../../nbs/foundations/03_digits.ipynb #5599238a
+# %% ../../nbs/foundations/03_digits.ipynb #2ff91ecc
 @bench('neurons', 'images', torch=1.)
 def bench_neurons(
     device: str = 'cpu', # nothing else
