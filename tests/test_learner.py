@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from era_nbdev.core.run import Diverged, Experiment, RunError, create, launch, settings
-from era_nbdev.foundations.learner import (Callback, EMA, EarlyStopping, Learner, Mean, Progress, Track, accuracy,
-                                           lr_find, weights)
+from era_nbdev.foundations.learner import Callback, Learner, Mean, accuracy
+from era_nbdev.foundations.callbacks import EMA, EarlyStopping, Progress, Track, lr_find, weights
 from era_nbdev.foundations.schedules import one_cycle
 from era_nbdev.foundations.tensors import Batches
 

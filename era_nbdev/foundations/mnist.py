@@ -20,7 +20,8 @@ from ..core.data import Images, info, load
 from ..core.run import Experiment, Run, RunError, experiment, open_run, serves
 from .web import ApiError, as_digit, decode_image, make_app, make_server, serve
 from .tensors import Batches
-from .learner import EMA, Learner, Progress, Track, accuracy
+from .learner import Learner, accuracy
+from .callbacks import EMA, Progress, Track
 from .schedules import Schedule, one_cycle, param_groups
 
 # %% auto #0

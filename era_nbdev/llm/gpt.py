@@ -21,7 +21,9 @@ from ..core.run import Experiment, MissingExtra, Run, RunError, experiment, need
 from ..core.data import REGISTRY, DataError, checksum
 from ..core.distributed import Shard, ranks
 from ..foundations.cloud import PRICES
-from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS, Progress, Track, keep_memory, weights
+from ..core.run import keep_memory
+from ..foundations.learner import Callback, Learner, NO_CONTEXT, PRECISIONS
+from ..foundations.callbacks import Progress, Track, weights
 from ..foundations.schedules import cosine, param_groups
 from .attention import MultiHeadAttention, attention_flop, with_causal
 from .corpus import Corpus, Letters, Windows, bits_per_byte, head_of, n_tokens, read_corpus
