@@ -62,7 +62,7 @@ def split_batch(
     remedy = 'put several inputs into one tuple, ((a, b), y), and leave out the rest'
     raise ValueError(f'a batch has {len(batch)} parts, expected the pair (x, y): {remedy}')
 
-# %% ../../nbs/core/16_batches.ipynb #ae31742e
+# %% ../../nbs/core/16_batches.ipynb #f4d0b458
 def check_batch(
     x, # inputs
     y, # targets
@@ -71,7 +71,8 @@ def check_batch(
     for name, part in dict(x=x, y=y).items():
         if isinstance(part, Tensor) or tensors_in(part): continue
         raise ValueError(f'the {name} of a batch is {repr(part)[:60]}, expected a tensor or an '
-                         'array, or a tuple, list or dictionary of them: turn texts into numbers first')
+                         'array, or a tuple, list or dictionary of them: '
+                         'make numbers of texts first')
 
 def is_double(
     o, # tensor, or a tuple, list or dictionary

@@ -78,24 +78,18 @@ def accuracy(
         raise ValueError(f'{shapes}: expected [B, C] and [B]')
     return (pred.argmax(-1) == y).float().mean()
 
-# %% ../../nbs/foundations/07_learner.ipynb #5816a5db
+# %% ../../nbs/foundations/07_learner.ipynb #e09da2b4
 PRECISIONS = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
 TAKEN = 'epoch', 'step', 'time', 'loss', 'lr', 'train_loss', 'valid_loss' # names of the log
 
-def check_settings(
-    precision: str, # one of `PRECISIONS`
-    accumulate: int, # 1 or more
-    clip: Optional[float], # more than 0, or None
-) -> None:
+def check_settings(precision: str, accumulate: int, clip: Optional[float]) -> None: # of `Learner`
     "Raise `ValueError` for a setting out of its range."
     if precision not in PRECISIONS: raise ValueError(nearest('precision', precision, PRECISIONS))
     if accumulate < 1: raise ValueError(f'accumulate is {accumulate}, expected 1 or more')
     if clip is not None and not clip > 0:
         raise ValueError(f'clip is {clip}, expected more than 0')
 
-def named_metrics(
-    metrics, # functions, or objects like `Mean`
-) -> list: # of objects like `Mean`
+def named_metrics(metrics) -> list: # functions or `Mean`s -> `Mean`s
     "The metrics as accumulators. Raises `ValueError` for a name that is taken."
     found = [m if hasattr(m, 'compute') else Mean(m) for m in metrics]
     names = [m.name for m in found]
@@ -422,12 +416,8 @@ class LearnerPlan(LearnerState):
         row = dict(epoch=self.epoch+1, train_loss=total/(counted or math.nan))
         return row if self.valid is None else row | self.evaluate()
 
-# %% ../../nbs/foundations/07_learner.ipynb #73cddb44
-def check_fit(
-    epochs: int, # 1 or more
-    lr: float, # more than 0
-    steps: Optional[int], # 1 or more, or None
-) -> None:
+# %% ../../nbs/foundations/07_learner.ipynb #c3c30ac9
+def check_fit(epochs: int, lr: float, steps: Optional[int]) -> None: # arguments of `fit`
     "Raise `ValueError` for an argument of `fit` out of its range."
     if not is_whole(epochs): raise ValueError(f'epochs is {epochs}, expected a whole number')
     if epochs < 1: raise ValueError(f'epochs is {epochs}, expected 1 or more')

@@ -82,7 +82,7 @@ class Scaled(nn.Module):
         std, mean = torch.std_mean(x[:10_000].float(), (0, 2, 3), keepdim=True)
         self.net = net
         self.register_buffer('mean', mean)
-        self.register_buffer('std', std)
+        self.register_buffer('std', std+(std == 0)) # a constant channel becomes 0
 
     def forward(self, x: Tensor) -> Tensor: # [B, C, H, W] from 0 to 255
         return self.net((x.float()-self.mean)/self.std)
