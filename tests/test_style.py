@@ -4,14 +4,14 @@ from era_nbdev.core import book, style
 
 # Chapters that keep every rule, in book order. The list only grows: a chapter that stands here is mended, never taken out.
 CHAPTERS = '''
+foundations/01_neurons
+foundations/02_backprop
 foundations/03_digits
 core/15_style
 '''.split()
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'foundations/01_neurons': ['long_cells'],
-    'foundations/02_backprop': ['bad_size', 'long_cells'],
     'foundations/04_tools': ['long_cells', 'long_lines', 'schematics'],
     'foundations/06_schedules': ['code_runs', 'long_cells', 'long_lines', 'private_words', 'site_references', 'stacked_lines'],
     'foundations/07_learner': ['bad_size', 'code_runs', 'long_cells', 'long_lines', 'long_module', 'schematics', 'site_references', 'stacked_lines', 'thin_sections'],
