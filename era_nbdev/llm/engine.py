@@ -191,7 +191,20 @@ class Layer(NamedTuple):
     down: np.ndarray # [C, hidden]
     down_bias: np.ndarray
 
-# %% ../../nbs/llm/11_engine.ipynb #a1e00042
+# %% ../../nbs/llm/11_engine.ipynb #a1e00061
+def _array(t: Tensor | None) -> np.ndarray: # a view of its memory
+    return np.empty(0, np.float32) if t is None else t.detach().numpy()
+
+def _pair(module: nn.Module) -> tuple: # weight and bias
+    return _array(module.weight), _array(getattr(module, 'bias', None))
+
+def _layer(block: Block) -> Layer: # views of one block's weights
+    attn, mlp = block.attn, block.mlp
+    q_norm, k_norm = (None if o is None else o.weight for o in (attn.q_norm, attn.k_norm))
+    return Layer(*_pair(block.norm1), *_pair(attn.qkv), _array(q_norm), _array(k_norm),
+                 *_pair(attn.out), *_pair(block.norm2), *_pair(mlp.up), *_pair(mlp.down))
+
+# %% ../../nbs/llm/11_engine.ipynb #a1e00064
 class Room(NamedTuple):
     "Room for the intermediate results of R rows."
     normed: np.ndarray # [R, C]
@@ -201,6 +214,13 @@ class Room(NamedTuple):
     change: np.ndarray # [R, C]
     up: np.ndarray # [R, hidden or 2·hidden]
     hidden: np.ndarray # [R, hidden]
+
+def _room(c: GPTConfig, rows: int, columns: int) -> Room: # most rows, most columns of a text
+    heads, gates = c.n_head+2*c.n_kv_head, 1+(c.mlp == 'swiglu')
+    inner = c.n_head*c.head_dim
+    shapes = [(c.n_embd,), (heads*c.head_dim,), (c.n_head, columns), (inner,), (c.n_embd,),
+              (c.hidden*gates,), (c.hidden,)]
+    return Room(*(np.empty((rows, *shape), np.float32) for shape in shapes))
 
 # %% ../../nbs/llm/11_engine.ipynb #25290433
 @compiled()
@@ -219,26 +239,6 @@ def run_layer(x, w, rows, K, V, eps, centred, gated, room): # changes x [R, C]
     activate(room.up, gated, room.hidden)
     linear(room.hidden, w.down, w.down_bias, room.change)
     x += room.change
-
-# %% ../../nbs/llm/11_engine.ipynb #a1e0000c
-def _array(t: Tensor | None) -> np.ndarray: # a view of its memory
-    return np.empty(0, np.float32) if t is None else t.detach().numpy()
-
-def _pair(module: nn.Module) -> tuple: # weight and bias
-    return _array(module.weight), _array(getattr(module, 'bias', None))
-
-def _layer(block: Block) -> Layer: # views of one block's weights
-    attn, mlp = block.attn, block.mlp
-    q_norm, k_norm = (None if o is None else o.weight for o in (attn.q_norm, attn.k_norm))
-    return Layer(*_pair(block.norm1), *_pair(attn.qkv), _array(q_norm), _array(k_norm),
-                 *_pair(attn.out), *_pair(block.norm2), *_pair(mlp.up), *_pair(mlp.down))
-
-def _room(c: GPTConfig, rows: int, columns: int) -> Room: # most rows, most columns of a text
-    heads, gates = c.n_head+2*c.n_kv_head, 1+(c.mlp == 'swiglu')
-    inner = c.n_head*c.head_dim
-    shapes = [(c.n_embd,), (heads*c.head_dim,), (c.n_head, columns), (inner,), (c.n_embd,),
-              (c.hidden*gates,), (c.hidden,)]
-    return Room(*(np.empty((rows, *shape), np.float32) for shape in shapes))
 
 # %% ../../nbs/llm/11_engine.ipynb #95874acc
 def can_compile(model: GPT) -> bool: # any model

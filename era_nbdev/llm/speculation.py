@@ -63,15 +63,16 @@ def _guess(step: Decoder, text: list, k: int, s: Sampling, generator) -> tuple: 
             guesses.append(_draw(q[-1], generator))
     return guesses, q
 
+# %% ../../nbs/llm/13_speculation.ipynb #c3000051
 def _verify(logits: Tensor, q: list, guesses: list, s: Sampling, generator) -> tuple: # as `accept`
     if s.greedy:
         best = logits.argmax(1).tolist()
-        right = (i for i, guess in enumerate(guesses) if guess != best[i])
-        n = next(right, len(guesses))
+        wrong = (i for i, guess in enumerate(guesses) if guess != best[i])
+        n = next(wrong, len(guesses))
         return n, best[n]
     p = _distribution(logits, s)
-    return accept(p, torch.stack(q) if q else p[:0], torch.tensor(guesses, dtype=torch.long),
-                  generator)
+    chosen = torch.tensor(guesses, dtype=torch.long)
+    return accept(p, torch.stack(q) if q else p[:0], chosen, generator)
 
 # %% ../../nbs/llm/13_speculation.ipynb #5e48f8b2
 @torch.no_grad()
@@ -137,14 +138,8 @@ def code_ids() -> Tensor: # [n]
     return torch.tensor([number.get(c, 0) for c in text])
 
 # %% ../../nbs/llm/13_speculation.ipynb #5543a9ad
-def train_on(
-    model: GPT, # changed in place
-    ids: Tensor, # [n] the text; its last `HELD_OUT` tokens are not used
-    steps: int, # updates
-    lr: float, # largest learning rate
-    bs: int = 4, # windows in a batch
-    T: int = 192, # tokens of a window
-) -> GPT: # the same model, in evaluation mode
+def train_on(model: GPT, ids: Tensor, steps: int, lr: float, bs: int = 4, T: int = 192) -> GPT:
+    # changed in place; [n] text; updates; largest learning rate; windows in a batch; their length
     "AdamW on random windows of the text, with one cycle of the learning rate."
     opt = torch.optim.AdamW(model.train().parameters(), lr, betas=(.9, .95), weight_decay=.1)
     plan = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=steps, pct_start=.1)
@@ -161,22 +156,24 @@ def train_on(
     return model.eval()
 
 # %% ../../nbs/llm/13_speculation.ipynb #ac84bf8a
-def trained_pair(
-    steps: int = 500, # updates of the target; the draft, whose step is cheap, gets twice as many
-) -> list: # target, draft
-    "The pair of the benchmark: trained the first time, then kept in the cache folder."
-    path = cache_dir()/'speculation'/f'pair-{steps}.pt'
+def _new_pair() -> list: # target, draft
     models = []
     for seed, size in enumerate(SIZES.values()):
         torch.manual_seed(seed)
         models.append(GPT(modern(**PAIR | size)).eval())
+    return models
+
+def trained_pair(
+    steps: int = 500, # updates of the target; the draft, whose step is cheap, gets twice as many
+) -> list: # target, draft
+    "The pair of the benchmark: trained the first time, then kept in the cache folder."
+    path, models = cache_dir()/'speculation'/f'pair-{steps}.pt', _new_pair()
     if path.exists():
         for model, state in zip(models, torch.load(path, weights_only=True)):
             model.load_state_dict(state)
         return models
-    ids = code_ids()
     for model, lr, n in zip(models, RATES.values(), (steps, 2*steps)):
-        train_on(model, ids, n, lr)
+        train_on(model, code_ids(), n, lr)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f'.{os.getpid()}')
     torch.save([model.state_dict() for model in models], unfinished)
@@ -185,6 +182,15 @@ def trained_pair(
 
 # %% ../../nbs/llm/13_speculation.ipynb #5aaf6c69
 def _speculation(sampling: Sampling, ahead: int) -> dict: # contestants
+    def ours(target: GPT, draft: GPT, passage: list) -> list:
+        return speculate(target, draft, passage, 100, ahead, sampling)[0]
+
+    def alone(target: GPT, draft: GPT, passage: list) -> list:
+        return generate(target, [passage], 100, sampling)[0]
+
+    def untrained(target: GPT, draft: GPT, passage: list) -> list:
+        return ours(target, _new_pair()[1], passage)
+
     def prepare(run):
         def ready():
             target, draft = trained_pair()
@@ -193,21 +199,16 @@ def _speculation(sampling: Sampling, ahead: int) -> dict: # contestants
             return lambda: sum(len(run(target, draft, passage)) for passage in passages)
         return ready
 
-    def ours(target, draft, passage):
-        return speculate(target, draft, passage, 100, ahead, sampling)[0]
-    def alone(target, draft, passage): return generate(target, [passage], 100, sampling)[0]
-    def untrained(target, draft, passage):
-        torch.manual_seed(2)
-        return ours(target, GPT(draft.config).eval(), passage)
-    return {'ours': prepare(ours), 'generate': prepare(alone),
-            'untrained draft': prepare(untrained)}
+    names = {'ours': ours, 'generate': alone, 'untrained draft': untrained}
+    return {name: prepare(run) for name, run in names.items()}
 
+# %% ../../nbs/llm/13_speculation.ipynb #c3000055
 @bench('speculate', 'tokens', generate=1.5)
-def bench_speculate(device='cpu'): # the compiled step is for the CPU
+def bench_speculate(device: str = 'cpu') -> dict: # the compiled step is for the CPU
     "Contestants of `era bench speculate`: greedy; each returns the number of tokens."
-    return _speculation(Sampling(0.), 5)
+    return _speculation(Sampling(0.), 7)
 
 @bench('speculate_sampled', 'tokens')
-def bench_speculate_sampled(device='cpu'): # the compiled step is for the CPU
+def bench_speculate_sampled(device: str = 'cpu') -> dict: # the compiled step is for the CPU
     "Contestants of `era bench speculate_sampled`: temperature 0.8."
     return _speculation(Sampling(.8), 3)
