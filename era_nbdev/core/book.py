@@ -184,7 +184,8 @@ def readme_text() -> str:
         if c.cell_type == 'code':
             c.outputs = [o for o in c.outputs if 'image/svg+xml' not in o.get('data', {}) and 'image/png' not in o.get('data', {})]
     text, _ = MarkdownExporter(exclude_input=True).from_notebook_node(nb)
-    text = re.sub(r'\]\((?!https?:|#)([\w/.]+)\.(?:ipynb|qmd)\)', lambda m: f'](nbs/{m[1]}.{"qmd" if m[1] == "notation" else "ipynb"})', text)
+    text = re.sub(r'\]\((?!https?:|#)([\w/.]+\.(?:ipynb|qmd|svg))\)(?:\{[^}]*\})?', r'](nbs/\1)', text)
+    text = re.sub(r' ?@fig-[\w-]+', ' The figure on the front page of the site', text)
     return re.sub(r'\n{3,}', '\n\n', text).strip()+'\n'
 
 def write_readme(): write_atomic(project()/'README.md', readme_text())
