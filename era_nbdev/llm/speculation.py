@@ -19,8 +19,8 @@ from .generate import room_for, stop_tokens, warn_truncated
 from .gpt import GPT, lm_loss, modern
 
 # %% auto #0
-__all__ = ['PAIR', 'SIZES', 'RATES', 'HELD_OUT', 'accept', 'speculate', 'code_ids', 'train_on', 'trained_pair', 'bench_speculate',
-           'bench_speculate_sampled']
+__all__ = ['PAIR', 'SIZES', 'RATES', 'HELD_OUT', 'accept', 'speculate', 'code_ids', 'train_on', 'imitate', 'trained_pair',
+           'bench_speculate', 'bench_speculate_sampled']
 
 # %% ../../nbs/llm/13_speculation.ipynb #d5b31aaa
 def accept(
@@ -155,6 +155,19 @@ def train_on(model: GPT, ids: Tensor, steps: int, lr: float, bs: int = 4, T: int
         plan.step()
     return model.eval()
 
+# %% ../../nbs/llm/13_speculation.ipynb #c3000061
+def imitate(target: GPT, draft: GPT, ids: Tensor, steps: int, batches: int = 10) -> GPT: # the draft
+    # [n] text; updates of the draft; batches of 32 texts that the target writes
+    "Train the draft on continuations of 64 tokens of the text by 128 of the target."
+    generator, texts = torch.Generator().manual_seed(1), []
+    for i in range(batches):
+        starts = torch.randint(len(ids)-64-HELD_OUT, (32,), generator=generator).tolist()
+        passages = [ids[a:a+64].tolist() for a in starts]
+        written = generate(target, passages, 128, Sampling(.8*(i % 2), seed=i))
+        texts += [passage+more for passage, more in zip(passages, written)]
+    own = torch.cat([torch.tensor(texts).flatten(), ids[-HELD_OUT:]]) # the end is not used
+    return train_on(draft, own, steps, 1e-3)
+
 # %% ../../nbs/llm/13_speculation.ipynb #ac84bf8a
 def _new_pair() -> list: # target, draft
     models = []
@@ -164,7 +177,7 @@ def _new_pair() -> list: # target, draft
     return models
 
 def trained_pair(
-    steps: int = 500, # updates of the target; the draft, whose step is cheap, gets twice as many
+    steps: int = 500, # updates of the target; the draft gets three times as many
 ) -> list: # target, draft
     "The pair of the benchmark: trained the first time, then kept in the cache folder."
     path, models = cache_dir()/'speculation'/f'pair-{steps}.pt', _new_pair()
@@ -174,6 +187,7 @@ def trained_pair(
         return models
     for model, lr, n in zip(models, RATES.values(), (steps, 2*steps)):
         train_on(model, code_ids(), n, lr)
+    imitate(*models, code_ids(), steps)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f'.{os.getpid()}')
     torch.save([model.state_dict() for model in models], unfinished)
