@@ -146,7 +146,7 @@ def test_a_registered_text_is_not_a_folder_of_its_name(tmp_path, monkeypatch):
 
 def test_the_loss_is_that_of_the_kept_weights(tmp_path):
     from era_nbdev.core.run import launch, settings
-    from era_nbdev.foundations.learner import EMA
+    from era_nbdev.foundations.callbacks import EMA
     from era_nbdev.llm.corpus import head_of
     from era_nbdev.llm.pretraining import evaluate
     (tmp_path/'t.txt').write_text('the quick brown fox jumps over the lazy dog. '*60, encoding='utf-8')

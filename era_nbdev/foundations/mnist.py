@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from ..core.data import Images, info, load
 from ..core.run import Experiment, Run, RunError, experiment
 from .tensors import Batches
-from .learner import EMA, Learner, Progress, Track, accuracy
+from .learner import Learner, accuracy
+from .callbacks import EMA, Progress, Track
 from .schedules import Schedule, one_cycle, param_groups
 
 # %% auto #0
@@ -80,7 +81,7 @@ class Scaled(nn.Module):
         std, mean = torch.std_mean(x[:10_000].float(), (0, 2, 3), keepdim=True)
         self.net = net
         self.register_buffer('mean', mean)
-        self.register_buffer('std', std)
+        self.register_buffer('std', std+(std == 0)) # a constant channel becomes 0
 
     def forward(self, x: Tensor) -> Tensor: # [B, C, H, W] from 0 to 255
         return self.net((x.float()-self.mean)/self.std)

@@ -18,7 +18,8 @@ from ..core.bench import bench
 from ..core.data import DataError
 from ..core.run import MissingExtra, RunError, need
 from ..foundations.cloud import PRICES
-from ..foundations.learner import NO_CONTEXT, PRECISIONS, keep_memory
+from ..core.run import keep_memory
+from ..foundations.learner import NO_CONTEXT, PRECISIONS
 from ..foundations.schedules import param_groups
 from .corpus import n_tokens
 from .gpt import GPT, GPTConfig, lm_loss, modern

@@ -17,7 +17,8 @@ from torch import nn
 from ..core.data import REGISTRY, DataError, checksum
 from ..core.distributed import Shard, ranks
 from ..core.run import Experiment, Run, RunError, experiment
-from ..foundations.learner import Callback, Learner, Progress, Track, weights
+from ..foundations.callbacks import Progress, Track, weights
+from ..foundations.learner import Callback, Learner
 from ..foundations.schedules import cosine, param_groups
 from .budget import training_plan, training_work
 from .corpus import (Corpus, Letters, Windows, bits_per_byte, head_of, n_tokens,
