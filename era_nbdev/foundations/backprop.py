@@ -1,4 +1,4 @@
-"""Why the loss is a logarithm, how its slope moves a weight, and how one backward pass finds the slopes of all weights; with an automatic differentiation engine of sixty lines whose gradients equal PyTorch's.
+"""Why a loss is a logarithm, how its slope moves a weight, and how one backward pass finds the slopes of all weights. You build an automatic differentiation engine of sixty lines and the same on matrices, both with PyTorch's gradients, and train a network that solves XOR.
 
 Docs: https://era-nbdev.github.io/era_nbdev/foundations/backprop.html.md"""
 
@@ -27,11 +27,11 @@ def negative_log_likelihood(
 
 # %% ../../nbs/foundations/02_backprop.ipynb #d3abf724
 def descend(
-    slope, # function w -> derivative of the loss at w
+    slope: Callable[[float], float], # w -> derivative of the loss at w
     w: float, # first weight
     lr: float, # learning rate, more than 0
     steps: int, # how many
-) -> list: # of steps + 1 weights, the first one included
+) -> list[float]: # steps + 1 weights, the first one included
     "The weights that gradient descent visits, Eq. (3) of the chapter."
     path = [w]
     for _ in range(steps):
@@ -44,7 +44,7 @@ def binary_cross_entropy(
     z: np.ndarray, # logits, any shape
     y: np.ndarray, # 0 or 1 for each of them
 ) -> tuple[float, np.ndarray]: # mean loss in nats, its gradient with respect to z
-    "The loss of yes-or-no answers and (p − y)/N, Eq. (8) of the chapter."
+    "The loss of yes-or-no answers, and (p − y)/N, Eq. (6) and (7) of the chapter."
     loss = np.logaddexp(0, z) - y*z
     return float(loss.mean()), (sigmoid(z)-y)/z.size
 
@@ -68,7 +68,7 @@ def cross_entropy(
     logits: np.ndarray, # [B, K] scores
     y: np.ndarray, # [B] integer classes, 0 to K-1
 ) -> tuple[float, np.ndarray]: # mean loss in nats, its gradient [B, K]
-    "Softmax cross-entropy and (p − e_y)/B. Raises `ValueError` for labels that do not fit."
+    "Softmax cross-entropy, Eq. (9), and its gradient, Eq. (10) of the chapter, over B."
     B, K = logits.shape
     y = _labels(y, B, K)
     log_p = log_softmax(logits)
@@ -90,8 +90,8 @@ class Value:
     "A number that records how it was made, so that `backward` can differentiate it."
     def __init__(self,
         data: float, # the number
-        parents: tuple = (), # the values that it was made from
-        slopes: tuple = (), # its derivative with respect to each of them
+        parents: tuple[Value, ...] = (), # the values that it was made from
+        slopes: tuple[float, ...] = (), # its derivative with respect to each of them
     ):
         self.data, self.grad = float(data), 0.
         self.parents, self.slopes = parents, slopes
@@ -123,13 +123,13 @@ class Value:
     def relu(self) -> Value:
         return Value(max(self.data, 0.), (self,), (float(self.data > 0),))
 
-    def __neg__(self): return self*-1
-    def __sub__(self, other): return self + -_value(other)
-    def __truediv__(self, other): return self*_value(other)**-1
-    def __radd__(self, other): return self+other
-    def __rmul__(self, other): return self*other
-    def __rsub__(self, other): return -self+other
-    def __rtruediv__(self, other): return self**-1*other
+    def __neg__(self) -> Value: return self*-1
+    def __sub__(self, other) -> Value: return self + -_value(other)
+    def __truediv__(self, other) -> Value: return self*_value(other)**-1
+    def __radd__(self, other) -> Value: return self+other
+    def __rmul__(self, other) -> Value: return self*other
+    def __rsub__(self, other) -> Value: return -self+other
+    def __rtruediv__(self, other) -> Value: return self**-1*other
 
     def backward(self):
         "Add the derivative of this value to `grad` of every value that it depends on."
@@ -142,11 +142,12 @@ class Value:
                 passed[parent] += passed[v]*slope
 
 # %% ../../nbs/foundations/02_backprop.ipynb #214d990e
-def _value(o: Value | float) -> Value: return o if isinstance(o, Value) else Value(o)
+def _value(o: Value | float) -> Value: # an ordinary number becomes a `Value`
+    return o if isinstance(o, Value) else Value(o)
 
 def topological_order(
     result: Value, # the end of the graph
-) -> list: # of `Value`, parents before children, `result` last
+) -> list[Value]: # parents before children, `result` last
     "Everything that `result` depends on, in an order in which it can be computed."
     order, seen, stack = [], set(), [(result, False)]
     while stack:
@@ -161,7 +162,7 @@ def topological_order(
 
 # %% ../../nbs/foundations/02_backprop.ipynb #38817f60
 class Linear:
-    "A linear layer, [B, D] → [B, H]."
+    "A linear layer, [B, D] → [B, H], Eq. (14) and (16) of the chapter."
     def __init__(self,
         n_in: int, # D
         n_out: int, # H
@@ -185,7 +186,7 @@ class Linear:
     def gradients(self) -> list: return [self.grad_W, self.grad_b]
 
 class Activation:
-    "A function applied to each number, [B, H] → [B, H]."
+    "A function applied to each number, [B, H] → [B, H], Eq. (17) of the chapter."
     def __init__(self,
         name: str = 'tanh', # a key of `ACTIVATIONS`
     ):
@@ -232,7 +233,7 @@ def numeric_gradient(
     parameter: np.ndarray, # float64; changed during the call and put back
     h: float = 1e-5, # step of the central difference
 ) -> np.ndarray: # of the shape of `parameter`
-    "The gradient of `f` with respect to `parameter`, by central differences."
+    "The gradient of `f` with respect to `parameter`, by central differences (Eq. 18)."
     if parameter.dtype != np.float64:
         raise ValueError(f'the parameter is {parameter.dtype}, expected float64')
     gradient = np.empty_like(parameter)
