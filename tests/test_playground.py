@@ -5,7 +5,8 @@ import pytest, torch
 from browser import EIGHT, SEVEN, browser, draw, open_page, playwright # noqa: F401 (fixtures)
 from era_nbdev.core.data import DataError, load
 from era_nbdev.core.run import Run, RunError, launch, settings
-from era_nbdev.foundations.web import make_server, playground, playground_process, load_test, serve_playground
+from era_nbdev.foundations.playground import load_test, playground, playground_process, serve_playground
+from era_nbdev.foundations.web import make_server
 
 STROKES = [[[.3, .2], [.7, .2], [.5, .8]]]
 
@@ -219,7 +220,7 @@ def test_foreign_pages_are_refused(url):
 
 @pytest.mark.parametrize('host,shown', [('127.0.0.1', 'http://127.0.0.1:'), ('::1', 'http://[::1]:'), ('localhost', 'http://localhost:')])
 def test_the_printed_address_can_be_opened(tmp_path, host, shown):
-    code = f"from era_nbdev.foundations.web import serve_playground; serve_playground(host={host!r}, port=0, out={str(tmp_path)!r})"
+    code = f"from era_nbdev.foundations.playground import serve_playground; serve_playground(host={host!r}, port=0, out={str(tmp_path)!r})"
     p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = p.stdout.readline()

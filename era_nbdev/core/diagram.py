@@ -25,11 +25,11 @@ class Box:
     h: float # height
 
     @property
-    def centre(self) -> tuple: # (x, y)
+    def centre(self) -> tuple[float, float]: # (x, y)
         "The point in the middle."
         return self.x+self.w/2, self.y+self.h/2
 
-    def towards(self, point: tuple) -> tuple: # (x, y) of the far end
+    def towards(self, point: tuple) -> tuple[float, float]: # (x, y) of the far end
         "The middle of the side that faces `point`: where an arrow leaves or arrives."
         cx, cy = self.centre
         dx, dy = point[0]-cx, point[1]-cy
@@ -40,7 +40,7 @@ class Box:
 # %% ../../nbs/core/03_diagram.ipynb #8e0f050d
 class Circle(Box):
     "The square around a circle; an arrow touches the circle and not the square."
-    def towards(self, point: tuple) -> tuple: # (x, y) of the far end
+    def towards(self, point: tuple) -> tuple[float, float]: # (x, y) of the far end
         "The point of the circle that faces `point`."
         cx, cy = self.centre
         dx, dy = point[0]-cx, point[1]-cy
@@ -226,13 +226,13 @@ class Arrows(Shapes):
             self.text(x+7, y, words, 11, 'start')
 
 # %% ../../nbs/core/03_diagram.ipynb #80279b12
-def _middle(o) -> tuple: # of a box; a point is its own
+def _middle(o) -> tuple[float, float]: # of a box; a point is its own
     return o.centre if isinstance(o, Box) else o
 
-def _leave(o, point: tuple) -> tuple: # where an arrow from o to point begins
+def _leave(o, point: tuple) -> tuple[float, float]: # where an arrow from o to point begins
     return o.towards(point) if isinstance(o, Box) else o
 
-def _off(a: tuple, b: tuple, distance: float) -> tuple: # the middle of a and b, moved to the left
+def _off(a: tuple, b: tuple, distance: float) -> tuple[float, float]: # beside the middle, to the left
     dx, dy = b[0]-a[0], b[1]-a[1]
     length = max(math.hypot(dx, dy), 1e-9)
     x, y = (a[0]+b[0])/2, (a[1]+b[1])/2
@@ -307,7 +307,7 @@ class Plane(Box):
     drawing: Arrows # to which vectors are added
     limit: float = 1 # the axes run from -limit to limit
 
-    def at(self, u: float, v: float) -> tuple: # pixels (x, y)
+    def at(self, u: float, v: float) -> tuple[float, float]: # pixels (x, y)
         "Where the point (`u`, `v`) of the plane lies in the drawing."
         cx, cy = self.centre
         return cx+u/self.limit*self.w/2, cy-v/self.limit*self.h/2
@@ -353,11 +353,11 @@ class Plane(Box):
         if words: self.drawing.text(*_beyond(self.centre, middle, 12), words, 11, color=color)
 
 # %% ../../nbs/core/03_diagram.ipynb #a7df936b
-def _polar(degrees: float, radius: float) -> tuple: # (u, v)
+def _polar(degrees: float, radius: float) -> tuple[float, float]: # (u, v)
     angle = math.radians(degrees)
     return radius*math.cos(angle), radius*math.sin(angle)
 
-def _beyond(a: tuple, b: tuple, distance: float) -> tuple: # further on the way from a to b
+def _beyond(a: tuple, b: tuple, distance: float) -> tuple[float, float]: # further on the way to b
     length = max(math.hypot(b[0]-a[0], b[1]-a[1]), 1e-9)
     return b[0]+(b[0]-a[0])/length*distance, b[1]+(b[1]-a[1])/length*distance
 

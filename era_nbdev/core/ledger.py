@@ -49,7 +49,7 @@ def commit(timeout: float = 20) -> str: # 10 hexadecimal digits; '' outside a re
 class NoLedger(BookError, FileNotFoundError):
     "There is no ledger at this place."
 
-def root(): # a folder, or None
+def root() -> Path | None:
     "The project's folder: the nearest one above the working folder that holds `settings.ini` and `results`."
     here = Path.cwd().resolve()
     return next((p for p in (here, *here.parents) if (p/'settings.ini').is_file() and (p/'results').is_dir()), None)
@@ -57,7 +57,8 @@ def root(): # a folder, or None
 def folder() -> Path:
     "Where the ledger lies: `$ERA_RESULTS`, else `results/` of the project. Raises `NoLedger` outside of it."
     if os.environ.get('ERA_RESULTS'): return Path(os.environ['ERA_RESULTS'])
-    if root(): return root()/'results'
+    own = root()
+    if own is not None: return own/'results'
     raise NoLedger('no ledger here: run this inside a clone of the project, or set ERA_RESULTS to a folder')
 
 # %% ../../nbs/core/05_ledger.ipynb #5de4e8e9

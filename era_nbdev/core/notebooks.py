@@ -30,7 +30,7 @@ def page_of(chapter: str) -> str: # 'llm/07_gpt'
 # %% ../../nbs/core/13_notebooks.ipynb #8e1c2cac
 def source_address() -> str:
     "Where the pages of this version lie, from the metadata of the installed package."
-    for line in metadata.metadata('era_nbdev').get_all('Project-URL'):
+    for line in metadata.metadata('era_nbdev').get_all('Project-URL') or []:
         label, url = line.split(', ', 1)
         if label == 'Repository': return f'{url}/raw/HEAD/nbs'
     raise RunError('the installed package does not say where its source lies')
@@ -42,7 +42,8 @@ def notebook_of(
 ) -> Path:
     "The notebook of `page`: in a clone the book's own, else a copy in `folder`. Raises `RunError` without a network."
     import requests
-    if root(): return root()/'nbs'/f'{page}.ipynb'
+    own = root()
+    if own is not None: return own/'nbs'/f'{page}.ipynb'
     copy = folder/f'{page}.ipynb'
     if copy.exists(): return copy
     copy.parent.mkdir(parents=True, exist_ok=True)

@@ -24,9 +24,9 @@ STYLE = {'figure.facecolor': 'none', 'axes.facecolor': 'none', 'savefig.facecolo
 # %% ../../nbs/core/02_plot.ipynb #65b2f081
 def setup():
     "Use the book's figure style; inside a notebook, draw SVG that does not change from run to run."
-    import matplotlib as mpl
     from cycler import cycler
-    mpl.rcParams.update(STYLE | {'axes.prop_cycle': cycler(color=PALETTE)})
+    from matplotlib import style
+    style.use(STYLE | {'axes.prop_cycle': cycler(color=PALETTE)})
     try: from matplotlib_inline.backend_inline import set_matplotlib_formats
     except ImportError: return
     from IPython import get_ipython

@@ -364,12 +364,12 @@ def own_names(
             own |= {alias.asname or alias.name for alias in node.names}
     return own
 
-# %% ../../nbs/core/15_style.ipynb #d71a8caf
+# %% ../../nbs/core/15_style.ipynb #cced4a7a
 def is_patch(
-    node: ast.AST,
+    node: ast.FunctionDef,
 ) -> bool:
-    "Is it a function with the decorator `patch`?"
-    if not isinstance(node, ast.FunctionDef) or not node.args.args: return False
+    "Has the function a first parameter and the decorator `patch`?"
+    if not node.args.args: return False
     return any(re.match(r'patch(_to|_property)?\b', ast.unparse(o)) for o in node.decorator_list)
 
 def patched(
@@ -379,7 +379,8 @@ def patched(
     trees = [cell.tree for cell in cells if cell.exported]
     own = {name for tree in trees for name in own_names(tree)}
     found = []
-    for node in (node for tree in trees for node in tree.body if is_patch(node)):
+    for node in (node for tree in trees for node in tree.body):
+        if not isinstance(node, ast.FunctionDef) or not is_patch(node): continue
         where = ' '.join(ast.unparse(o) for o in [*node.decorator_list, node.args.args[0]])
         names = own & set(re.findall(r'\w+', where))
         found += [f'{node.name} is patched into {name}' for name in sorted(names)]

@@ -18,7 +18,8 @@ from ..core.bench import bench
 from ..core.data import Images, load
 from ..core.run import Run, experiment, nearest, need
 from .tensors import Batches
-from .learner import Learner, Progress
+from .learner import Learner
+from .callbacks import Progress
 from .mnist import MLP, Mnist, ask
 
 # %% auto #0

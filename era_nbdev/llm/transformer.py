@@ -18,7 +18,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from ..core.data import load
 from ..core.run import Experiment, Run, experiment, need
-from ..foundations.learner import Learner, Progress, Track
+from ..foundations.learner import Learner
+from ..foundations.callbacks import Progress, Track
 from ..foundations.schedules import cosine
 from ..foundations.tensors import Batches
 from .attention import MultiHeadAttention

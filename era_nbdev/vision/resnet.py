@@ -20,7 +20,8 @@ from fastcore.basics import patch
 from ..core.bench import bench
 from ..core.data import Images, image_folder, load
 from ..core.run import Run, experiment, need
-from ..foundations.learner import Learner, accuracy, keep_memory
+from ..core.run import keep_memory
+from ..foundations.learner import Learner, accuracy
 from ..foundations.mnist import Pictures, ask, check_images, describe
 from ..foundations.schedules import Schedule, constant, cos_phase, cosine, one_cycle, param_groups
 from .augment import Augment, Compose, Crop, CutOut, Flip
