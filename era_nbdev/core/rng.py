@@ -65,7 +65,7 @@ def generator_state(
 ): # tensors and plain values
     "The state of a random generator."
     if isinstance(g, torch.Generator): return g.get_state()
-    if isinstance(g, np.random.Generator): return as_lists(g.bit_generator.state)
+    if isinstance(g, np.random.Generator): return as_lists(dict(g.bit_generator.state))
     if isinstance(g, np.random.RandomState): return as_lists(g.get_state(legacy=False))
     return g.getstate()
 
