@@ -134,7 +134,7 @@ def test_a_run_answers_when_its_data_set_is_gone(runs, monkeypatch, name):
     run = launch(settings(name, **settings_), out=str(runs[0].parent/'gone'), device='cpu')
     x = load('digits').x_test[:3]; before = run.predict(x)
     def gone(*args, **kw): raise DataError('the data set is not on this machine')
-    monkeypatch.setattr('era_nbdev.core.data.load', gone); monkeypatch.setattr(f'era_nbdev.foundations.{name}.load', gone)
+    monkeypatch.setattr('era_nbdev.core.data.load', gone); monkeypatch.setattr(f'era_nbdev.foundations.{dict(neurons="digits").get(name, name)}.load', gone)
     again = Run(run.dir)
     assert again.predict(x).equal(before) and again.experiment().takes()['size'] == 8
     if name == 'neurons': assert again.explain(x[:1])['saliency'].shape == (8, 8)
