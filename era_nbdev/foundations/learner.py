@@ -296,7 +296,7 @@ class LearnerValidation(LearnerStep):
         if not metrics[0].n:
             raise ValueError('the loss counted nothing in validation: is every target padding?')
         found = {metric.name: plain(metric.compute()) for metric in metrics}
-        if math.isnan(found['valid_loss']):
+        if math.isnan(metrics[0].compute()):
             warnings.warn('the validation loss is nan: a number overflowed, or a mean was taken '
                           'over targets that are all padding')
         return found
@@ -391,8 +391,9 @@ class LearnerPlan(LearnerState):
     def batches(self) -> Iterator:
         "What is left of this epoch."
         for o in (self.train, getattr(self.train, 'sampler', None)):
-            if hasattr(o, 'set_epoch'):
-                o.set_epoch(self.epoch)
+            set_epoch = getattr(o, 'set_epoch', None)
+            if set_epoch is not None:
+                set_epoch(self.epoch)
         if not self.batch: return iter(self.train)
         if hasattr(self.train, 'start'):
             self.train.start = self.batch
