@@ -19,7 +19,7 @@ __all__ = ['PARTS', 'SHORT', 'MISSING', 'LEFTOVER', 'config_fault', 'seed_fault'
            'outlook']
 
 # %% ../../nbs/core/07a_folders.ipynb #6edae82c
-PARTS = dict(experiment=str, scale=str, seed=int, device=str, settings=dict)
+PARTS: dict[str, type] = dict(experiment=str, scale=str, seed=int, device=str, settings=dict)
 SHORT = {str: 'a text', int: 'a whole number', dict: 'an object'}
 
 def config_fault(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib, dataclasses, datetime, json, os, random, re, secrets, signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 import era_nbdev.core.ledger as ledger
 from .data import REGISTRY
 from .errors import BookError, CheckpointError, Diverged, Interrupted
@@ -54,7 +55,8 @@ def seed_everything(seed: int): # any integer from 0
 def rng_state() -> dict:
     "The state of every random generator, as tensors and plain values."
     import torch, numpy as np
-    kind, keys, *rest = np.random.get_state()
+    of_numpy: Any = np.random.get_state()
+    kind, keys, *rest = of_numpy
     used = torch.cuda.is_available() and torch.cuda.is_initialized()
     cuda = torch.cuda.get_rng_state_all() if used else []
     numpy = (kind, torch.from_numpy(keys.astype('int64')), *rest)
