@@ -81,9 +81,9 @@ class MLP:
         self.theta, self.grad = np.zeros(count, dtype), np.zeros(count, dtype)
         self.params, self.grads = views(self.theta, shapes), views(self.grad, shapes)
         self.W, self.b = self.params[::2], self.params[1::2]
-        g, scale = np.random.default_rng(seed), gain(self.f)
+        rng, g = np.random.default_rng(seed), gain(self.f)
         for W in self.W:
-            W[:] = g.normal(0, (scale/W.shape[1])**.5, W.shape)
+            W[:] = rng.normal(0, (g/W.shape[1])**.5, W.shape)
 
     def forward(self, x: np.ndarray) -> np.ndarray: # [B, D] inputs -> [B, K] logits
         "The logits. Raises `ValueError` for inputs that do not fit."
@@ -109,13 +109,13 @@ class MLP:
         inputs: bool = False, # return the gradient with respect to the inputs instead?
     ) -> np.ndarray: # `grad`, or [B, D]
         "Fill `grad`, from the last layer to the first, after `loss` or `forward`."
-        d = self.d_logits if d is None else d
+        dZ: np.ndarray = self.d_logits if d is None else d
         for l in reversed(range(len(self.W))):
-            np.matmul(d.T, self.h[l], out=self.grads[2*l])
-            d.sum(axis=0, out=self.grads[2*l+1])
+            np.matmul(dZ.T, self.h[l], out=self.grads[2*l])
+            dZ.sum(axis=0, out=self.grads[2*l+1])
             if l > 0:
-                d = (d @ self.W[l])*self.df(self.z[l-1])
-        return d @ self.W[0] if inputs else self.grad
+                dZ = (dZ @ self.W[l])*self.df(self.z[l-1])
+        return dZ @ self.W[0] if inputs else self.grad
 
     def state_dict(self) -> dict: # name -> array
         "The parameters as views: W0, b0, W1, b1, …"
@@ -179,6 +179,7 @@ class RMSprop(Optimizer):
         eps: float = 1e-8, # added to the root, more than 0
     ):
         super().__init__(lr)
+        if not 0 <= alpha < 1: raise ValueError(f'alpha is {alpha}, expected 0 to below 1')
         self.alpha, self.eps = alpha, eps
 
     def update(self, p: np.ndarray, g: np.ndarray, s: np.ndarray):
@@ -199,6 +200,8 @@ class Adam(Optimizer):
         wd: float = 0., # weight decay, 0 or more
     ):
         super().__init__(lr)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f'betas are {betas}, expected two numbers from 0 to below 1')
         self.betas, self.eps, self.wd = betas, eps, wd
 
     def update(self, p: np.ndarray, g: np.ndarray, m: np.ndarray, s: np.ndarray):
@@ -253,8 +256,8 @@ def train(
     seed: int = 0, # of the order of the examples
     start: int = 0, # steps already taken, for a run that is resumed
 ) -> Iterator: # of (steps taken, loss of the batch in nats)
-    "Train; yields after each step."
-    peak, per_epoch = opt.lr, -(-len(x)//bs) # rounded up
+    "Train with a rate that falls to 0; yields after each step. Afterwards `opt.lr` is the peak again."
+    peak, per_epoch = opt.lr, math.ceil(len(x)/bs)
     total = epochs*per_epoch
     for step in range(start, total):
         epoch, i = divmod(step, per_epoch)
@@ -263,6 +266,7 @@ def train(
         loss = model.loss(x[order[i]], y[order[i]])
         opt.lr = peak*(1+math.cos(math.pi*step/total))/2
         opt.step([model.theta], [model.backward()])
+        opt.lr = peak # as the caller set it
         yield step+1, loss
 
 def evaluate(

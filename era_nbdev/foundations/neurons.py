@@ -141,7 +141,7 @@ _erf = np.vectorize(math.erf, otypes=[float])
 _SCALE, _CUBIC = math.sqrt(2/math.pi), .044715
 
 def _normal_cdf(z): # probability that a standard normal number is below z
-    return ((1+_erf(z/math.sqrt(2)))/2).astype(z.dtype)
+    return ((1+_erf(z/math.sqrt(2)))/2).astype(np.result_type(z, np.float32))
 
 def gelu(
     z: np.ndarray, # any real numbers

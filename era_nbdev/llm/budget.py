@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,9 +43,10 @@ def kept_bytes(
         storage = t.untyped_storage()
         if storage._cdata not in own:
             seen[storage._cdata] = storage
+    def unpack(_) -> Any: return None # there is no backward pass
     dtype = PRECISIONS[precision]
     autocast = torch.autocast('cpu', dtype) if dtype else NO_CONTEXT
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda _: None), autocast:
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack), autocast:
         lm_loss(model(ids), ids)
     return sum(s.nbytes() for s in seen.values())
 
@@ -182,7 +184,7 @@ class _Logits(nn.Module): # the same for a model of transformers
 
 _as_gpt2 = partial(GPTConfig, bias=False, mlp='gelu_exact')
 
-def _ours(make=_as_gpt2): # function of sizes -> configuration
+def _ours(make: Callable[..., GPTConfig] = _as_gpt2): # sizes -> configuration
     sizes = dict(vocab_size=_VOCAB, block_size=_TOKENS, n_layer=4, n_head=4, n_embd=128)
     return _WithLoss(GPT(make(**sizes)))
 

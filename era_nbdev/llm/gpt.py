@@ -10,7 +10,7 @@ import json, math, os
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,9 +18,9 @@ from torch.autograd.function import once_differentiable
 from .attention import MultiHeadAttention, attention_flop, with_causal
 
 # %% auto #0
-__all__ = ['lm_loss', 'lm_total', 'rope_frequencies', 'rotate', 'gated_width', 'GPTConfig', 'modern', 'make_norm', 'Attention',
-           'MLP', 'Block', 'init_weights', 'Decoder', 'check_ids', 'GPT', 'sample', 'save_gpt', 'load_gpt', 'RMSNorm',
-           'fused_attention']
+__all__ = ['DERIVED', 'lm_loss', 'lm_total', 'rope_frequencies', 'rotate', 'gated_width', 'GPTConfig', 'modern', 'make_norm',
+           'Attention', 'MLP', 'Block', 'init_weights', 'Decoder', 'check_ids', 'GPT', 'sample', 'save_gpt', 'load_gpt',
+           'RMSNorm', 'fused_attention']
 
 # %% ../../nbs/llm/07_gpt.ipynb #06e6c3bc
 def lm_loss(
@@ -100,6 +100,7 @@ def gated_width(
 # %% ../../nbs/llm/07_gpt.ipynb #7ce623ee
 _KINDS = dict(norm=('layer', 'rms'), mlp=('gelu', 'gelu_exact', 'swiglu'),
               positions=('learned', 'rope'))
+DERIVED: Any = None # a size that is computed from the others
 
 @dataclass(frozen=True)
 class GPTConfig:
@@ -108,16 +109,16 @@ class GPTConfig:
     block_size: int = 1024 # longest text, the context length
     n_layer: int = 12 # L
     n_head: int = 12 # H, heads of queries
-    n_kv_head: int = None # KV heads; default H
+    n_kv_head: int = DERIVED # KV heads; default H
     n_embd: int = 768 # C
-    head_dim: int = None # D; default C/H
-    hidden: int = None # width inside the feed-forward networks; default 4C, gated 8C/3
+    head_dim: int = DERIVED # D; default C/H
+    hidden: int = DERIVED # width inside the feed-forward networks; default 4C, gated 8C/3
     norm: str = 'layer' # or 'rms'
     norm_eps: float = 1e-5 # ε of the norms
     mlp: str = 'gelu' # its tanh approximation, as GPT-2 has it; 'gelu_exact' or 'swiglu'
     positions: str = 'learned' # or 'rope'
     rope_base: float = 10_000. # see `rope_frequencies`
-    rope_scaling: dict = None # see `rope_frequencies`
+    rope_scaling: dict | None = None # see `rope_frequencies`
     qk_norm: bool = False # RMSNorm of queries and keys?
     bias: bool = True # in linear maps and LayerNorms
     tied: bool = True # one matrix for the token embedding and the output map?
@@ -153,8 +154,8 @@ def modern(
     **fields, # of `GPTConfig`, that differ from the usual ones
 ) -> GPTConfig:
     "The configuration of today's decoder: RMSNorm, RoPE, SwiGLU, QK-norm, no biases."
-    usual = dict(norm='rms', norm_eps=1e-6, mlp='swiglu', positions='rope',
-                 qk_norm=True, bias=False)
+    usual: dict[str, Any] = dict(norm='rms', norm_eps=1e-6, mlp='swiglu',
+                                 positions='rope', qk_norm=True, bias=False)
     return GPTConfig(**usual | fields)
 
 # %% ../../nbs/llm/07_gpt.ipynb #b6d9fbed

@@ -7,10 +7,11 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/pretraining.html.md"""
 # %% ../../nbs/llm/08_pretraining.ipynb #16ef6331
 from __future__ import annotations
 import hashlib, shutil, sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import nn
@@ -41,7 +42,7 @@ def evaluate(
     model.eval()
     total, n = 0., 0
     device = model.wte.weight.device
-    for x, y in Windows(ids, T or model.config.block_size, bs, shuffle=False, device=device):
+    for x, y in Windows(ids, T or model.config.block_size, bs, shuffle=False, device=str(device)):
         total += lm_loss(model(x), y).item()*y.numel()
         n += y.numel()
     return total/n
@@ -66,8 +67,8 @@ def keep_corpus(
     corpus: Corpus, # what it gave
 ):
     "Keep what the model needs to read. Raises `RunError` if a resumed run meets other data."
-    by_letters = isinstance(corpus.tokenizer, Letters)
-    letters = ''.join(corpus.tokenizer.vocab) if by_letters else None
+    tokenizer = corpus.tokenizer
+    letters = ''.join(tokenizer.vocab) if isinstance(tokenizer, Letters) else None
     about = dict(checksum=data_checksum(data), vocab_size=corpus.vocab_size,
                  bytes=corpus.bytes, letters=letters)
     before = run.kept('corpus', None) if run.resumed else None
@@ -106,6 +107,23 @@ class LanguageModelling(Experiment):
     "What experiments that train a `GPT` share; they have `Gpt`'s settings, `corpus`, `config`."
     distributed: ClassVar[bool] = True
     paths: ClassVar[tuple] = ('data',)
+    if TYPE_CHECKING: # settings and methods that each of them has
+        data: str
+        block_size: int
+        bs: int
+        accumulate: int
+        epochs: int
+        lr: float
+        warmup: float
+        floor: float
+        weight_decay: float
+        beta2: float
+        clip: float
+        judge: int
+        precision: str
+        compile: bool
+        def corpus(self) -> Corpus: ...
+        def config(self, vocab_size: int) -> GPTConfig: ...
 
     def fit(self, run: Run) -> dict:
         "Train, alone or with the processes that torchrun started; evaluate, and write a sample."
@@ -219,9 +237,10 @@ class Gpt(LanguageModelling):
 
     def config(self, vocab_size: int) -> GPTConfig: # tokens
         "The shape of the model."
-        make = modern if self.arch == 'modern' else partial(GPTConfig, bias=False)
+        gpt2 = partial(GPTConfig, bias=False)
+        make: Callable[..., GPTConfig] = modern if self.arch == 'modern' else gpt2
         return make(vocab_size=vocab_size, block_size=self.block_size, n_layer=self.n_layer,
-                    n_head=self.n_head, n_kv_head=self.n_kv_head or None, n_embd=self.n_embd,
+                    n_head=self.n_head, n_kv_head=self.n_kv_head or self.n_head, n_embd=self.n_embd,
                     dropout=self.dropout)
 
     def work(self) -> float: # 0 if the length of the text is not known
