@@ -171,7 +171,7 @@ class MultiHeadAttention(nn.Module):
         "Copy the weights; raises `ValueError` for another kind of module."
         return _copy_weights(self, other)
 
-# %% ../../nbs/llm/01_attention.ipynb #81401ff8
+# %% ../../nbs/llm/01_attention.ipynb #f4f62233
 def _check_sizes(n_embd: int, n_head: int, n_kv_head: int, head_dim: Optional[int]) -> None:
     for name, size in dict(n_embd=n_embd, n_head=n_head, n_kv_head=n_kv_head).items():
         if size < 1: raise ValueError(f'{name} is {size}, expected at least 1')
@@ -183,6 +183,8 @@ def _check_sizes(n_embd: int, n_head: int, n_kv_head: int, head_dim: Optional[in
 
 def _fused(q, k, v, mask, causal: bool, dropout: float) -> Tensor: # PyTorch's, lower right
     check_qkv(q, k, v, mask)
+    if mask is not None and mask.ndim == 1:
+        mask = mask[None] # PyTorch's kernel wants two axes
     T, S = q.shape[-2], k.shape[-2]
     if causal and (mask is not None or T != S):
         mask, causal = with_causal(mask, T, S, q.device), False
