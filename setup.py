@@ -13,5 +13,5 @@ extras['dev'] = sorted({o for v in extras.values() for o in v})
 setup(version=re.search(r"__version__ = ['\"](.+)['\"]", (root/'era_nbdev/__init__.py').read_text())[1],
       description=p['description'], keywords=p['keywords'], author=p['author'], license=p['license'], classifiers=lines(p['classifiers']),
       long_description=(root/'README.md').read_text(encoding='utf-8'), long_description_content_type='text/markdown',
-      packages=find_packages(include=['era_nbdev', 'era_nbdev.*']), package_data={'era_nbdev': ['*.json', 'static/*']},
+      packages=find_packages(include=['era_nbdev', 'era_nbdev.*']), package_data={'era_nbdev': ['py.typed', '*.json', 'static/*']},
       install_requires=lines(cfg['requirements']['base']), extras_require=extras, entry_points={'console_scripts': [p['console_script']], 'nbdev': [p['nbdev_index']]})

@@ -1,4 +1,5 @@
--- Puts two lines under the title of each chapter's web page: "Session 12 · 100 minutes · needs transformers", from its front matter,
+-- Puts two lines under the title of each chapter's web page: "Chapter 3.7 · Session 12 · 100 minutes · needs transformers", from
+-- sidebar.yml and its front matter,
 -- and "Open in Colab · Notebook · Source of the module".
 -- A chapter is a notebook inside a part: PART/NN_name.ipynb, whose module is era_nbdev/PART/name.py.
 -- Quarto gives filters no `website` metadata, so the address is read from nbdev.yml, where nbdev writes it.
@@ -25,9 +26,30 @@ local function chapter()
   if part then return root, part, name end
 end
 
--- What the front matter says of session, time and packages, as one line, or nothing.
-local function facts(meta)
+-- "2.3" for the third chapter of the second part of sidebar.yml, "A.3" for one of the last part, or nothing.
+local function number(root, page)
+  local file = io.open(root .. "/sidebar.yml")
+  if not file then return end
+  local part, chapter, found, parts = 0, 0, nil, 0
+  for line in file:lines() do
+    if line:match("^%s*#") then goto continue end
+    if line:match("^%s*%- section:") then
+      part, chapter = part + 1, 0
+      parts = part
+    end
+    if line:match("^%s*%- [%w_]+/[%w_/]+%.ipynb") then chapter = chapter + 1 end
+    if line:find("- " .. page .. ".ipynb", 1, true) then found = { part, chapter } end
+    ::continue::
+  end
+  file:close()
+  if not found then return end
+  return (found[1] == parts and "A" or tostring(found[1])) .. "." .. found[2]
+end
+
+-- What the front matter says of session, time and packages, as one line after the chapter's number, or nothing.
+local function facts(meta, place)
   local parts = pandoc.List()
+  if place then parts:insert("Chapter " .. place) end
   local function of(key)
     local value = meta[key]
     if value == nil then return "" end
@@ -60,7 +82,7 @@ function Pandoc(doc)
     line:insert(link)
   end
   doc.blocks:insert(1, pandoc.Div({ pandoc.Para(line) }, pandoc.Attr("", { "chapter-links" })))
-  local about = facts(doc.meta)
+  local about = facts(doc.meta, number(root, part .. "/" .. name))
   if about then doc.blocks:insert(1, pandoc.Div({ pandoc.Para(pandoc.Str(about)) }, pandoc.Attr("", { "chapter-facts" }))) end
   return doc
 end

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from era_nbdev.core.cli import main
-from era_nbdev.llm.generate import Sampling, generate, speculate, stream, text_stream
+from era_nbdev.llm.generate import Sampling, generate, stream, text_stream
 from era_nbdev.llm.gpt import GPT, modern
+from era_nbdev.llm.speculation import speculate
 
 def random_model(seed=0, **kw):
     torch.manual_seed(seed)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from era_nbdev.core.run import Diverged, Experiment, RunError, create, launch, settings
-from era_nbdev.foundations.learner import (Callback, EMA, EarlyStopping, Learner, Mean, Progress, Track, accuracy,
-                                           lr_find, weights)
+from era_nbdev.foundations.learner import Callback, Learner, Mean, accuracy
+from era_nbdev.foundations.callbacks import EMA, EarlyStopping, Progress, Track, lr_find, weights
 from era_nbdev.foundations.schedules import one_cycle
 from era_nbdev.foundations.tensors import Batches
 
@@ -359,3 +359,29 @@ def test_a_callback_without_state_may_be_another_in_another_process():
     state = first.state_dict() | dict(epoch=1, batch=0, step=2)
     other = Learner(torch.nn.Linear(3, 2), data, cbs=[EarlyStopping('train_loss'), Callback()])
     assert other.fit(2, .1, resume=state).step == 4
+
+# ---- what is no batch, and what counts nothing
+
+@pytest.mark.parametrize('batch,words', [
+    ((['a', 'b'], Y[:2]), "the x of a batch is \\['a', 'b'\\], expected a tensor"),
+    ((A, None), 'the y of a batch is None'), (None, 'the x of a batch is None'),
+    ((A.double(), Y), 'the x of a batch is float64.*x.float'), ((A.double().numpy(), Y), 'float64')])
+def test_no_batches(batch, words):
+    with pytest.raises(ValueError, match=words): Learner(One(), [batch]).fit(1)
+    with pytest.raises(ValueError, match=words): Learner(One(), []).evaluate([batch])
+
+def test_a_model_in_double_takes_double():
+    assert Learner(One().double(), [(A.double(), Y)]).fit(1).step == 1
+
+def test_a_mean_over_padding_alone():
+    padding = torch.full_like(Y, -100)
+    with pytest.raises(Diverged, match='all padding'): Learner(One(), [(A, padding)]).fit(1)
+    with pytest.warns(UserWarning, match='all padding'): found = Learner(One(), []).evaluate([(A, padding)])
+    assert math.isnan(found['valid_loss'])
+
+def test_a_constant_channel_is_scaled():
+    from era_nbdev.foundations.mnist import Scaled
+    x = torch.full((4, 2, 3, 3), 7, dtype=torch.uint8)
+    x[:2, 1] = 9
+    scaled = Scaled(nn.Identity(), x)(x)
+    assert scaled.isfinite().all() and (scaled[:, 0] == 0).all() and abs(scaled[:, 1].std().item()-1) < 1e-5

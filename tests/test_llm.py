@@ -70,7 +70,8 @@ def test_a_run_outlives_its_text(tmp_path, monkeypatch, capsys):
 
 def test_counting_kept_bytes_frees_them():
     "`--plan` counts what autograd keeps on small models, again and again: nothing of them may stay."
-    from era_nbdev.llm.gpt import kept_bytes, modern
+    from era_nbdev.llm.budget import kept_bytes
+    from era_nbdev.llm.gpt import modern
     status = Path('/proc/self/status')
     if not status.exists(): pytest.skip('needs Linux')
     def megabytes(): return int(next(l for l in status.read_text().splitlines() if l.startswith('VmRSS')).split()[1])/1024
@@ -137,7 +138,7 @@ def test_several_processes_train_as_one(tmp_path):
 
 def test_a_registered_text_is_not_a_folder_of_its_name(tmp_path, monkeypatch):
     "A folder called like the data set made a run say that its data had changed."
-    from era_nbdev.llm.gpt import data_checksum
+    from era_nbdev.llm.pretraining import data_checksum
     monkeypatch.chdir(tmp_path)
     before = data_checksum('pydocs')
     (tmp_path/'pydocs').mkdir()
@@ -145,9 +146,9 @@ def test_a_registered_text_is_not_a_folder_of_its_name(tmp_path, monkeypatch):
 
 def test_the_loss_is_that_of_the_kept_weights(tmp_path):
     from era_nbdev.core.run import launch, settings
-    from era_nbdev.foundations.learner import EMA
+    from era_nbdev.foundations.callbacks import EMA
     from era_nbdev.llm.corpus import head_of
-    from era_nbdev.llm.gpt import evaluate
+    from era_nbdev.llm.pretraining import evaluate
     (tmp_path/'t.txt').write_text('the quick brown fox jumps over the lazy dog. '*60, encoding='utf-8')
     exp = settings('gpt', data=str(tmp_path/'t.txt'), n_layer=1, n_embd=16, block_size=16, bs=8)
     run = launch(exp, device='cpu', out=str(tmp_path/'runs'), callbacks=[EMA(.9)])

@@ -5,7 +5,8 @@ import pytest, torch
 from browser import EIGHT, SEVEN, browser, draw, open_page, playwright # noqa: F401 (fixtures)
 from era_nbdev.core.data import DataError, load
 from era_nbdev.core.run import Run, RunError, launch, settings
-from era_nbdev.foundations.web import make_server, playground, playground_process, load_test, serve_playground
+from era_nbdev.foundations.playground import load_test, playground, playground_process, serve_playground
+from era_nbdev.foundations.web import make_server
 
 STROKES = [[[.3, .2], [.7, .2], [.5, .8]]]
 
@@ -133,7 +134,7 @@ def test_a_run_answers_when_its_data_set_is_gone(runs, monkeypatch, name):
     run = launch(settings(name, **settings_), out=str(runs[0].parent/'gone'), device='cpu')
     x = load('digits').x_test[:3]; before = run.predict(x)
     def gone(*args, **kw): raise DataError('the data set is not on this machine')
-    monkeypatch.setattr('era_nbdev.core.data.load', gone); monkeypatch.setattr(f'era_nbdev.foundations.{name}.load', gone)
+    monkeypatch.setattr('era_nbdev.core.data.load', gone); monkeypatch.setattr(f'era_nbdev.foundations.{dict(neurons="digits").get(name, name)}.load', gone)
     again = Run(run.dir)
     assert again.predict(x).equal(before) and again.experiment().takes()['size'] == 8
     if name == 'neurons': assert again.explain(x[:1])['saliency'].shape == (8, 8)
@@ -218,7 +219,7 @@ def test_foreign_pages_are_refused(url):
 
 @pytest.mark.parametrize('host,shown', [('127.0.0.1', 'http://127.0.0.1:'), ('::1', 'http://[::1]:'), ('localhost', 'http://localhost:')])
 def test_the_printed_address_can_be_opened(tmp_path, host, shown):
-    code = f"from era_nbdev.foundations.web import serve_playground; serve_playground(host={host!r}, port=0, out={str(tmp_path)!r})"
+    code = f"from era_nbdev.foundations.playground import serve_playground; serve_playground(host={host!r}, port=0, out={str(tmp_path)!r})"
     p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = p.stdout.readline()

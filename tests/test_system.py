@@ -51,7 +51,7 @@ def child(at, argv, env, slow, every, die, fsize):
     "In a process of its own: `main(argv)`; slower, with more checkpoints, dying at the n-th rename, or with a limit on the size of files."
     os.environ.clear(); os.environ.update(env); os.chdir(at)
     for fd, f in ((1, 'stdout'), (2, 'stderr')): os.dup2(os.open(f'{f}.{os.getpid()}', os.O_CREAT | os.O_WRONLY), fd)
-    from era_nbdev.foundations.learner import Track
+    from era_nbdev.foundations.callbacks import Track
     step, replace, count = Track.after_step, os.replace, iter(range(1, 10**6))
     def later(self, learn): time.sleep(slow); step(self, learn)
     def dying(a, b):
@@ -106,7 +106,7 @@ def bad(capsys, argv, *words):
 
 def stop_at(monkeypatch, at, *sigs):
     "Send `sigs` to this process after step `at`."
-    from era_nbdev.foundations.learner import Track
+    from era_nbdev.foundations.callbacks import Track
     real = Track.after_step
     def hooked(self, learn):
         if learn.step == at:
@@ -313,8 +313,8 @@ def test_loss_is_not_a_number(capsys, tmp_path):
     assert not (folders(tmp_path)[0]/'summary.json').exists()
 
 def test_loss_is_not_a_number_after_a_checkpoint(capsys, tmp_path, monkeypatch):
-    from era_nbdev.foundations import learner
-    monkeypatch.setattr(learner.Track.__init__, '__defaults__', (1, 0.))
+    from era_nbdev.foundations import callbacks, learner
+    monkeypatch.setattr(callbacks.Track.__init__, '__defaults__', (1, 0.))
     real, count = learner.Learner.autocast, iter(range(10**6))
     def broken(self): # the weights become infinite in the seventh step
         if next(count) == 7:

@@ -5,7 +5,7 @@ import pytest, torch
 import era_nbdev
 from conftest import refused
 from era_nbdev.core.cli import main
-from era_nbdev.foundations.learner import Track
+from era_nbdev.foundations.callbacks import Track
 
 pytest.importorskip('optuna')
 HOME = str(Path(era_nbdev.__file__).parent.parent)

@@ -5,7 +5,7 @@ import numpy as np, pytest, torch
 from PIL import Image
 from era_nbdev.core.cli import main
 from era_nbdev.core.run import Run, RunError, open_run
-from era_nbdev.foundations.learner import Track
+from era_nbdev.foundations.callbacks import Track
 
 pytest.importorskip('torchvision')
 

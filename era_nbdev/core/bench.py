@@ -21,6 +21,7 @@ def cpu_seconds() -> float: # of this process and of the children that it waited
     times = os.times()
     return time.process_time()+times.children_user+times.children_system
 
+# %% ../../nbs/core/11_bench.ipynb #8f5d1f5a
 @dataclass
 class Row:
     "One contestant's result."
@@ -31,13 +32,15 @@ class Row:
 
 # %% ../../nbs/core/11_bench.ipynb #2e61db21
 def race(
-    contestants: dict, # name -> function that does the work once and returns its amount; ours comes first
+    contestants: dict, # name -> function that returns the amount of its work; ours first
     rounds: int = 5, # how often each runs, after one round that does not count
     device: str = 'cpu', # 'cuda' reads the wall clock after a synchronisation
 ) -> list: # of `Row`, in the given order
-    "Run the contestants in turn, in this process, and compare the medians. Raises `RunError` for no rounds."
-    return _rows(_rounds(contestants, lambda work: _timed(work, device), rounds))
+    "Run the contestants in turn and compare the medians. Raises `RunError` for no rounds."
+    def turn(work): return _timed(work, device)
+    return _rows(_rounds(contestants, turn, rounds))
 
+# %% ../../nbs/core/11_bench.ipynb #e556bddf
 def _timed(work, device): # seconds, amount
     start = _clock(device)
     amount = work()
@@ -53,15 +56,20 @@ def _rounds(contestants, turn, rounds): # name -> list of (seconds, work), witho
     if rounds < 1: raise RunError(f'rounds is {rounds}, expected 1 or more')
     turns = {name: [] for name in contestants}
     for _ in range(rounds+1):
-        for name, contestant in contestants.items(): turns[name].append(turn(contestant))
+        for name, contestant in contestants.items():
+            turns[name].append(turn(contestant))
     return {name: timed[1:] for name, timed in turns.items()}
 
+# %% ../../nbs/core/11_bench.ipynb #8718e781
+def _rates(timed): # work per second of each round
+    return [work/max(seconds, 1e-9) for seconds, work in timed]
+
 def _rows(turns): # name -> list of (seconds, work); ours comes first
-    rates = {name: [work/max(seconds, 1e-9) for seconds, work in timed] for name, timed in turns.items()}
-    ours = next(iter(rates.values()), [])
+    ours = _rates(next(iter(turns.values()), []))
     rows = []
-    for name, rate in rates.items():
-        seconds = statistics.median(seconds for seconds, _ in turns[name])
+    for name, timed in turns.items():
+        rate = _rates(timed)
+        seconds = statistics.median(seconds for seconds, _ in timed)
         ratio = statistics.median(a/max(b, 1e-9) for a, b in zip(ours, rate))
         rows.append(Row(name, seconds, statistics.median(rate), ratio))
     return rows
@@ -75,8 +83,10 @@ def bench(
     **goals, # peer='how many times its speed'
 ): # decorator of a function `(device) -> {contestant: function that prepares it}`
     "Register a benchmark; a goal is the ratio to reach against a peer."
-    def deco(f): BENCHES[name] = (f, unit, goals); return f
-    return deco
+    def register(f):
+        BENCHES[name] = (f, unit, goals)
+        return f
+    return register
 
 # %% ../../nbs/core/11_bench.ipynb #19198242
 def _worker(pipe, name, contestant, device):
@@ -87,10 +97,12 @@ def _worker(pipe, name, contestant, device):
         pipe.send(str(e))
         return
     pipe.send('ready')
-    while pipe.recv(): pipe.send(_timed(work, device))
+    while pipe.recv():
+        pipe.send(_timed(work, device))
 
 def _contestants(name, device): # contestant -> function that prepares it
-    if name not in BENCHES: lookup('benches', name)
+    if name not in BENCHES:
+        lookup('benches', name)
     return BENCHES[name][0](device)
 
 # %% ../../nbs/core/11_bench.ipynb #6777fe40
@@ -100,31 +112,46 @@ def relay(
     device: str = 'cpu', # 'cpu' or 'cuda'
     say=print, # where notes go
 ) -> list: # of `Row`, in the registered order
-    "Race the contestants, each in its own process, one at a time. Raises `RunError` if ours cannot run."
-    import multiprocessing as mp
-    context, pipes, processes = mp.get_context('spawn'), {}, []
+    "Race contestants in processes of their own. Raises `RunError` if ours cannot run."
+    pipes, processes = {}, []
     contestants = list(_contestants(name, device))
+    def turn(contestant):
+        pipes[contestant].send(True)
+        return _answer(pipes[contestant], name, contestant)
     try:
         for contestant in contestants:
-            here, there = context.Pipe()
-            process = context.Process(target=_worker, args=(there, name, contestant, device), daemon=True)
-            process.start()
+            pipe, process = _start(name, contestant, device)
             processes.append(process)
-            there.close()
-            try: state = here.recv()
-            except EOFError: state = 'its process ended, and its error stands above'
-            if state == 'ready': pipes[contestant] = (here, contestant)
-            else: _leave_out(name, contestant, state, contestants, say)
-        def turn(pipe):
-            pipe[0].send(True)
-            return _answer(pipe[0], name, pipe[1])
-        return _rows(_rounds(pipes, turn, rounds))
+            state = _state(pipe)
+            if state == 'ready':
+                pipes[contestant] = pipe
+            else:
+                _leave_out(name, contestant, state, contestants, say)
+        return _rows(_rounds({contestant: contestant for contestant in pipes}, turn, rounds))
     finally:
-        for process in processes: process.terminate()
+        for process in processes:
+            process.terminate()
+
+# %% ../../nbs/core/11_bench.ipynb #2940ad0b
+def _start(name, contestant, device): # our end of its pipe, its process
+    import multiprocessing as mp
+    context = mp.get_context('spawn')
+    here, there = context.Pipe()
+    words = there, name, contestant, device
+    process = context.Process(target=_worker, args=words, daemon=True)
+    process.start()
+    there.close()
+    return here, process
+
+def _state(pipe): # 'ready', or why not
+    try: return pipe.recv()
+    except EOFError: return 'its process ended, and its error stands above'
 
 def _answer(pipe, name, contestant): # what a worker sends
     try: return pipe.recv()
-    except EOFError: raise RunError(f'bench {name}: the process of {contestant} ended; its error stands above') from None
+    except EOFError:
+        told = f'bench {name}: the process of {contestant} ended; its error stands above'
+        raise RunError(told) from None
 
 def _leave_out(name, contestant, why, contestants, say):
     if contestant == contestants[0]: raise RunError(f'bench {name} cannot run: {why}')
@@ -139,18 +166,24 @@ def run_bench(
     say=print, # where notes go
 ) -> list: # of (Row, goal or None)
     "Run one benchmark on one thread. Raises `RunError` for an unknown one or no rounds."
-    if name not in BENCHES: lookup('benches', name)
+    if name not in BENCHES:
+        lookup('benches', name)
     if rounds < 1: raise RunError(f'rounds is {rounds}, expected 1 or more')
     _, unit, goals = BENCHES[name]
     rows = relay(name, rounds, device, say)
     if record:
-        for row in rows: _record(name, row, unit, goals.get(row.name), rounds, device)
+        for row in rows:
+            _record(name, row, unit, goals.get(row.name), rounds, device)
     return [(row, goals.get(row.name)) for row in rows]
 
+# %% ../../nbs/core/11_bench.ipynb #5168a917
 def _record(name, row, unit, goal, rounds, device):
     metrics = dict(rate=(round(row.rate, 3), f'{unit}/s'), ratio=round(row.ratio, 4))
-    if goal is not None: metrics['goal'] = goal
+    if goal is not None:
+        metrics['goal'] = goal
     command = f'era bench {name} --record'
-    if device != 'cpu': command += f' --device {device}'
-    if rounds != 9: command += f' --rounds {rounds}'
+    if device != 'cpu':
+        command += f' --device {device}'
+    if rounds != 9:
+        command += f' --rounds {rounds}'
     ledger.record('bench', 'bench', name, metrics, part=row.name, device=device, command=command)

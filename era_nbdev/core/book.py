@@ -21,7 +21,8 @@ __all__ = ['DECORATORS', 'DISTRIBUTIONS', 'EXPORT', 'LABELS', 'project', 'pages'
 # %% ../../nbs/core/14_book.ipynb #0dc80ff8
 def project() -> Path:
     "The project's folder. Raises `FileNotFoundError` outside a clone."
-    if root(): return root()
+    folder = root()
+    if folder is not None: return folder
     raise FileNotFoundError('this is not a clone of the project: no settings.ini with a folder results beside it')
 
 def pages() -> list: # of paths relative to nbs/, without ending
@@ -47,12 +48,21 @@ def registered(module: str) -> dict: # kind -> {name: {doc, fields}}
     out = dict(experiments={}, benches={}, serves={}, commands={})
     tree = ast.parse((project()/'era_nbdev'/f'{module.replace(".", "/")}.py').read_text(encoding='utf-8'))
     for node in tree.body:
-        for d in getattr(node, 'decorator_list', []):
-            if getattr(d, 'id', '') == 'command' and module != 'core.cli': out['commands'][node.name.rstrip('_').replace('_', '-')] = dict(doc=ast.get_docstring(node))
-            if isinstance(d, ast.Call) and getattr(d.func, 'id', '') in DECORATORS and d.args and isinstance(d.args[0], ast.Constant):
-                fields = [n.target.id for n in node.body if isinstance(n, ast.AnnAssign)] if isinstance(node, ast.ClassDef) else []
-                out[DECORATORS[d.func.id]][d.args[0].value] = dict(doc=ast.get_docstring(node) or '', fields=fields)
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)): continue
+        doc = ast.get_docstring(node)
+        for d in node.decorator_list:
+            if getattr(d, 'id', '') == 'command' and module != 'core.cli':
+                out['commands'][node.name.rstrip('_').replace('_', '-')] = dict(doc=doc)
+            if not isinstance(d, ast.Call) or not isinstance(d.func, ast.Name): continue
+            if d.func.id in DECORATORS and d.args and isinstance(d.args[0], ast.Constant):
+                entry = dict(doc=doc or '', fields=_fields(node))
+                out[DECORATORS[d.func.id]][d.args[0].value] = entry
     return out
+
+def _fields(node): # names of the annotated attributes of a class; none of a function
+    targets = [o.target for o in node.body if isinstance(o, ast.AnnAssign)]
+    is_class = isinstance(node, ast.ClassDef)
+    return [o.id for o in targets if isinstance(o, ast.Name)] if is_class else []
 
 def front_matter(page: str) -> dict: # key -> text
     "Title, promise and the front matter of a notebook."
@@ -89,7 +99,7 @@ def requirements() -> dict: # extra -> {package: requirement}
     by_extra = {}
     for extra, text in settings['extras'].items():
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        by_extra[extra] = {re.match(r'[\w.-]+', line)[0]: line for line in lines}
+        by_extra[extra] = {re.split(r'[^\w.-]', line)[0]: line for line in lines}
     return by_extra
 
 def extra_of(module: str) -> str: # 'llm'
@@ -184,7 +194,8 @@ def readme_text() -> str:
         if c.cell_type == 'code':
             c.outputs = [o for o in c.outputs if 'image/svg+xml' not in o.get('data', {}) and 'image/png' not in o.get('data', {})]
     text, _ = MarkdownExporter(exclude_input=True).from_notebook_node(nb)
-    text = re.sub(r'\]\((?!https?:|#)([\w/.]+)\.(?:ipynb|qmd)\)', lambda m: f'](nbs/{m[1]}.{"qmd" if m[1] == "notation" else "ipynb"})', text)
+    text = re.sub(r'\]\((?!https?:|#)([\w/.]+\.(?:ipynb|qmd|svg))\)(?:\{[^}]*\})?', r'](nbs/\1)', text)
+    text = re.sub(r' ?@fig-[\w-]+', ' The figure on the front page of the site', text)
     return re.sub(r'\n{3,}', '\n\n', text).strip()+'\n'
 
 def write_readme(): write_atomic(project()/'README.md', readme_text())
@@ -228,8 +239,12 @@ def tidy(nb: Path):
 # %% ../../nbs/core/14_book.ipynb #e4ee4749
 def imports(source: str, module: str = 'part.chapter') -> list: # of module names without the package
     "The modules of this package that the `source` of `module` imports."
-    found = []
-    for n in ast.walk(ast.parse(source)):
+    found, tree = [], ast.parse(source)
+    checks = [n for n in ast.walk(tree) if isinstance(n, ast.If)]
+    typing = [n for n in checks if getattr(n.test, 'id', '') == 'TYPE_CHECKING']
+    never = {id(o) for n in typing for o in ast.walk(n)} # only a type checker runs these
+    for n in ast.walk(tree):
+        if id(n) in never: continue
         if isinstance(n, ast.ImportFrom):
             base = ['era_nbdev', *module.split('.')][:-n.level] if n.level else []
             full = '.'.join([*base, *([n.module] if n.module else [])])
@@ -336,7 +351,7 @@ def write_both():
     write_catalogue()
     write_colab()
 
-def main(argv: list = None):
+def main(argv: list | None = None):
     "python -m era_nbdev.core.book readme | catalog | colab | execute [NOTEBOOK …]"
     argv = sys.argv[1:] if argv is None else argv
     acts = dict(readme=write_readme, catalog=write_both, colab=write_colab, execute=execute)

@@ -164,7 +164,10 @@ def run_parser(cls: type, scale: str) -> tuple: # (dataclass, defaults)
     "The dataclass of all options of experiment `cls` at `scale`."
     fields = dataclasses.fields(cls)
     defaults = {f.name: f.default for f in fields}
-    defaults |= {f.name: f.default_factory() for f in fields if f.default is dataclasses.MISSING}
+    made = [f for f in fields if f.default is dataclasses.MISSING]
+    for f in made:
+        if f.default_factory is not dataclasses.MISSING:
+            defaults[f.name] = f.default_factory()
     names = {'__doc__': cls.__doc__, '__module__': cls.__module__, '__annotations__': {}}
     both = dataclass(type(cls.__name__, (cls, RunOptions), names))
     return both, defaults | cls.scales.get(scale, {}) | {'scale': scale}
@@ -324,7 +327,7 @@ def doctor():
 # %% ../../nbs/core/12_cli.ipynb #83cc01a1
 def usage() -> str:
     "The help of `era`, made from the commands' docstrings."
-    own = {k: inspect.getdoc(f) for k, f in COMMANDS.items()}
+    own = {k: inspect.getdoc(f) or '' for k, f in COMMANDS.items()}
     docs = own | {k: o['doc'] for c in runs.chapters() for k, o in c['commands'].items()}
     rows = '\n'.join(f'  {k:8} {d.splitlines()[0]}' for k, d in docs.items())
     return (f'era {__version__}: the command of the book\n\nusage: era COMMAND '
@@ -348,7 +351,7 @@ def quiet_warning(message, *args, **kwargs):
     print(f'note: {message}', file=sys.stderr)
 
 # %% ../../nbs/core/12_cli.ipynb #4af06d9e
-def main(argv: list = None) -> int: # words after `era`; returns the exit status
+def main(argv: list | None = None) -> int: # words after `era`; returns the exit status
     "The console command: one line for mistakes of the user, a traceback for those of the book."
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = '--debug' in argv
@@ -363,7 +366,7 @@ def main(argv: list = None) -> int: # words after `era`; returns the exit status
         if debug: raise
         return explain(e)
     except SystemExit as e: # tyro has printed its help (no code) or its message
-        if not e.code: raise
+        if not isinstance(e.code, int) or not e.code: raise
         return e.code
     except KeyboardInterrupt:
         if debug: raise

@@ -9,8 +9,11 @@ from __future__ import annotations
 import difflib, gzip, hashlib, io, json, os, shutil, struct, tarfile, time, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
+from typing import TYPE_CHECKING, Any, Callable
 from .errors import BookError, RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # %% auto #0
 __all__ = ['REGISTRY', 'DataError', 'Dataset', 'register', 'dataset', 'cache_dir', 'places', 'find', 'fullest', 'Resumable',
@@ -34,7 +37,7 @@ class Dataset:
     standin: str = '' # a set to use without a network
     needs: str = '' # extra that provides it, if one is needed
     mb: float = 0 # size of the files in megabytes
-    info: Info = None # sizes and classes of a set of images; `None` for all others
+    info: Info | None = None # sizes and classes of a set of images; `None` for all others
 
     def address(self, f): # where file `f` is downloaded from; '' if nowhere
         mirror = os.environ.get('ERA_MIRROR')
@@ -165,10 +168,11 @@ def _download(ds, f, target, timeout): # file `f` of `ds`; nothing happens if it
     part = target.with_name(f'{target.name}.part')
     for fresh in (not part.exists(), True):
         try:
-            pooch.retrieve(url, ds.files[f], target.name, target.parent, downloader=Resumable(part, timeout=timeout))
+            loader: Any = Resumable(part, timeout=timeout)
+            pooch.retrieve(url, ds.files[f], target.name, target.parent, downloader=loader)
             return
         except requests.HTTPError as e:
-            raise DataError(absent(ds, f'{url} answered {e.response.status_code}')) from None
+            raise DataError(absent(ds, f'{url} answered {getattr(e.response, "status_code", "nothing")}')) from None
         except requests.RequestException as e:
             raise DataError(absent(ds, f'there is no connection to {url} ({type(e).__name__})')) from None
         except ValueError:
@@ -253,10 +257,10 @@ def _sha256_of(value) -> str: # of a set that is made from an installed package
 @dataclass
 class Images:
     "An image classification set with a fixed split."
-    x_train: object # [N, C, H, W] uint8 tensor
-    y_train: object # [N] int64 tensor of classes
-    x_test: object # [M, C, H, W] uint8 tensor
-    y_test: object # [M] int64 tensor
+    x_train: Tensor # [N, C, H, W] uint8 tensor
+    y_train: Tensor # [N] int64 tensor of classes
+    x_test: Tensor # [M, C, H, W] uint8 tensor
+    y_test: Tensor # [M] int64 tensor
     classes: list # names of the classes
 
     def __repr__(self): return f'Images(train {tuple(self.x_train.shape)}, test {tuple(self.x_test.shape)}, {len(self.classes)} classes)'
@@ -282,7 +286,8 @@ def info(name: str) -> Info: # sizes and classes
 def read_idx(path): # uint8 tensor
     "Read an IDX file of unsigned bytes, gzipped or not. Raises `ValueError` if the header or the length is wrong."
     import torch
-    raw = (gzip.open if str(path).endswith('.gz') else open)(path, 'rb').read()
+    raw = Path(path).read_bytes()
+    if str(path).endswith('.gz'): raw = gzip.decompress(raw)
     zero, kind, ndim = struct.unpack('>HBB', raw[:4])
     if zero or kind != 8: raise ValueError(f'{path} is not an IDX file of unsigned bytes (header {raw[:4].hex()})')
     shape = struct.unpack(f'>{ndim}I', raw[4:4+4*ndim])
@@ -332,7 +337,8 @@ def read_tar(path) -> dict: # split -> class -> list of [3, H, W] uint8 tensors
     "Read a tar of `…/SPLIT/CLASS/NAME.jpg`, in the order of the names."
     out = {}
     with tarfile.open(path) as t:
-        raw = {m.name: t.extractfile(m).read() for m in t if m.isfile() and m.name.lower().endswith(('.jpg', '.jpeg', '.png'))}
+        pictures = [m for m in t if m.isfile() and m.name.lower().endswith(('.jpg', '.jpeg', '.png'))]
+        raw = {m.name: f.read() for m in pictures if (f := t.extractfile(m)) is not None}
     for name in sorted(raw):
         split, cls = name.split('/')[-3:-1]
         out.setdefault(split, {}).setdefault(cls, []).append(_picture(raw[name]))
@@ -382,7 +388,7 @@ def _cifar(folder):
     import torch
     arrays = decoded(cache_dir()/'cifar10'/'decoded.npz', folder/'cifar10_jpeg.tar.gz', _decode_cifar)
     tensors = [torch.from_numpy(arrays[k]) for k in ('x_train', 'y_train', 'x_test', 'y_test')]
-    return Images(*tensors, arrays['classes'].tolist())
+    return Images(*tensors, classes=arrays['classes'].tolist())
 
 _OBJECTS = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 register(Dataset('cifar10', 'CIFAR-10 as JPEGs: 60,000 small photos, 32×32', 'none stated; research use', _cifar,
@@ -493,7 +499,7 @@ register(Dataset('tokenizers', 'Tokenizer files of GPT-2, cl100k, CLIP, Llama 2;
 # %% ../../nbs/core/04_data.ipynb #bce6fbf7
 def _word_sim(d):
     out = {f.stem: [(a, b, float(s)) for a, b, s in (l.split() for l in _lines(d, f.name))] for f in sorted(d.glob('EN-*.txt'))}
-    sections, now = {}, None
+    sections, now = {}, []
     for l in _read(d, 'questions-words.txt').splitlines():
         if l.startswith(':'): now = sections.setdefault(l[2:], [])
         else: now.append(tuple(l.split()))
@@ -529,7 +535,7 @@ def _digits(_):
     import torch
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
-    d = load_digits()
+    d: Any = load_digits()
     x = torch.from_numpy(d.images*255/16).round().to(torch.uint8)[:, None]; y = torch.from_numpy(d.target).long()
     a, b = train_test_split(range(len(y)), test_size=.2, stratify=d.target, random_state=0)
     return Images(x[a], y[a], x[b], y[b], list(_TEN_DIGITS))

@@ -1,4 +1,4 @@
-"""Boxes, arrows, tensors as grids and timelines: a schematic is a few lines of Python, and the SVG that they make reads on a light page and on a dark one.
+"""Boxes, arrows, brackets, tensors as grids, vectors in a plane and timelines: a schematic is a few lines of Python, and the SVG that they make reads on a light page and on a dark one.
 
 Docs: https://era-nbdev.github.io/era_nbdev/core/diagram.html.md"""
 
@@ -6,12 +6,14 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/diagram.html.md"""
 
 # %% ../../nbs/core/03_diagram.ipynb #62a6b3a9
 from __future__ import annotations
+import math, re
 from dataclasses import dataclass
 from html import escape
 from .plot import GREY, PALETTE
 
 # %% auto #0
-__all__ = ['Box', 'Diagram', 'diagram', 'flow']
+__all__ = ['SIDES', 'Box', 'Circle', 'Canvas', 'Shapes', 'around', 'Arrows', 'Tensors', 'Plane', 'Diagram', 'diagram', 'flow',
+           'network']
 
 # %% ../../nbs/core/03_diagram.ipynb #d6917e9a
 @dataclass(frozen=True)
@@ -23,9 +25,11 @@ class Box:
     h: float # height
 
     @property
-    def centre(self) -> tuple: return self.x+self.w/2, self.y+self.h/2
+    def centre(self) -> tuple[float, float]: # (x, y)
+        "The point in the middle."
+        return self.x+self.w/2, self.y+self.h/2
 
-    def towards(self, point: tuple) -> tuple: # (x, y) of the far end
+    def towards(self, point: tuple) -> tuple[float, float]: # (x, y) of the far end
         "The middle of the side that faces `point`: where an arrow leaves or arrives."
         cx, cy = self.centre
         dx, dy = point[0]-cx, point[1]-cy
@@ -33,9 +37,19 @@ class Box:
             return (self.x+self.w if dx > 0 else self.x), cy
         return cx, (self.y+self.h if dy > 0 else self.y)
 
-# %% ../../nbs/core/03_diagram.ipynb #c033e244
-class Diagram:
-    "A schematic drawing: shapes are added by its methods, and it shows itself as SVG."
+# %% ../../nbs/core/03_diagram.ipynb #8e0f050d
+class Circle(Box):
+    "The square around a circle; an arrow touches the circle and not the square."
+    def towards(self, point: tuple) -> tuple[float, float]: # (x, y) of the far end
+        "The point of the circle that faces `point`."
+        cx, cy = self.centre
+        dx, dy = point[0]-cx, point[1]-cy
+        share = self.w/2/max(math.hypot(dx, dy), 1e-9)
+        return cx+dx*share, cy+dy*share
+
+# %% ../../nbs/core/03_diagram.ipynb #051ca0e3
+class Canvas:
+    "A drawing of words and lines; it shows itself as SVG."
     def __init__(self,
         width: float, # pixels
         height: float, # pixels
@@ -48,96 +62,346 @@ class Diagram:
     def text(self,
         x: float, # of the middle, or of the end that `anchor` names
         y: float, # of the middle of the words
-        words: str, # lines are separated by a newline
+        words: str, # lines are separated by a newline; `W_{Q}` lowers, `x^{2}` raises
         size: float = 12, # pixels
         anchor: str = 'middle', # 'start', 'middle' or 'end'
         bold: bool = False, # for titles
+        color: int | None = None, # number of a colour of `PALETTE`; None: grey
     ):
         "Write `words`, centred on height `y`."
         lines = words.split('\n')
-        style = f'font-size="{size}" text-anchor="{anchor}" fill="{GREY}"'
-        if bold: style += ' font-weight="bold"'
+        style = f'font-size="{size}" text-anchor="{anchor}" fill="{_ink(color)}"'
+        if bold:
+            style += ' font-weight="bold"'
         for i, line in enumerate(lines):
             base = y+(i-(len(lines)-1)/2)*size*1.25+size*.35
-            self.elements.append(f'<text x="{x:g}" y="{base:.1f}" {style}>{escape(line)}</text>')
+            inside = _indices(escape(line), size)
+            self.elements.append(f'<text x="{x:g}" y="{base:.1f}" {style}>{inside}</text>')
 
+    def line(self,
+        points: list, # (x, y) of two or more corners
+        dashed: bool = False, # for what is optional
+        color: int | None = None, # number of a colour of `PALETTE`; None: grey
+    ):
+        "Draw a line through `points`, without a head."
+        corners = ' L'.join(f'{x:.1f} {y:.1f}' for x, y in points)
+        self.elements.append(f'<path d="M{corners}" {_look(_ink(color), dashed)}/>')
+
+    def svg(self) -> str:
+        "The drawing as the text of an SVG file."
+        size = f'width="{self.width:g}" height="{self.height:g}"'
+        view = f'viewBox="0 0 {self.width:g} {self.height:g}"'
+        font = 'font-family="sans-serif"'
+        root = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view} {font}>'
+        return '\n'.join([root, *self.elements, '</svg>'])
+
+    def _repr_svg_(self) -> str: return self.svg()
+
+# %% ../../nbs/core/03_diagram.ipynb #5154c5b8
+def _ink(color: int | None) -> str: # a colour of the palette, or grey
+    return GREY if color is None else PALETTE[color % len(PALETTE)]
+
+def _look(ink: str, dashed: bool = False) -> str: # attributes of an open line
+    dash = ' stroke-dasharray="4 3"' if dashed else ''
+    return f'fill="none" stroke="{ink}" stroke-width="1.3"{dash}'
+
+def _indices(words: str, size: float) -> str: # a_{b} and a^{b} as smaller, shifted text
+    def shifted(found):
+        step = size*.3 if found[1] == '_' else -size*.35
+        small = f'<tspan dy="{step:.1f}" font-size="{size*.75:g}">{found[2]}</tspan>'
+        return f'{small}<tspan dy="{-step:.1f}">\u200b</tspan>'
+    return re.sub(r'([_^])\{([^}]*)\}', shifted, words)
+
+# %% ../../nbs/core/03_diagram.ipynb #a5445d66
+class Shapes(Canvas):
+    "A drawing with boxes, circles, frames and brackets."
     def box(self,
         x: float, # left edge
         y: float, # upper edge
         w: float, # width
         h: float, # height
         words: str = '', # written inside
-        color: int = None, # number of a colour of `PALETTE`; None: no fill
+        color: int | None = None, # number of a colour of `PALETTE`; None: no fill
         dashed: bool = False, # for things that are optional or not there yet
         size: float = 12, # of the words
     ) -> Box:
         "Draw a rectangle with words in it."
-        fill = 'none' if color is None else PALETTE[color % len(PALETTE)]
-        line = GREY if color is None else fill
-        dash = ' stroke-dasharray="4 3"' if dashed else ''
         place = f'x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="5"'
-        look = f'fill="{fill}" fill-opacity=".16" stroke="{line}" stroke-width="1.3"{dash}'
-        self.elements.append(f'<rect {place} {look}/>')
+        self.elements.append(f'<rect {place} {_filled(color, dashed)}/>')
         shape = Box(x, y, w, h)
         if words: self.text(*shape.centre, words, size)
         return shape
 
+    def circle(self,
+        x: float, # of the centre
+        y: float, # of the centre
+        r: float = 14, # radius
+        words: str = '', # written inside
+        color: int | None = None, # number of a colour of `PALETTE`; None: no fill
+        size: float = 12, # of the words
+    ) -> Circle:
+        "Draw a circle with words in it: a neuron, or an operation such as +."
+        self.elements.append(f'<circle cx="{x:g}" cy="{y:g}" r="{r:g}" {_filled(color)}/>')
+        if words: self.text(x, y, words, size)
+        return Circle(x-r, y-r, 2*r, 2*r)
+
+    def frame(self,
+        boxes: list, # the shapes to be enclosed
+        words: str = '', # above the left end: '× 12'
+        margin: float = 12, # pixels between the shapes and the frame
+        color: int | None = None, # number of a colour of `PALETTE`; None: no fill
+        dashed: bool = True, # a frame is no part of the model, so its line is broken
+    ) -> Box:
+        "Draw a dashed rectangle around several shapes."
+        whole = around(boxes, margin)
+        self.box(whole.x, whole.y, whole.w, whole.h, color=color, dashed=dashed)
+        if words: self.text(whole.x, whole.y-9, words, anchor='start')
+        return whole
+
+# %% ../../nbs/core/03_diagram.ipynb #05f8cd14
+def around(
+    boxes: list, # of `Box`, at least one
+    margin: float = 0, # pixels on each side
+) -> Box:
+    "The smallest rectangle that holds all `boxes`, with a margin."
+    left = min(b.x for b in boxes)-margin
+    top = min(b.y for b in boxes)-margin
+    right = max(b.x+b.w for b in boxes)+margin
+    bottom = max(b.y+b.h for b in boxes)+margin
+    return Box(left, top, right-left, bottom-top)
+
+# %% ../../nbs/core/03_diagram.ipynb #84100e39
+def _filled(color: int | None, dashed: bool = False) -> str: # attributes of a closed shape
+    fill = 'none' if color is None else _ink(color)
+    dash = ' stroke-dasharray="4 3"' if dashed else ''
+    return f'fill="{fill}" fill-opacity=".16" stroke="{_ink(color)}" stroke-width="1.3"{dash}'
+
+# %% ../../nbs/core/03_diagram.ipynb #1e6567b7
+class Arrows(Shapes):
+    "A drawing with arrows and brackets."
     def arrow(self,
         a, # a `Box` or a point (x, y)
         b, # likewise
         words: str = '', # beside the middle of the arrow
         via: tuple = (), # points in between, for an arrow with corners
         dashed: bool = False, # for gradients, say
-        color: int = None, # number of a colour of `PALETTE`; None: grey
+        color: int | None = None, # number of a colour of `PALETTE`; None: grey
     ):
         "Draw an arrow from `a` to `b`."
         first = via[0] if via else _middle(b)
         last = via[-1] if via else _middle(a)
-        start = a.towards(first) if isinstance(a, Box) else a
-        end = b.towards(last) if isinstance(b, Box) else b
-        points = [start, *via, end]
-        line = GREY if color is None else PALETTE[color % len(PALETTE)]
-        dash = ' stroke-dasharray="4 3"' if dashed else ''
-        path = 'M'+' L'.join(f'{x:.1f} {y:.1f}' for x, y in points)
-        look = f'fill="none" stroke="{line}" stroke-width="1.3"{dash}'
-        self.elements.append(f'<path d="{path}" {look}/>')
-        self.elements.append(f'<path d="{_head(points[-2], end)}" fill="{line}"/>')
+        points = [_leave(a, first), *via, _leave(b, last)]
+        self.line(points, dashed, color)
+        self._tip(points[-2], points[-1], color)
         if words: self._beside(points, words)
+
+    def curve(self,
+        a, # a `Box` or a point (x, y)
+        b, # likewise
+        words: str = '', # beside the middle of the arrow
+        bend: float = 30, # pixels to the left of the way from `a` to `b`; negative: to the right
+        dashed: bool = False, # for gradients, say
+        color: int | None = None, # number of a colour of `PALETTE`; None: grey
+    ):
+        "Draw a curved arrow from `a` to `b`."
+        control = _off(_middle(a), _middle(b), 2*bend)
+        start, end = _leave(a, control), _leave(b, control)
+        points = [f'{x:.1f} {y:.1f}' for x, y in (start, control, end)]
+        path = f'M{points[0]} Q{points[1]} {points[2]}'
+        self.elements.append(f'<path d="{path}" {_look(_ink(color), dashed)}/>')
+        self._tip(control, end, color)
+        if words: self.text(*_off(start, end, bend+math.copysign(10, bend)), words, 11)
+
+    def _tip(self, a: tuple, b: tuple, color: int | None): # the head at the end b
+        self.elements.append(f'<path d="{_head(a, b)}" fill="{_ink(color)}"/>')
 
     def _beside(self, points: list, words: str): # the words of an arrow, off its middle
         i = (len(points)-2)//2
-        (x0, y0), (x1, y1) = points[i], points[i+1]
+        x0, y0 = points[i]
+        x1, y1 = points[i+1]
         x, y = (x0+x1)/2, (y0+y1)/2
-        if abs(x1-x0) >= abs(y1-y0): self.text(x, y-9, words, 11)
-        else: self.text(x+7, y, words, 11, 'start')
+        if abs(x1-x0) >= abs(y1-y0):
+            self.text(x, y-9, words, 11)
+        else:
+            self.text(x+7, y, words, 11, 'start')
 
+# %% ../../nbs/core/03_diagram.ipynb #80279b12
+def _middle(o) -> tuple[float, float]: # of a box; a point is its own
+    return o.centre if isinstance(o, Box) else o
+
+def _leave(o, point: tuple) -> tuple[float, float]: # where an arrow from o to point begins
+    return o.towards(point) if isinstance(o, Box) else o
+
+def _off(a: tuple, b: tuple, distance: float) -> tuple[float, float]: # beside the middle, to the left
+    dx, dy = b[0]-a[0], b[1]-a[1]
+    length = max(math.hypot(dx, dy), 1e-9)
+    x, y = (a[0]+b[0])/2, (a[1]+b[1])/2
+    return x+dy/length*distance, y-dx/length*distance
+
+def _head(a: tuple, b: tuple, size: float = 7) -> str: # the triangle of an arrow from a to b
+    dx, dy = b[0]-a[0], b[1]-a[1]
+    length = max(math.hypot(dx, dy), 1e-9)
+    ux, uy = dx/length, dy/length
+    back_x, back_y = b[0]-size*ux, b[1]-size*uy
+    side_x, side_y = -uy*size/2, ux*size/2
+    one = f'{back_x+side_x:.1f} {back_y+side_y:.1f}'
+    other = f'{back_x-side_x:.1f} {back_y-side_y:.1f}'
+    return f'M{b[0]:.1f} {b[1]:.1f} L{one} L{other} Z'
+
+# %% ../../nbs/core/03_diagram.ipynb #4218880b
+class Tensors(Arrows):
+    "A drawing with tensors, rows of tokens and brackets."
     def grid(self,
         x: float, # left edge
         y: float, # upper edge
         cells: list, # rows of strings or numbers; '' leaves a cell empty
         cell: tuple = (26, 22), # width and height of a cell
         title: str = '', # above: the tensor's name and shape
-        colors: list = None, # rows of palette numbers or None, as many as `cells`
+        colors: list | None = None, # rows of palette numbers or None, as many as `cells`
         size: float = 11, # of the values
     ) -> Box:
         "Draw a tensor of two axes as a grid of its values. Raises `ValueError` for ragged rows."
         n_columns = len(cells[0])
         if any(len(row) != n_columns for row in cells):
-            raise ValueError(f'the rows have {[len(r) for r in cells]} cells, expected equal numbers')
+            found = [len(row) for row in cells]
+            raise ValueError(f'the rows have {found} cells, expected equal numbers')
         w, h = cell
         for r, row in enumerate(cells):
             for c, value in enumerate(row):
                 color = colors[r][c] if colors else None
-                self._cell(x+c*w, y+r*h, w, h, str(value), color, size)
+                self._cell(Box(x+c*w, y+r*h, w, h), str(value), color, size)
         if title: self.text(x+n_columns*w/2, y-11, title)
         return Box(x, y, n_columns*w, len(cells)*h)
 
-    def _cell(self, x, y, w, h, words, color, size): # one square of a grid
-        fill = 'none' if color is None else PALETTE[color % len(PALETTE)]
-        place = f'x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}"'
+    def _cell(self, b: Box, words: str, color: int | None, size: float): # one square of a grid
+        fill = 'none' if color is None else _ink(color)
+        place = f'x="{b.x:g}" y="{b.y:g}" width="{b.w:g}" height="{b.h:g}"'
         look = f'fill="{fill}" fill-opacity=".3" stroke="{GREY}" stroke-width=".8"'
         self.elements.append(f'<rect {place} {look}/>')
-        if words: self.text(x+w/2, y+h/2, words, size)
+        if words: self.text(*b.centre, words, size)
+
+    def tokens(self,
+        x: float, # left edge of the first token
+        y: float, # upper edge
+        words: list, # the tokens
+        w: float | None = None, # width of each; None: as wide as its word
+        h: float = 26, # height
+        gap: float = 4, # pixels between neighbours
+        colors: list | None = None, # a palette number or None for each token
+        first: int | None = None, # position of the first token, written below; None: no positions
+    ) -> list: # of `Box`, one for each token
+        "Draw a row of tokens, with their positions if `first` is given."
+        boxes = []
+        for i, word in enumerate(words):
+            width = w or max(26, 7.4*len(word)+14)
+            color = colors[i] if colors else None
+            boxes.append(self.box(x, y, width, h, word, color))
+            if first is not None: self.text(x+width/2, y+h+10, str(first+i), 10)
+            x += width+gap
+        return boxes
+
+# %% ../../nbs/core/03_diagram.ipynb #1597ca9f
+@dataclass(frozen=True)
+class Plane(Box):
+    "A small coordinate system in a drawing; its own `y` grows upwards."
+    drawing: Arrows # to which vectors are added
+    limit: float = 1 # the axes run from -limit to limit
+
+    def at(self, u: float, v: float) -> tuple[float, float]: # pixels (x, y)
+        "Where the point (`u`, `v`) of the plane lies in the drawing."
+        cx, cy = self.centre
+        return cx+u/self.limit*self.w/2, cy-v/self.limit*self.h/2
+
+    def vector(self,
+        tip: tuple, # (u, v) of its end
+        words: str = '', # beside the tip
+        start: tuple = (0, 0), # (u, v) of its beginning
+        color: int | None = None, # number of a colour of `PALETTE`; None: grey
+        dashed: bool = False, # for what it was before
+    ):
+        "Draw an arrow from `start` to `tip`."
+        a, b = self.at(*start), self.at(*tip)
+        self.drawing.arrow(a, b, dashed=dashed, color=color)
+        away = _beyond(a, b, 12)
+        if words: self.drawing.text(*away, words, color=color)
+
+    def point(self,
+        u: float, # to the right
+        v: float, # upwards
+        words: str = '', # to the right of it
+        color: int | None = None, # number of a colour of `PALETTE`; None: grey
+    ):
+        "Draw a dot."
+        x, y = self.at(u, v)
+        self.drawing.elements.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" '
+                                     f'fill="{_ink(color)}"/>')
+        if words: self.drawing.text(x+8, y, words, anchor='start', color=color)
+
+    def arc(self,
+        start: float, # angle in degrees, against the clock from the first axis
+        end: float, # likewise
+        radius: float = .3, # in the units of the plane
+        words: str = '', # beside its middle
+        color: int | None = None, # number of a colour of `PALETTE`; None: grey
+    ):
+        "Draw the arc of an angle around the origin."
+        a, b = self.at(*_polar(start, radius)), self.at(*_polar(end, radius))
+        r, flags = radius/self.limit*self.w/2, f'{abs(end-start) > 180:d} {end < start:d}'
+        path = f'M{a[0]:.1f} {a[1]:.1f} A{r:.1f} {r:.1f} 0 {flags} {b[0]:.1f} {b[1]:.1f}'
+        self.drawing.elements.append(f'<path d="{path}" {_look(_ink(color))}/>')
+        middle = self.at(*_polar((start+end)/2, radius))
+        if words: self.drawing.text(*_beyond(self.centre, middle, 12), words, 11, color=color)
+
+# %% ../../nbs/core/03_diagram.ipynb #a7df936b
+def _polar(degrees: float, radius: float) -> tuple[float, float]: # (u, v)
+    angle = math.radians(degrees)
+    return radius*math.cos(angle), radius*math.sin(angle)
+
+def _beyond(a: tuple, b: tuple, distance: float) -> tuple[float, float]: # further on the way to b
+    length = max(math.hypot(b[0]-a[0], b[1]-a[1]), 1e-9)
+    return b[0]+(b[0]-a[0])/length*distance, b[1]+(b[1]-a[1])/length*distance
+
+# %% ../../nbs/core/03_diagram.ipynb #c033e244
+class Diagram(Tensors):
+    "A schematic drawing: shapes are added by its methods, and it shows itself as SVG."
+    def bracket(self,
+        box: Box, # the shape beside which it stands; of several shapes: `around`
+        words: str = '', # beyond its middle
+        side: str = 'below', # 'above', 'below', 'left' or 'right'
+        gap: float = 5, # pixels between shape and bracket
+    ):
+        "Draw a bracket along one side of `box`. Raises `ValueError` for another side."
+        if side not in SIDES:
+            raise ValueError(f'side is {side!r}, expected one of {", ".join(SIDES)}')
+        ax, ay, bx, by = SIDES[side]
+        a = box.x+ax*box.w, box.y+ay*box.h
+        b = box.x+bx*box.w, box.y+by*box.h
+        out = ay-.5 if ay == by else ax-.5 # -½ or ½: away from the shape
+        def shifted(point, distance):
+            step = distance*2*out
+            return (point[0], point[1]+step) if ay == by else (point[0]+step, point[1])
+        near, far = gap, gap+5
+        self.line([shifted(a, near), shifted(a, far), shifted(b, far), shifted(b, near)])
+        middle = (a[0]+b[0])/2, (a[1]+b[1])/2
+        self.line([shifted(middle, far), shifted(middle, far+4)])
+        anchor = dict(left='end', right='start').get(side, 'middle')
+        if words: self.text(*shifted(middle, far+(13 if ay == by else 8)), words, 11, anchor)
+
+    def plane(self,
+        x: float, # left edge
+        y: float, # upper edge
+        size: float = 150, # width and height
+        limit: float = 1, # the axes run from -limit to limit
+        title: str = '', # above
+    ) -> Plane:
+        "Draw two axes; the result has methods for vectors, points and arcs."
+        p = Plane(x, y, size, size, self, limit)
+        across = f'M{x:.1f} {y+size/2:.1f} L{x+size:.1f} {y+size/2:.1f}'
+        upwards = f'M{x+size/2:.1f} {y+size:.1f} L{x+size/2:.1f} {y:.1f}'
+        look = f'stroke="{GREY}" stroke-width=".8" stroke-opacity=".6"'
+        self.elements.append(f'<path d="{across} {upwards}" {look}/>')
+        if title: self.text(x+size/2, y-11, title)
+        return p
 
     def timeline(self,
         x: float, # left edge of the bars
@@ -155,28 +419,8 @@ class Diagram:
                 self.box(x+start*scale, top, (end-start)*scale, height, words, color, size=11)
         return Box(x, y, longest*scale, len(rows)*(height+6)-6)
 
-    def svg(self) -> str:
-        "The drawing as the text of an SVG file."
-        size = f'width="{self.width:g}" height="{self.height:g}"'
-        view = f'viewBox="0 0 {self.width:g} {self.height:g}"'
-        font = 'font-family="sans-serif"'
-        root = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view} {font}>'
-        return '\n'.join([root, *self.elements, '</svg>'])
-
-    def _repr_svg_(self): return self.svg()
-
-# %% ../../nbs/core/03_diagram.ipynb #80279b12
-def _middle(o): return o.centre if isinstance(o, Box) else o
-
-def _head(a: tuple, b: tuple, size: float = 7) -> str: # the triangle at the end b of an arrow from a
-    dx, dy = b[0]-a[0], b[1]-a[1]
-    length = max((dx*dx+dy*dy)**.5, 1e-9)
-    ux, uy = dx/length, dy/length
-    back_x, back_y = b[0]-size*ux, b[1]-size*uy
-    side_x, side_y = -uy*size/2, ux*size/2
-    one = f'{back_x+side_x:.1f} {back_y+side_y:.1f}'
-    other = f'{back_x-side_x:.1f} {back_y-side_y:.1f}'
-    return f'M{b[0]:.1f} {b[1]:.1f} L{one} L{other} Z'
+# %% ../../nbs/core/03_diagram.ipynb #5817d5a2
+SIDES = dict(above=(0, 0, 1, 0), below=(0, 1, 1, 1), left=(0, 0, 0, 1), right=(1, 0, 1, 1))
 
 # %% ../../nbs/core/03_diagram.ipynb #4453e050
 def diagram(
@@ -196,7 +440,7 @@ def flow(
     h: float = 30, # height of a box
     gap: float = 26, # length of an arrow
     direction: str = 'right', # 'right', 'down' or 'up'
-    colors: list = None, # a palette number or None for each box
+    colors: list | None = None, # a palette number or None for each box
 ) -> list: # of `Box`
     "Draw boxes in a row or column, joined by arrows. Raises `ValueError` for another direction."
     step = dict(right=(w+gap, 0), down=(0, h+gap), up=(0, -h-gap))
@@ -210,3 +454,28 @@ def flow(
     for a, b in zip(boxes, boxes[1:]):
         d.arrow(a, b)
     return boxes
+
+# %% ../../nbs/core/03_diagram.ipynb #f2264589
+def network(
+    d: Diagram, # drawing to add to
+    x: float, # centre of the first column
+    y: float, # middle height of all columns
+    sizes: list, # number of units in each column
+    gap: tuple = (100, 44), # pixels between columns, and between units of a column
+    r: float = 14, # radius of a unit
+    words: list | None = None, # a list of words for each column
+    colors: list | None = None, # a palette number or None for each column
+) -> list: # a list of `Circle` for each column
+    "Draw a fully connected network."
+    columns = []
+    for c, n in enumerate(sizes):
+        names = words[c] if words else ['']*n
+        color = colors[c] if colors else None
+        top = y-(n-1)*gap[1]/2
+        column = [d.circle(x+c*gap[0], top+i*gap[1], r, names[i], color) for i in range(n)]
+        columns.append(column)
+    for left, right in zip(columns, columns[1:]):
+        for a in left:
+            for b in right:
+                d.line([a.towards(b.centre), b.towards(a.centre)])
+    return columns

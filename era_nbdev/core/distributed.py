@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/distributed.html.md"""
 
 # %% ../../nbs/core/09_distributed.ipynb #3dcface3
 from __future__ import annotations
-import contextlib, os, shutil, tempfile
+import contextlib, os, shutil, tempfile, weakref
 from pathlib import Path
 import torch
 import torch.distributed as dist
@@ -56,8 +56,9 @@ def ranks(
     if dist.get_rank() > 0:
         if not run.resumed:
             shutil.rmtree(run.dir)
-        run.scratch = tempfile.TemporaryDirectory()
-        run.dir = Path(run.scratch.name)
+        scratch = tempfile.TemporaryDirectory()
+        weakref.finalize(run, scratch.cleanup) # it goes when the run does
+        run.dir = Path(scratch.name)
     try: yield dist.get_rank(), dist.get_world_size()
     finally: dist.destroy_process_group()
 

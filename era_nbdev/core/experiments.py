@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from numbers import Integral, Real
 from types import FunctionType, UnionType
-from typing import Annotated, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (TYPE_CHECKING, Annotated, ClassVar, Literal, Union, get_args, get_origin,
+                    get_type_hints)
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MultipleOf
 from .errors import RunError, nearest
+
+if TYPE_CHECKING:
+    from era_nbdev.core.run import Run
 
 # %% auto #0
 __all__ = ['PLAIN', 'SCALES', 'EXPERIMENTS', 'KINDS', 'SERVES', 'range_fault', 'is_whole', 'is_finite', 'fault', 'sequence_fault',
@@ -93,6 +97,7 @@ def sequence_fault(
 # %% ../../nbs/core/07_experiments.ipynb #c4871fbe
 SCALES = 'smoke', 'lesson', 'full'
 
+@dataclass
 class Experiment:
     "Base of all experiments: a dataclass with `fit`, and `predictor` if its result can be used."
     name: ClassVar[str] = ''

@@ -6,66 +6,81 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/ledger.html.md"""
 
 # %% ../../nbs/core/05_ledger.ipynb #92029952
 from __future__ import annotations
-import contextlib, datetime, difflib, hashlib, json, operator, os, platform, re, subprocess, sys, tempfile
+import contextlib, datetime, difflib, hashlib, json, math, operator, os, platform, re
+import subprocess, sys, tempfile
 from importlib import metadata
 from pathlib import Path
 from .errors import BookError
 
 # %% auto #0
-__all__ = ['NEEDED', 'device_name', 'versions', 'commit', 'NoLedger', 'root', 'folder', 'write_atomic', 'record', 'LedgerError',
-           'entries', 'command_line', 'results', 'value', 'Table', 'table', 'overview']
+__all__ = ['NEEDED', 'device_name', 'processor', 'versions', 'commit', 'NoLedger', 'root', 'folder', 'write_atomic', 'with_units',
+           'record', 'LedgerError', 'entries', 'command_line', 'results', 'value', 'Table', 'table', 'overview']
 
 # %% ../../nbs/core/05_ledger.ipynb #654f9651
-def device_name(device='cpu') -> str: # e.g. 'NVIDIA H200' or 'AMD EPYC, 2 threads'
-    "The name of `device` (`'cpu'`, `'cuda'`, `'cuda:0'`, `'mps'`) as it goes into the ledger."
+def device_name(
+    device: str = 'cpu', # 'cpu', 'cuda', 'cuda:0' or 'mps'
+) -> str: # e.g. 'NVIDIA H200' or 'AMD EPYC, 2 threads'
+    "The name of `device` as it goes into the ledger."
     if str(device).startswith('cuda'):
         import torch
         return torch.cuda.get_device_name(device)
     if str(device) == 'mps': return f'Apple GPU ({platform.processor() or platform.machine()})'
+    return f'{processor()}, {os.cpu_count()} threads'
+
+def processor() -> str: # 'AMD EPYC'
+    "The name of this machine's processor."
     info = Path('/proc/cpuinfo')
-    names = [l.split(':')[1].strip() for l in info.read_text(encoding='utf-8', errors='replace').splitlines() if l.startswith('model name')] if info.exists() else []
-    return f'{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} threads'
+    text = info.read_text(encoding='utf-8', errors='replace') if info.exists() else ''
+    found = re.search(r'^model name\s*: (.+)$', text, re.M)
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 # %% ../../nbs/core/05_ledger.ipynb #d3164559
 def versions(*more) -> dict: # package -> version
     "The versions of Python and of the packages that results depend on, and of `more`."
     out = {'python': platform.python_version()}
     for p in ('era_nbdev', 'torch', 'numpy', *more):
-        with contextlib.suppress(metadata.PackageNotFoundError): out[p] = metadata.version(p)
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            out[p] = metadata.version(p)
     return out
 
-def commit(timeout: float = 20) -> str: # 10 hexadecimal digits; '' outside a repository
-    "The commit of the working folder, with '+' unless git says in `timeout` seconds that no file was changed since."
+# %% ../../nbs/core/05_ledger.ipynb #b949f387
+def commit(
+    timeout: float = 20, # seconds for each question to git
+) -> str: # 10 hexadecimal digits, perhaps with a '+'; '' outside a repository
+    "The commit of the working folder, with '+' unless git says that no file was changed since."
     def git(*words):
         return subprocess.run(['git', *words], capture_output=True, text=True, timeout=timeout)
     try: head = git('rev-parse', '--short=10', 'HEAD')
     except (OSError, subprocess.TimeoutExpired): return ''
     if head.returncode: return ''
     try: changed = git('status', '--porcelain', '-uno').stdout.strip()
-    except subprocess.TimeoutExpired: changed = 'perhaps' # a large repository, or one on a network disk
+    except subprocess.TimeoutExpired: changed = 'perhaps'
     return head.stdout.strip() + ('+' if changed else '')
 
 # %% ../../nbs/core/05_ledger.ipynb #239bcfde
 class NoLedger(BookError, FileNotFoundError):
     "There is no ledger at this place."
 
-def root(): # a folder, or None
-    "The project's folder: the nearest one above the working folder that holds `settings.ini` and `results`."
+def root() -> Path | None:
+    "The project's folder: the nearest one that holds `settings.ini` and `results`."
     here = Path.cwd().resolve()
-    return next((p for p in (here, *here.parents) if (p/'settings.ini').is_file() and (p/'results').is_dir()), None)
+    for p in (here, *here.parents):
+        if (p/'settings.ini').is_file() and (p/'results').is_dir(): return p
 
 def folder() -> Path:
-    "Where the ledger lies: `$ERA_RESULTS`, else `results/` of the project. Raises `NoLedger` outside of it."
+    "Where the ledger lies: `$ERA_RESULTS`, else `results/`. Raises `NoLedger` if there is none."
     if os.environ.get('ERA_RESULTS'): return Path(os.environ['ERA_RESULTS'])
-    if root(): return root()/'results'
-    raise NoLedger('no ledger here: run this inside a clone of the project, or set ERA_RESULTS to a folder')
+    own = root()
+    if own is not None: return own/'results'
+    raise NoLedger('no ledger here: run this inside a clone of the project, or set ERA_RESULTS '
+                   'to a folder')
 
 # %% ../../nbs/core/05_ledger.ipynb #5de4e8e9
 def write_atomic(
     path, # file to be written
     data, # bytes or str
 ):
-    "Put `data` into the file at `path` in one step: it holds either all of it or what it held before."
+    "Put `data` into the file at `path` in one step; if that fails, the file is as before."
     path = Path(path)
     fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
     try:
@@ -79,6 +94,19 @@ def write_atomic(
         Path(tmp).unlink(missing_ok=True)
         raise
 
+# %% ../../nbs/core/05_ledger.ipynb #4151ba0c
+def with_units(
+    metrics: dict, # name -> number, or (number, unit)
+) -> dict: # name -> dict(value=, unit=)
+    "The metrics of an entry. Raises `LedgerError` for one that is not a finite number."
+    found = {}
+    for name, given in metrics.items():
+        number, unit = given if isinstance(given, tuple) else (given, '')
+        if not isinstance(number, (int, float)) or not math.isfinite(number):
+            raise LedgerError(f'metric {name!r} is {number!r}, expected a finite number')
+        found[name] = dict(value=number, unit=unit)
+    return found
+
 # %% ../../nbs/core/05_ledger.ipynb #1c5cc5c9
 def record(
     chapter: str, # 'foundations.mnist'
@@ -89,14 +117,11 @@ def record(
     device: str = 'cpu', # where it ran
     **more, # anything else that belongs to the entry: scale, seed, note, …
 ) -> dict: # the entry
-    "Write one entry into the ledger. Raises `ValueError` for no metrics, or one that is not a finite number."
+    "Write one entry into the ledger. Raises `LedgerError` for metrics that are not finite."
     if not metrics: raise LedgerError(f'{name} has no metrics to be recorded')
-    ms = {k: dict(value=v[0], unit=v[1]) if isinstance(v, tuple) else dict(value=v, unit='') for k, v in metrics.items()}
-    for k, m in ms.items():
-        if not isinstance(m['value'], (int, float)) or m['value'] != m['value'] or abs(m['value']) == float('inf'):
-            raise LedgerError(f'metric {k!r} is {m["value"]!r}, expected a finite number')
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
-    entry = dict(kind=kind, name=name, metrics=ms, command=command or command_line(), device=device_name(device),
+    entry = dict(kind=kind, name=name, metrics=with_units(metrics),
+                 command=command or command_line(), device=device_name(device),
                  versions=versions(), commit=commit(), when=now, **more)
     _merge(folder()/f'{chapter}.json', entry)
     return entry
@@ -108,16 +133,18 @@ class LedgerError(BookError, ValueError):
     "A ledger file that is damaged; the message names the file and the row."
 
 def entries(path: Path) -> list: # of dictionaries
-    "The rows of one ledger file. Raises `LedgerError` for a file that cannot be read or a row that lacks a part."
+    "The rows of one ledger file. Raises `LedgerError` for a damaged file or row."
     try: rows = json.loads(path.read_text(encoding='utf-8'))
     except (ValueError, RecursionError) as e:
         raise LedgerError(f'the ledger file {path} is damaged: {e}') from None
-    if not isinstance(rows, list): raise LedgerError(f'the ledger file {path} is damaged: expected a list of entries')
+    if not isinstance(rows, list):
+        raise LedgerError(f'the ledger file {path} is damaged: expected a list of entries')
     for i, row in enumerate(rows, 1):
         fault = _fault(row)
         if fault: raise LedgerError(f'the ledger file {path} is damaged: row {i} {fault}')
     return rows
 
+# %% ../../nbs/core/05_ledger.ipynb #adb1c124
 def _fault(row) -> str: # what is wrong with one row; '' if nothing
     if not isinstance(row, dict): return 'is no entry'
     for key in NEEDED:
@@ -132,16 +159,17 @@ def _fault(row) -> str: # what is wrong with one row; '' if nothing
 def command_line() -> str: # 'era run mnist --scale lesson', or 'python file.py'
     "The command that this process was started with, without paths of this machine."
     argv = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    if argv[0] in ('__main__.py', 'cli.py'): argv[0] = 'era'
+    if argv[0] in ('__main__.py', 'cli.py'):
+        argv[0] = 'era'
     return ' '.join(Path(a).name if os.path.isabs(a) else a for a in argv)
 
-def _same(a, b): return all(a.get(k) == b.get(k) for k in ('kind', 'name', 'command', 'device', 'part'))
+def _same(a, b): return all(a.get(k) == b.get(k) for k in (*NEEDED, 'part'))
 
 def _merge(path, entry):
     from filelock import FileLock
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = Path(tempfile.gettempdir())/f'era-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}.lock'
-    with FileLock(lock):
+    mark = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    with FileLock(Path(tempfile.gettempdir())/f'era-{mark}.lock'):
         old = entries(path) if path.exists() else []
         rows = [o for o in old if not _same(o, entry)]+[entry]
         rows.sort(key=operator.itemgetter(*NEEDED))
@@ -149,7 +177,7 @@ def _merge(path, entry):
 
 # %% ../../nbs/core/05_ledger.ipynb #0d5ea83b
 def results(
-    chapter: str = None, # only this chapter's file
+    chapter: str | None = None, # only this chapter's file
     **match, # only entries with these values: kind='run', name='mnist', scale='lesson'
 ) -> list: # of entries
     "The ledger's entries, each with its chapter. Outside a clone of the project there are none."
@@ -161,7 +189,8 @@ def results(
 def value(entry: dict, metric: str): # the number
     "One number of an entry. Raises `ValueError` for a metric that it lacks."
     if metric in entry['metrics']: return entry['metrics'][metric]['value']
-    raise LedgerError(f'the entry {entry["name"]!r} has no metric {metric!r}: expected {", ".join(entry["metrics"])}')
+    known = ', '.join(entry['metrics'])
+    raise LedgerError(f'the entry {entry["name"]!r} has no metric {metric!r}: expected {known}')
 
 # %% ../../nbs/core/05_ledger.ipynb #08f47ea4
 class Table:
@@ -173,7 +202,9 @@ class Table:
     ):
         self.head, rows = list(head), [list(row) for row in rows]
         for row in rows:
-            if len(row) != len(self.head): raise ValueError(f'the row {row} has {len(row)} values, expected {len(self.head)}')
+            if len(row) != len(self.head):
+                told = f'the row {row} has {len(row)} values, expected {len(self.head)}'
+                raise ValueError(told)
         self.rows = [[_show(value) for value in row] for row in rows]
         self.is_number = [_are_numbers(column) for column in zip(*rows)] or [False]*len(self.head)
 
@@ -181,7 +212,7 @@ class Table:
         if not self.rows: return '*Nothing recorded on this machine.*'
         rule = ['---:' if number else '---' for number in self.is_number]
         head = [_escaped(name) for name in self.head]
-        rows = [[_in_markdown(name, cell) for name, cell in zip(self.head, row)] for row in self.rows]
+        rows = [list(map(_in_markdown, self.head, row)) for row in self.rows]
         return '\n'.join(f'| {" | ".join(line)} |' for line in [head, rule, *rows])
 
     def __repr__(self):
@@ -193,13 +224,15 @@ class Table:
             lines.append('  '.join(cells).rstrip())
         return '\n'.join(lines)
 
+# %% ../../nbs/core/05_ledger.ipynb #72cd5715
 def _show(value):
     if isinstance(value, float): return f'{value:.4g}' if abs(value) < 1e4 else f'{value:,.0f}'
     return str(value)
 
 def _are_numbers(column): # numbers, or empty cells beside numbers
     filled = [value for value in column if value not in ('', None)]
-    return bool(filled) and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in filled)
+    numbers = [isinstance(v, (int, float)) and not isinstance(v, bool) for v in filled]
+    return bool(filled) and all(numbers)
 
 def _escaped(text): # for a cell of a Markdown table
     return text.replace('|', '\\|').replace('\n', ' ')
@@ -215,15 +248,22 @@ def table(
     *columns, # other keys of the entries: 'scale', 'seed', 'device', 'command'
 ) -> Table:
     "A table of `metrics` and `columns` of some entries; a metric that an entry lacks stays empty."
-    units = {m: next((o['metrics'][m]['unit'] for o in rows if m in o['metrics']), '') for m in metrics}
-    head = [*columns, *(f'{m} ({u})' if (u := units[m]) else m for m in metrics)]
-    return Table(head, [[*(o.get(c, '') for c in columns), *(value(o, m) if m in o['metrics'] else '' for m in metrics)] for o in rows])
+    head = [*columns, *(_with_unit(metric, rows) for metric in metrics)]
+    lines = []
+    for entry in rows:
+        numbers = [value(entry, m) if m in entry['metrics'] else '' for m in metrics]
+        lines.append([*(entry.get(column, '') for column in columns), *numbers])
+    return Table(head, lines)
+
+def _with_unit(metric, rows): # 'time (s)', from the first entry that has it
+    units = [o['metrics'][metric]['unit'] for o in rows if metric in o['metrics']]
+    return f'{metric} ({units[0]})' if units and units[0] else metric
 
 # %% ../../nbs/core/05_ledger.ipynb #03921cec
 def overview(
-    name: str = '', # of a chapter ('foundations.mnist' or 'mnist'), experiment, benchmark or check; '' for all
+    name: str = '', # of a chapter, experiment, benchmark or check; '' for all
 ) -> Table: # empty if nothing at all is recorded here
-    "What was measured under `name`, and by which command. Raises `ValueError` for a name that no entry has."
+    "What was measured under `name`. Raises `LedgerError` for a name that no entry has."
     rows = results()
     found = [row for row in rows if name in ('', *_names(row))]
     if rows and not found:
@@ -232,12 +272,14 @@ def overview(
         hint = f': did you mean {near[0]!r}?' if near else ''
         raise LedgerError(f"nothing is recorded under {name!r}{hint} ('era results' shows all)")
     head = ['kind', 'name', 'scale', 'metrics', 'device', 'command']
-    return Table(head, [[row['kind'], row['name'], row.get('scale', ''), _measured(row), row['device'], row['command']]
+    return Table(head, [[_measured(row) if key == 'metrics' else row.get(key, '') for key in head]
                         for row in found])
 
 def _names(row): # under which `overview` finds an entry
     return row['name'], row['chapter'], row['chapter'].split('.')[-1]
 
 def _measured(row): # 'accuracy 0.98, time 1.5 s'
-    parts = [f'{name} {_show(metric["value"])} {metric.get("unit", "")}' for name, metric in row['metrics'].items()]
-    return ', '.join(part.strip() for part in parts)
+    parts = []
+    for name, metric in row['metrics'].items():
+        parts.append(f'{name} {_show(metric["value"])} {metric.get("unit", "")}'.strip())
+    return ', '.join(parts)

@@ -20,7 +20,7 @@ __all__ = ['page_of', 'source_address', 'notebook_of', 'open_']
 
 # %% ../../nbs/core/13_notebooks.ipynb #d00c1c45
 def page_of(chapter: str) -> str: # 'llm/07_gpt'
-    "The page of `chapter`, called 'llm.gpt' or 'gpt'. Raises `RunError` for an unknown one, with the nearest."
+    "The page of `chapter`, called 'llm.gpt' or 'gpt'. Raises `RunError` for an unknown one."
     pages = {row['module']: row['page'] for row in runs.chapters()}
     for module, page in pages.items():
         if chapter in (module, module.split('.')[-1], page): return page
@@ -30,19 +30,21 @@ def page_of(chapter: str) -> str: # 'llm/07_gpt'
 # %% ../../nbs/core/13_notebooks.ipynb #8e1c2cac
 def source_address() -> str:
     "Where the pages of this version lie, from the metadata of the installed package."
-    for line in metadata.metadata('era_nbdev').get_all('Project-URL'):
+    for line in metadata.metadata('era_nbdev').get_all('Project-URL') or []:
         label, url = line.split(', ', 1)
         if label == 'Repository': return f'{url}/raw/HEAD/nbs'
     raise RunError('the installed package does not say where its source lies')
 
+# %% ../../nbs/core/13_notebooks.ipynb #d8c4df50
 def notebook_of(
     page: str, # 'llm/07_gpt'
     folder: Path = Path('era_notebooks'), # for pages that are downloaded
     address: str = '', # where they are downloaded from; '': the repository
 ) -> Path:
-    "The notebook of `page`: in a clone the book's own, else a copy in `folder`. Raises `RunError` without a network."
+    "The notebook of `page`, or a copy in `folder`. Raises `RunError` without a network."
     import requests
-    if root(): return root()/'nbs'/f'{page}.ipynb'
+    own = root()
+    if own is not None: return own/'nbs'/f'{page}.ipynb'
     copy = folder/f'{page}.ipynb'
     if copy.exists(): return copy
     copy.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,8 @@ def open_(
 ):
     "Open the notebook of a chapter in JupyterLab."
     page = page_of(chapter)
-    if not dry_run: need('jupyterlab', 'notebook')
+    if not dry_run:
+        need('jupyterlab', 'notebook')
     words = [sys.executable, '-m', 'jupyterlab', str(notebook_of(page))]
     if dry_run: return print(shlex.join(words))
     return subprocess.run(words).returncode

@@ -19,45 +19,72 @@ class Parity:
     "One row: how far ours is from the reference, and how fast."
     name: str # what was compared
     error: float # largest |ours - theirs| of the outputs
-    grad_error: float # of the gradients; 0 without gradients
+    grad_error: float | None # of the gradients; None: they were not compared
     atol: float # what was allowed
     ratio: float # CPU time of the reference / CPU time of ours: above 1, ours is faster
 
     def _repr_markdown_(self):
-        g = f', gradients {self.grad_error:.1e}' if self.grad_error is not None else ''
-        return f'**{self.name}**: largest difference {self.error:.1e}{g} (allowed {self.atol:.0e}); speed {self.ratio:.2f} × the reference'
+        gradients = '' if self.grad_error is None else f', gradients {self.grad_error:.1e}'
+        return (f'**{self.name}**: largest difference {self.error:.1e}{gradients} '
+                f'(allowed {self.atol:.0e}); speed {self.ratio:.2f} × the reference')
 
 # %% ../../nbs/core/10_parity.ipynb #d710c334
 def _flat(o) -> list: # of tensors
     import torch, numpy as np
     if isinstance(o, dict): return [t for k in sorted(o) for t in _flat(o[k])]
-    if isinstance(o, (list, tuple)) and any(isinstance(v, (torch.Tensor, np.ndarray, list, tuple, dict)) for v in o): return [t for v in o for t in _flat(v)]
+    parts = (torch.Tensor, np.ndarray, list, tuple, dict)
+    if isinstance(o, (list, tuple)) and any(isinstance(part, parts) for part in o):
+        return [t for part in o for t in _flat(part)]
     return [o if isinstance(o, torch.Tensor) else torch.as_tensor(np.asarray(o))]
 
-def max_error(a, b) -> float:
-    "The largest absolute difference of two nested outputs. Raises `AssertionError` where shapes differ or only one is nan."
+# %% ../../nbs/core/10_parity.ipynb #ed48ba5c
+def max_error(
+    a, # tensors, arrays, numbers, or lists and dictionaries of them
+    b, # likewise
+) -> float:
+    "The largest difference. Raises `AssertionError` where shapes differ or only one is nan."
     import torch
-    a, b, worst = _flat(a), _flat(b), 0.
-    assert len(a) == len(b), f'{len(a)} outputs here, {len(b)} there'
-    for i, (x, y) in enumerate(zip(a, b)):
-        assert x.shape == y.shape, f'output {i} has shape {tuple(x.shape)} here, {tuple(y.shape)} there'
+    ours, theirs = _flat(a), _flat(b)
+    assert len(ours) == len(theirs), f'{len(ours)} outputs here, {len(theirs)} there'
+    worst = 0.
+    for i, (x, y) in enumerate(zip(ours, theirs)):
+        shapes = tuple(x.shape), tuple(y.shape)
+        assert shapes[0] == shapes[1], f'output {i} has shape {shapes[0]} here, {shapes[1]} there'
         x, y = x.detach().double().cpu(), y.detach().double().cpu()
         same = (x == y) | (x.isnan() & y.isnan())
-        d = torch.where(same, 0., (x-y).abs())
-        assert not d.isnan().any(), f'output {i} is nan on one side only'
-        worst = max(worst, d.max().item() if d.numel() else 0.)
+        difference = torch.where(same, 0., (x-y).abs())
+        assert not difference.isnan().any(), f'output {i} is nan on one side only'
+        if difference.numel():
+            worst = max(worst, difference.max().item())
     return worst
 
 # %% ../../nbs/core/10_parity.ipynb #abef40fb
+def _fresh(x, grads): # a copy of an input, which may ask for a gradient
+    import torch
+    if not isinstance(x, torch.Tensor): return x
+    return x.detach().clone().requires_grad_(grads and x.is_floating_point())
+
+def _weighted(output): # one number from all outputs
+    import torch
+    g = torch.Generator().manual_seed(0)
+    parts = []
+    for o in _flat(output):
+        if o.requires_grad:
+            weights = torch.randn(o.shape, generator=g, dtype=o.dtype).to(o.device)
+            parts.append((o*weights).sum())
+    return sum(parts[1:], parts[0])
+
 def _run(f, inputs, grads): # outputs, gradients of inputs and parameters
     import torch
-    xs = [x.detach().clone().requires_grad_(grads and x.is_floating_point()) if isinstance(x, torch.Tensor) else x for x in inputs]
+    xs = [_fresh(x, grads) for x in inputs]
     if not grads: return f(*xs), []
-    ps = list(f.parameters()) if isinstance(f, torch.nn.Module) else []
-    for p in ps: p.grad = None
-    out = f(*xs); g = torch.Generator().manual_seed(0)
-    sum((o*torch.randn(o.shape, generator=g, dtype=o.dtype).to(o.device)).sum() for o in _flat(out) if o.requires_grad).backward()
-    return out, [t.grad for t in [x for x in xs if isinstance(x, torch.Tensor)]+ps if t.grad is not None]
+    parameters = list(f.parameters()) if isinstance(f, torch.nn.Module) else []
+    for p in parameters:
+        p.grad = None
+    output = f(*xs)
+    _weighted(output).backward()
+    tensors = [x for x in xs if isinstance(x, torch.Tensor)]+parameters
+    return output, [t.grad for t in tensors if t.grad is not None]
 
 # %% ../../nbs/core/10_parity.ipynb #f4f293e5
 def _clock(device: str): # a function that gives seconds
@@ -71,12 +98,15 @@ def _clock(device: str): # a function that gives seconds
 def _device(f, inputs): # 'cuda' if anything lies there
     import torch
     tensors = [x for x in inputs if isinstance(x, torch.Tensor)]
-    if isinstance(f, torch.nn.Module): tensors += f.parameters()
+    if isinstance(f, torch.nn.Module):
+        tensors += f.parameters()
     return 'cuda' if any(t.is_cuda for t in tensors) else 'cpu'
 
+# %% ../../nbs/core/10_parity.ipynb #bcb31a0c
 def _seconds(call, clock, times): # of one of `times` calls
     start = clock()
-    for _ in range(times): call()
+    for _ in range(times):
+        call()
     return (clock()-start)/times
 
 def _ratio(ours, theirs, inputs, grads, repeats): # median time of theirs / median time of ours
@@ -100,19 +130,33 @@ def check(
     chapter: str = '', # 'foundations.tensors': where the row belongs
     repeats: int = 9, # timings of each side
 ) -> Parity:
-    "Compare ours with theirs; raises `AssertionError` above `atol`. The row goes to the ledger when ERA_RECORD is set."
-    import torch
-    both = isinstance(ours, torch.nn.Module) and isinstance(theirs, torch.nn.Module)
-    if copy: copy(ours, theirs)
-    elif both: ours.load_state_dict(theirs.state_dict())
-    (a, ga), (b, gb) = _run(ours, inputs, grads), _run(theirs, inputs, grads)
-    assert any(output.numel() for output in _flat(b)), f'{name}: no numbers were compared'
-    err = max_error(a, b)
-    gerr = max_error(ga, gb) if grads else None
-    assert err <= atol, f'{name}: outputs differ by {err:.2e}, allowed {atol:.0e}'
-    assert gerr is None or gerr <= atol, f'{name}: gradients differ by {gerr:.2e}, allowed {atol:.0e}'
-    row = Parity(name, err, gerr, atol, _ratio(ours, theirs, inputs, grads, repeats))
+    "Compare ours with theirs. Raises `AssertionError` above `atol`."
+    _same_weights(ours, theirs, copy)
+    ours_out, ours_grads = _run(ours, inputs, grads)
+    theirs_out, theirs_grads = _run(theirs, inputs, grads)
+    assert any(output.numel() for output in _flat(theirs_out)), f'{name}: no numbers were compared'
+    error = max_error(ours_out, theirs_out)
+    grad_error = max_error(ours_grads, theirs_grads) if grads else None
+    assert error <= atol, f'{name}: outputs differ by {error:.2e}, allowed {atol:.0e}'
+    wrong = grad_error is not None and grad_error > atol
+    assert not wrong, f'{name}: gradients differ by {grad_error:.2e}, allowed {atol:.0e}'
+    ratio = _ratio(ours, theirs, inputs, grads, repeats)
+    row = Parity(name, error, grad_error, atol, ratio)
     if os.environ.get('ERA_RECORD') and chapter:
-        ms = dict(error=err, allowed=atol, speed=(round(row.ratio, 3), '× reference')) | ({} if gerr is None else dict(grad_error=gerr))
-        ledger.record(chapter, 'parity', name, ms, command=f'ERA_RECORD=1 python -m era_nbdev.core.book execute {chapter}')
+        _keep(row, chapter)
     return row
+
+# %% ../../nbs/core/10_parity.ipynb #4cc024ad
+def _same_weights(ours, theirs, copy):
+    import torch
+    if copy:
+        copy(ours, theirs)
+    elif isinstance(ours, torch.nn.Module) and isinstance(theirs, torch.nn.Module):
+        ours.load_state_dict(theirs.state_dict())
+
+def _keep(row, chapter): # into the ledger
+    metrics = dict(error=row.error, allowed=row.atol, speed=(round(row.ratio, 3), '× reference'))
+    if row.grad_error is not None:
+        metrics['grad_error'] = row.grad_error
+    command = f'ERA_RECORD=1 python -m era_nbdev.core.book execute {chapter}'
+    ledger.record(chapter, 'parity', row.name, metrics, command=command)

@@ -10,27 +10,32 @@ import math
 from pathlib import Path
 
 # %% auto #0
-__all__ = ['GREY', 'PALETTE', 'STYLE', 'setup', 'curves', 'image_grid', 'heatmap', 'save_figure']
+__all__ = ['GREY', 'PALETTE', 'STYLE', 'setup', 'curves', 'channels_last', 'image_grid', 'heatmap', 'save_figure']
 
 # %% ../../nbs/core/02_plot.ipynb #02e03ba0
 GREY = '#8a8f98'
 PALETTE = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00']
-STYLE = {'figure.facecolor': 'none', 'axes.facecolor': 'none', 'savefig.facecolor': 'none', 'svg.fonttype': 'none', 'svg.hashsalt': 'era',
-         'text.color': GREY, 'axes.labelcolor': GREY, 'axes.edgecolor': GREY, 'xtick.color': GREY, 'ytick.color': GREY,
-         'axes.titlecolor': GREY, 'grid.color': GREY, 'grid.alpha': .25, 'axes.grid': True, 'axes.spines.top': False,
-         'axes.spines.right': False, 'figure.figsize': (6, 3.2), 'figure.constrained_layout.use': True, 'legend.frameon': False,
-         'font.size': 10, 'image.cmap': 'viridis', 'axes.axisbelow': True}
+STYLE = {
+    'figure.facecolor': 'none', 'axes.facecolor': 'none', 'savefig.facecolor': 'none',
+    'svg.fonttype': 'none', 'svg.hashsalt': 'era',
+    'text.color': GREY, 'axes.labelcolor': GREY, 'axes.edgecolor': GREY, 'axes.titlecolor': GREY,
+    'xtick.color': GREY, 'ytick.color': GREY, 'grid.color': GREY, 'grid.alpha': .25,
+    'axes.grid': True, 'axes.spines.top': False, 'axes.spines.right': False,
+    'axes.axisbelow': True, 'figure.figsize': (6, 3.2), 'figure.constrained_layout.use': True,
+    'legend.frameon': False, 'font.size': 10, 'image.cmap': 'viridis',
+}
 
 # %% ../../nbs/core/02_plot.ipynb #65b2f081
 def setup():
     "Use the book's figure style; inside a notebook, draw SVG that does not change from run to run."
-    import matplotlib as mpl
     from cycler import cycler
-    mpl.rcParams.update(STYLE | {'axes.prop_cycle': cycler(color=PALETTE)})
+    from matplotlib import style
+    style.use(STYLE | {'axes.prop_cycle': cycler(color=PALETTE)})
     try: from matplotlib_inline.backend_inline import set_matplotlib_formats
     except ImportError: return
     from IPython import get_ipython
-    if get_ipython() is not None: set_matplotlib_formats('svg', metadata={'Date': None})
+    if get_ipython() is not None:
+        set_matplotlib_formats('svg', metadata={'Date': None})
 
 # %% ../../nbs/core/02_plot.ipynb #6b804257
 def curves(
@@ -47,32 +52,54 @@ def curves(
         x, y = s if isinstance(s, tuple) else (range(len(s)), s)
         ax.plot(list(x), list(y), label=label, lw=1.6)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    if logy: ax.set_yscale('log')
-    if len(series) > 1: ax.legend()
+    if logy:
+        ax.set_yscale('log')
+    if len(series) > 1:
+        ax.legend()
     return ax
+
+# %% ../../nbs/core/02_plot.ipynb #8c27bdc1
+def channels_last(
+    images, # [N, H, W] or [N, C, H, W] with C = 1 or 3
+): # [N, H, W] or [N, H, W, 3] array
+    "The images as matplotlib draws them. Raises `ValueError` for other shapes, or for no images."
+    import numpy as np
+    x = np.asarray(images)
+    if not len(x): raise ValueError('there are no images to be drawn')
+    if x.ndim == 3: return x
+    if x.ndim == 4 and x.shape[1] == 1: return x[:, 0]
+    if x.ndim == 4 and x.shape[1] == 3: return x.transpose(0, 2, 3, 1)
+    wanted = '[N, H, W] or [N, C, H, W] with C = 1 or 3'
+    raise ValueError(f'images have shape {tuple(x.shape)}, expected {wanted}')
 
 # %% ../../nbs/core/02_plot.ipynb #7744ac67
 def image_grid(
-    images, # [N, H, W] or [N, C, H, W] with C = 1 or 3; uint8, or floats that are scaled to their own range
+    images, # [N, H, W] or [N, C, H, W] with C = 1 or 3; uint8, or floats
     titles = None, # N short strings
     ncol: int = 10, # images in a row
     size: float = .9, # inches for each image
     cmap: str = 'gray_r', # colour map of one-channel images
 ):
     "Draw `images` in rows of `ncol`; returns the figure. Raises `ValueError` for other shapes."
-    import matplotlib.pyplot as plt, numpy as np
-    x = np.asarray(images)
-    if not len(x): raise ValueError('there are no images to be drawn')
-    if x.ndim == 4 and x.shape[1] == 1: x = x[:, 0]
-    elif x.ndim == 4 and x.shape[1] == 3: x = x.transpose(0, 2, 3, 1)
-    elif x.ndim != 3: raise ValueError(f'images have shape {tuple(x.shape)}, expected [N, H, W] or [N, C, H, W] with C = 1 or 3')
-    ncol = min(ncol, len(x)); nrow = -(-len(x)//ncol)
-    fig, axs = plt.subplots(nrow, ncol, figsize=(size*ncol, (size+(.22 if titles is not None else 0))*nrow), squeeze=False)
-    for ax in axs.flat: ax.axis('off')
-    for i, (ax, im) in enumerate(zip(axs.flat, x)):
-        ax.imshow(im if im.dtype == np.uint8 else (im-im.min())/max(float(np.ptp(im)), 1e-12), cmap=cmap)
-        if titles is not None: ax.set_title(str(titles[i]), fontsize=8)
+    import matplotlib.pyplot as plt
+    x = channels_last(images)
+    ncol = min(ncol, len(x))
+    nrow = -(-len(x)//ncol)
+    height = size if titles is None else size+.22
+    fig, axs = plt.subplots(nrow, ncol, figsize=(size*ncol, height*nrow), squeeze=False)
+    for i, ax in enumerate(axs.flat):
+        ax.axis('off')
+        if i < len(x):
+            ax.imshow(_full_range(x[i]), cmap=cmap)
+        if i < len(x) and titles is not None:
+            ax.set_title(str(titles[i]), fontsize=8)
     return fig
+
+# %% ../../nbs/core/02_plot.ipynb #0ae14794
+def _full_range(image): # bytes as they are, floats scaled to 0…1
+    if image.dtype.name == 'uint8': return image
+    low, high = float(image.min()), float(image.max())
+    return (image-low)/max(high-low, 1e-12)
 
 # %% ../../nbs/core/02_plot.ipynb #102cf728
 def heatmap(
@@ -87,19 +114,28 @@ def heatmap(
     "Draw matrix `m`; returns the axes. Raises `ValueError` for anything but a matrix."
     import matplotlib.pyplot as plt, numpy as np
     m = np.asarray(m)
-    if m.ndim != 2 or not m.size: raise ValueError(f'the matrix has shape {m.shape}, expected [R, C] with at least one value')
+    if m.ndim != 2 or not m.size:
+        raise ValueError(f'the matrix has shape {m.shape}, expected [R, C] with at least one value')
     ax = ax or plt.subplots(figsize=(.45*m.shape[1]+1.6, .4*m.shape[0]+1))[1]
     ax.imshow(m, aspect='auto')
     ax.grid(False)
-    if xlabels is not None: ax.set_xticks(range(len(xlabels)), [str(label) for label in xlabels])
-    if ylabels is not None: ax.set_yticks(range(len(ylabels)), [str(label) for label in ylabels])
+    if xlabels is not None:
+        ax.set_xticks(range(len(xlabels)), [str(label) for label in xlabels])
+    if ylabels is not None:
+        ax.set_yticks(range(len(ylabels)), [str(label) for label in ylabels])
     if fmt:
-        middle = (m.max()+m.min())/2
-        for (row, column), value in np.ndenumerate(m):
-            colour = 'w' if value < middle else 'k'
-            ax.text(column, row, format(value, fmt), ha='center', va='center', fontsize=8, color=colour)
+        _write_values(ax, m, fmt)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     return ax
+
+# %% ../../nbs/core/02_plot.ipynb #eb49efea
+def _write_values(ax, m, fmt: str): # every value, also 0, in white on dark and black on light cells
+    import numpy as np
+    middle = (m.max()+m.min())/2
+    for (row, column), value in np.ndenumerate(m):
+        ink = 'w' if value < middle else 'k'
+        words = format(value, fmt)
+        ax.text(column, row, words, ha='center', va='center', fontsize=8, color=ink)
 
 # %% ../../nbs/core/02_plot.ipynb #8d6d77c9
 def save_figure(
@@ -111,5 +147,6 @@ def save_figure(
     fig, path = getattr(fig, 'figure', fig), Path(path)
     tmp = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
     fig.savefig(tmp, metadata={'Date': None} if path.suffix == '.svg' else None)
-    os.replace(tmp, path); plt.close(fig)
+    os.replace(tmp, path)
+    plt.close(fig)
     return path

@@ -1,4 +1,4 @@
-"""A run is a folder. Everything that a run needs to be understood, continued or used again lies in that folder.
+"""A run goes from its settings to its summary, stops when it is asked to without losing a step, and is continued to the last bit.
 
 Docs: https://era-nbdev.github.io/era_nbdev/core/run.html.md"""
 
@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/run.html.md"""
 
 # %% ../../nbs/core/08_run.ipynb #d2385443
 from __future__ import annotations
-import contextlib, dataclasses, datetime, io, json, os, random, re, secrets, signal, sys, time
+import contextlib, dataclasses, datetime, json, os, random, re, secrets, signal, sys, time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,22 @@ from .errors import BookError, CheckpointError, Diverged, Interrupted
 from .errors import MissingExtra, RunError, nearest, need, out_of_memory
 from .experiments import EXPERIMENTS, KINDS, SCALES, SERVES, Experiment
 from .experiments import chapters, check_fields, experiment, find_experiment
-from .experiments import is_experiment, is_finite, is_whole, lookup, serves, settings
+from .experiments import is_experiment, lookup, serves, settings
+from .folders import Checkpoints, config_fault, outlook, read_weights
 from .ledger import write_atomic
 from .trackers import TRACKERS
 
 _all_ = ['BookError', 'CheckpointError', 'Diverged', 'Interrupted', 'MissingExtra', 'RunError',
-         'Experiment', 'experiment', 'find_experiment', 'settings', 'need', 'nearest']
+         'Experiment', 'experiment', 'find_experiment', 'settings', 'need', 'nearest', 'outlook',
+         'read_weights']
 
 # %% auto #0
-__all__ = ['PARTS', 'SHORT', 'MISSING', 'LEFTOVER', 'pick_device', 'seed_everything', 'rng_state', 'set_rng_state', 'read_config',
-           'RunFolder', 'Metrics', 'metrics_row', 'tied', 'read_weights', 'load_weights', 'Checkpoints', 'stop_signals',
-           'print_nowhere', 'guarded', 'Run', 'absolute_paths', 'make_folder', 'create', 'outlook', 'resumed_device',
-           'fit', 'launch', 'peak_memory', 'record_run', 'option', 'canonical', 'keep_memory', 'latest_run', 'open_run',
-           'to_resume', 'BookError', 'CheckpointError', 'Diverged', 'Interrupted', 'MissingExtra', 'RunError',
-           'Experiment', 'experiment', 'find_experiment', 'settings', 'need', 'nearest']
+__all__ = ['pick_device', 'seed_everything', 'rng_state', 'set_rng_state', 'stop_signals', 'print_nowhere', 'guarded', 'Run',
+           'saved_experiment', 'absolute_paths', 'make_folder', 'create', 'resumed_device', 'fit', 'measured_fit',
+           'launch', 'peak_memory', 'record_run', 'option', 'canonical', 'keep_memory', 'latest_run', 'open_run',
+           'check_complete', 'differences', 'to_resume', 'BookError', 'CheckpointError', 'Diverged', 'Interrupted',
+           'MissingExtra', 'RunError', 'Experiment', 'experiment', 'find_experiment', 'settings', 'need', 'nearest',
+           'outlook', 'read_weights']
 
 # %% ../../nbs/core/08_run.ipynb #028f07d2
 def pick_device(device: str = 'auto') -> str: # 'cuda', 'mps' or 'cpu'
@@ -41,6 +43,7 @@ def pick_device(device: str = 'auto') -> str: # 'cuda', 'mps' or 'cpu'
         raise RunError(f'device {device!r} is not on this machine: there is {", ".join(have)}')
     return device
 
+# %% ../../nbs/core/08_run.ipynb #e22349a4
 def seed_everything(seed: int): # any integer from 0
     "Seed the generators of Python, NumPy and torch (all devices)."
     import torch, numpy as np
@@ -52,12 +55,14 @@ def seed_everything(seed: int): # any integer from 0
 def rng_state() -> dict:
     "The state of every random generator, as tensors and plain values."
     import torch, numpy as np
-    kind, keys, *rest = np.random.get_state()
+    of_numpy: Any = np.random.get_state()
+    kind, keys, *rest = of_numpy
     used = torch.cuda.is_available() and torch.cuda.is_initialized()
     cuda = torch.cuda.get_rng_state_all() if used else []
     numpy = (kind, torch.from_numpy(keys.astype('int64')), *rest)
     return dict(python=random.getstate(), numpy=numpy, torch=torch.get_rng_state(), cuda=cuda)
 
+# %% ../../nbs/core/08_run.ipynb #758e3454
 def set_rng_state(state: dict): # from `rng_state`
     "Put every random generator back into `state`."
     import torch, numpy as np
@@ -69,210 +74,6 @@ def set_rng_state(state: dict): # from `rng_state`
     if state['cuda'] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state['cuda'])
 
-# %% ../../nbs/core/08_run.ipynb #6edae82c
-PARTS = dict(experiment=str, scale=str, seed=int, device=str, settings=dict)
-SHORT = {str: 'a text', int: 'a whole number', dict: 'an object'}
-
-def read_config(
-    folder: Path, # of a run
-) -> dict:
-    "The content of `config.json`. Raises `RunError` if it is missing or damaged."
-    path = folder/'config.json'
-    try: config = json.loads(path.read_text(encoding='utf-8'))
-    except (FileNotFoundError, NotADirectoryError):
-        raise RunError(f'{folder} is not the folder of a run (it has no config.json)') from None
-    except ValueError as e: raise RunError(f'{path} is damaged: {e}') from None
-    if not isinstance(config, dict):
-        raise RunError(f'{path} is damaged: it holds a {type(config).__name__}, expected an object')
-    lacks = ', '.join(sorted({*PARTS}-{*config}))
-    if lacks: raise RunError(f'{path} is damaged: it lacks {lacks}')
-    for part, kind in PARTS.items():
-        if not isinstance(config[part], kind):
-            raise RunError(f'{path} is damaged: {part} is {config[part]!r}, expected {SHORT[kind]}')
-    return config
-
-# %% ../../nbs/core/08_run.ipynb #d4ed309a
-MISSING: Any = object()
-
-class RunFolder:
-    "The files of one run: configuration, kept values, figures, summary."
-    def __init__(self, dir): # a path
-        self.dir = Path(dir)
-        self.config = read_config(self.dir)
-        self.trackers: list = []
-
-    @property
-    def finished(self) -> bool: return (self.dir/'summary.json').exists()
-    @property
-    def summary(self) -> dict: return self.kept('summary') if self.finished else {}
-
-    def write(self, file: str, data): # name, text or bytes
-        "Write one file of the folder in one step. Raises `RunError` if that fails."
-        try: write_atomic(self.dir/file, data)
-        except OSError as e:
-            raise RunError(f'cannot write {self.dir/file} ({e.strerror})') from None
-
-    def keep(self, name: str, value): # anything that JSON holds
-        "Keep a value that the trained model needs, as NAME.json."
-        if name in ('config', 'summary'):
-            raise ValueError(f'{name}.json has a meaning of its own: choose another name')
-        self.write(f'{name}.json', json.dumps(value, ensure_ascii=False)+'\n')
-
-    def kept(self, name: str, default=MISSING): # what `keep` got
-        "The value kept as `name`, or `default`. Raises `RunError` that names the file."
-        path = self.dir/f'{name}.json'
-        try: return json.loads(path.read_text(encoding='utf-8'))
-        except FileNotFoundError:
-            if default is not MISSING: return default
-            raise RunError(f'{self.dir} has no {name}.json, which its model needs') from None
-        except ValueError as e: raise RunError(f'{path} is damaged: {e}') from None
-
-    def figure(self, name: str, fig) -> Path: # the file
-        "Keep a figure in the run's folder as SVG."
-        from era_nbdev.core.plot import save_figure
-        return save_figure(fig, self.dir/f'{name}.svg')
-
-# %% ../../nbs/core/08_run.ipynb #03474f4d
-class Metrics(RunFolder):
-    "The metrics of a run, in `metrics.jsonl`."
-    def log_rows(self, rows: list): # of (optimizer steps so far, {name: number})
-        "Append lines to `metrics.jsonl` and tell the trackers."
-        now = round(time.time(), 3)
-        lines = [json.dumps(dict(step=step, time=now) | numbers)+'\n' for step, numbers in rows]
-        try:
-            with open(self.dir/'metrics.jsonl', 'a', encoding='utf-8') as f:
-                f.writelines(lines)
-        except OSError as e:
-            told = f'cannot write the metrics to {self.dir} ({e.strerror}); {outlook(self)}'
-            raise RunError(told) from None
-        for tracker in self.trackers:
-            for step, numbers in rows:
-                tracker.log(step, numbers)
-
-    def log(self, step: int, **metrics): # optimizer steps so far, name=number
-        "Append one line."
-        self.log_rows([(step, metrics)])
-
-    def metrics(self, *keys) -> list: # of dictionaries; with keys, only rows that have them all
-        "What was logged so far."
-        path = self.dir/'metrics.jsonl'
-        if not path.exists(): return []
-        lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
-        rows = [row for line in lines if (row := metrics_row(line))]
-        return [row for row in rows if all(k in row for k in keys)]
-
-    def rewind(self, step: int): # optimizer steps in the checkpoint
-        "Drop the metrics of the steps after `step`: a resumed run makes them again."
-        rows = [row for row in self.metrics() if row['step'] <= step]
-        self.write('metrics.jsonl', ''.join(json.dumps(row)+'\n' for row in rows))
-
-def metrics_row(line: str) -> dict: # of `metrics.jsonl`
-    "One line of `metrics.jsonl`; empty if it is not whole or has no step."
-    try: row = json.loads(line)
-    except ValueError: return {}
-    return row if isinstance(row, dict) and is_finite(row.get('step')) else {}
-
-# %% ../../nbs/core/08_run.ipynb #4d43ca9a
-def tied(
-    tensors: dict, # name -> tensor
-) -> dict: # name -> the first name of the same tensor
-    "The names that mean the same numbers in memory as an earlier name."
-    first, same = {}, {}
-    for name, t in tensors.items():
-        if not t.numel(): continue
-        place = t.device, t.data_ptr(), t.dtype, tuple(t.shape), t.stride()
-        if place in first:
-            same[name] = first[place]
-        else: first[place] = name
-    return same
-
-# %% ../../nbs/core/08_run.ipynb #942c9f04
-def read_weights(
-    path: Path, # of a safetensors file
-) -> dict: # name -> tensor
-    "The tensors of a checkpoint, under all their names. Raises `CheckpointError` for a bad file."
-    from safetensors import safe_open
-    try:
-        with safe_open(path, framework='pt') as f:
-            tensors = {k: f.get_tensor(k) for k in f.keys()}
-            about = json.loads((f.metadata() or {}).get('run', '{}'))
-            aliases = about.get('tied', {})
-        return tensors | {name: tensors[first] for name, first in aliases.items()}
-    except Exception as e: raise CheckpointError(f'{path} is damaged or foreign ({e})') from None
-
-def load_weights(
-    model, # a module
-    path: Path, # of a safetensors file
-): # the model
-    "Put the weights of a checkpoint into `model`. Raises `CheckpointError` if they do not fit."
-    if not path.exists(): raise CheckpointError(f'{path.parent} has no {path.name}')
-    tensors = read_weights(path)
-    want = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-    have = {k: tuple(v.shape) for k, v in tensors.items()}
-    for name in [*want, *have]:
-        ours, theirs = want.get(name), have.get(name)
-        if ours != theirs:
-            raise CheckpointError(f'{path} is of another model: {name} has shape {theirs}, '
-                                  f'expected {ours}')
-    model.load_state_dict(tensors)
-    return model
-
-# %% ../../nbs/core/08_run.ipynb #272757c7
-LEFTOVER = re.compile(r'\.[\w-]+\.(json|jsonl|pt|safetensors)\.[a-z0-9_]{8}|\.[\w-]+\.\d+\.svg')
-
-class Checkpoints(Metrics):
-    "The checkpoint of a run, in `state.pt` and `checkpoint.safetensors`."
-    def save(self,
-        tensors: dict, # name -> tensor: the model as it should be used
-        state: dict, # everything needed to go on
-        step: int, # optimizer steps so far
-    ):
-        "Write both checkpoint files. Raises `CheckpointError` if that fails; earlier ones stay."
-        import torch
-        from safetensors.torch import save
-        own = dict(step=step, experiment=self.config['experiment'])
-        buffer, aliases = io.BytesIO(), tied(tensors)
-        torch.save(state | own, buffer)
-        once = {k: v for k, v in tensors.items() if k not in aliases}
-        weights = {k: v.detach().cpu().contiguous().clone() for k, v in once.items()}
-        about = json.dumps(own | dict(tied=aliases)) # one key: several come in any order
-        model = save(weights, dict(run=about))
-        earlier = (self.dir/'state.pt').exists() and (self.dir/'checkpoint.safetensors').exists()
-        try:
-            write_atomic(self.dir/'state.pt', buffer.getbuffer())
-            write_atomic(self.dir/'checkpoint.safetensors', model)
-        except OSError as e:
-            told = f'cannot write the checkpoint to {self.dir} ({e.strerror})'
-            if earlier: raise CheckpointError(f'{told}; the earlier one is kept') from e
-            raise CheckpointError(f'{told}; it is the first: there is nothing to resume from') from e
-
-    def load_state(self) -> dict:
-        "What `save` kept for going on. Raises `CheckpointError` if there is nothing sound."
-        import torch
-        path, name = self.dir/'state.pt', self.config['experiment']
-        if not path.exists():
-            told = f'{self.dir} has no state.pt: the run ended before its first checkpoint'
-            raise CheckpointError(told)
-        try: state = torch.load(path, map_location='cpu', weights_only=True)
-        except Exception as e:
-            told = f'{path} is damaged or foreign ({type(e).__name__}): the run cannot be resumed'
-            raise CheckpointError(told) from None
-        if not isinstance(state, dict) or state.get('experiment') != name:
-            raise CheckpointError(f'{path} does not belong to a run of {name!r}')
-        if not is_whole(state.get('step')):
-            raise CheckpointError(f'{path} is damaged: it does not say of which step it is')
-        return state
-
-    def load_into(self, model): # a module; returns it
-        "Put the run's weights into `model`. Raises `CheckpointError` if they do not fit."
-        return load_weights(model, self.dir/'checkpoint.safetensors')
-
-    def sweep(self):
-        "Remove what writes that were killed have left."
-        for path in self.dir.iterdir():
-            if LEFTOVER.fullmatch(path.name):
-                path.unlink(missing_ok=True)
-
 # %% ../../nbs/core/08_run.ipynb #2c8a7807
 def stop_signals() -> list:
     "The signals that ask a run to stop; not SIGHUP where it is ignored, as under `nohup`."
@@ -282,6 +83,7 @@ def stop_signals() -> list:
         signals.append(hang_up)
     return signals
 
+# %% ../../nbs/core/08_run.ipynb #786587a6
 def print_nowhere(
     terminals: list, # file descriptors
 ):
@@ -292,17 +94,14 @@ def print_nowhere(
 
 # %% ../../nbs/core/08_run.ipynb #8f506656
 @contextlib.contextmanager
-def guarded(
-    run: Run, # whose `stop` is set
-):
+def guarded(run: Run): # whose `stop` is set
     "Let a signal set `run.stop` in the training loop; elsewhere, or again, it raises an error."
-    terminals = [fd for fd in (1, 2) if os.isatty(fd)]
+    terminals, old = [fd for fd in (1, 2) if os.isatty(fd)], {}
     def ask(sig, frame):
         if sig == getattr(signal, 'SIGHUP', None):
             print_nowhere(terminals)
         if run.stop or not run.looping: raise Interrupted(sig)
         run.stop = sig
-    old = {}
     try:
         for sig in stop_signals():
             with contextlib.suppress(ValueError):
@@ -317,25 +116,19 @@ def guarded(
 # %% ../../nbs/core/08_run.ipynb #86292d65
 class Run(Checkpoints):
     "A run: its folder, its checkpoint, and the training that fills them."
-    def __init__(self, dir): # a path
+    def __init__(self,
+        dir, # a path
+    ):
         super().__init__(dir)
-        self.stop, self.looping, self.resumed = 0, False, False
+        self.stop: int = 0 # number of the signal that asked to stop
+        self.looping = self.resumed = False
         self.callbacks: list = []
         self.device: str = self.config['device']
+        self._ask = self._look = None # made at the first question
 
     def experiment(self) -> Experiment:
         "The experiment with this run's settings. Raises `RunError` if it does not take them."
-        cls = find_experiment(self.config['experiment'])
-        saved = self.config['settings']
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
-        fields = {f.name for f in dataclasses.fields(cls)}
-        for name in {*values}-fields:
-            raise RunError(f'{self.dir}/config.json is of another version of the book, or '
-                           f'damaged: {nearest("setting", name, fields)}')
-        exp = cls(**values)
-        try: check_fields(exp)
-        except RunError as e: raise RunError(f'{self.dir}/config.json is damaged: {e}') from None
-        return exp
+        return saved_experiment(self)
 
     def guard(self): # a context manager
         "Let signals set `stop` in the training loop, and raise `Interrupted` elsewhere."
@@ -343,15 +136,32 @@ class Run(Checkpoints):
 
     def predict(self, x):
         "Ask the trained model; `takes` of its experiment describes what `x` may be."
-        if not hasattr(self, '_ask'):
+        if self._ask is None:
             self._ask = self.experiment().predictor(self)
         return self._ask(x)
 
     def explain(self, x) -> dict: # probabilities [K], hidden {layer: activations}, saliency [S, S]
         "Ask about one input and look inside the model. Raises `RunError` without an `explainer`."
-        if not hasattr(self, '_look'):
+        if self._look is None:
             self._look = self.experiment().explainer(self)
         return self._look(x)
+
+# %% ../../nbs/core/08_run.ipynb #7cd05a3e
+def saved_experiment(
+    run: Checkpoints, # with its configuration
+) -> Experiment:
+    "The experiment with a run's settings. Raises `RunError` if it does not take them."
+    cls = find_experiment(run.config['experiment'])
+    saved = run.config['settings']
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+    fields = {f.name for f in dataclasses.fields(cls)}
+    for name in {*values}-fields:
+        raise RunError(f'{run.dir}/config.json is of another version of the book, or '
+                       f'damaged: {nearest("setting", name, fields)}')
+    exp = cls(**values)
+    try: check_fields(exp)
+    except RunError as e: raise RunError(f'{run.dir}/config.json is damaged: {e}') from None
+    return exp
 
 # %% ../../nbs/core/08_run.ipynb #687febb2
 def absolute_paths(
@@ -364,6 +174,7 @@ def absolute_paths(
         return str(Path(value).resolve()) if is_path and Path(value).exists() else value
     return {name: absolute(name, value) for name, value in values.items()}
 
+# %% ../../nbs/core/08_run.ipynb #fd1ddd19
 def make_folder(
     out: str, # folder of all runs
     name: str, # experiment
@@ -396,6 +207,8 @@ def create(
     config = dict(experiment=exp.name, scale=scale, seed=seed, device=pick_device(device),
                   settings=values, command=ledger.command_line(), versions=ledger.versions(),
                   commit=ledger.commit())
+    fault = config_fault(config)
+    if fault: raise RunError(fault)
     folder = make_folder(out, exp.name)
     try: write_atomic(folder/'config.json', json.dumps(config, indent=1, ensure_ascii=False)+'\n')
     except OSError as e:
@@ -404,14 +217,6 @@ def create(
     return Run(folder)
 
 # %% ../../nbs/core/08_run.ipynb #8534e78e
-def outlook(run: RunFolder) -> str: # one clause
-    "What a run that ended early has left, and how to go on."
-    if not (run.dir/'state.pt').exists(): return 'it had not written a checkpoint yet'
-    step = Run(run.dir).load_state()['step']
-    command = f'era run {run.config["experiment"]} --resume {run.dir}'
-    found = f'the last good checkpoint, of step {step}, is in {run.dir}'
-    return f"{found}: '{command}' goes on from there"
-
 def resumed_device(
     run: Run, # to go on with
     device: str, # what was named now; 'auto': nothing
@@ -423,6 +228,7 @@ def resumed_device(
         told = f'{run.dir} was started on another machine: {e}. Name one with --device'
         raise RunError(told) from None
 
+# %% ../../nbs/core/08_run.ipynb #f016cca2
 def fit(
     exp: Experiment, # what to train
     run: Run, # its folder
@@ -438,6 +244,24 @@ def fit(
         told = f'the memory of {run.device} does not suffice ({str(e).splitlines()[0]})'
         raise RunError(f'{told}: choose {smaller} or a smaller model; {outlook(run)}') from e
 
+# %% ../../nbs/core/08_run.ipynb #6c220225
+def measured_fit(
+    exp: Experiment, # what to train
+    run: Run, # its folder
+    track: str = 'none', # 'none', 'wandb' or 'mlflow'
+) -> tuple: # results by name, and what the table of results does not show
+    "Train with the run's seed; the results, with the time and the memory that they took."
+    with run.guard():
+        if track != 'none':
+            run.trackers.append(TRACKERS[track](run))
+        seed_everything(run.config['seed'])
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = fit(exp, run)
+    seconds, cpu_seconds = time.perf_counter()-wall, time.process_time()-cpu
+    extra = result.pop('extra', {})
+    spent = dict(seconds=(round(seconds, 2), 's'), cpu_seconds=(round(cpu_seconds, 2), 's'))
+    return result | spent | dict(memory=(peak_memory(), 'MB')), extra
+
 # %% ../../nbs/core/08_run.ipynb #ce9a11c2
 def launch(
     exp: Experiment, # with its settings
@@ -447,29 +271,20 @@ def launch(
     out: str = 'era_runs', # folder of all runs
     track: str = 'none', # 'none', 'wandb' or 'mlflow'
     record: bool = False, # write the result into the ledger?
-    run: Run = None, # go on with this one instead
-    callbacks: list = (), # more callbacks for the Learner of the experiment, as `run.callbacks`
+    run: Run | None = None, # go on with this one instead
+    callbacks: tuple | list = (), # more callbacks for the Learner: `run.callbacks`
 ) -> Run: # the finished run
     "Run an experiment from its settings to its summary."
-    if not 0 <= seed < 2**63: raise RunError(f'seed is {seed}, expected 0 to 2**63-1')
     if track not in ('none', *TRACKERS):
         raise RunError(nearest('tracker', track, ('none', *TRACKERS)))
     if record:
         ledger.folder()
     if run is None:
         run = create(exp, scale, seed, device, out)
-    else: run.resumed, seed, run.device = True, run.config['seed'], resumed_device(run, device)
+    else:
+        run.resumed, run.device = True, resumed_device(run, device)
     run.callbacks += callbacks
-    with run.guard():
-        if track != 'none':
-            run.trackers.append(TRACKERS[track](run))
-        seed_everything(seed)
-        wall, cpu = time.perf_counter(), time.process_time()
-        result = fit(exp, run)
-    extra = result.pop('extra', {})
-    seconds, cpu_seconds = time.perf_counter()-wall, time.process_time()-cpu
-    result |= dict(seconds=(round(seconds, 2), 's'), cpu_seconds=(round(cpu_seconds, 2), 's'),
-                   memory=(peak_memory(), 'MB'))
+    result, extra = measured_fit(exp, run, track)
     numbers = {k: v[0] if isinstance(v, tuple) else v for k, v in result.items()}
     run.write('summary.json', json.dumps(numbers | extra, indent=1)+'\n')
     if record:
@@ -486,6 +301,7 @@ def peak_memory() -> int: # megabytes
     unit = 2**20 if sys.platform == 'darwin' else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//unit
 
+# %% ../../nbs/core/08_run.ipynb #ce69e7b9
 def record_run(
     exp: Experiment, # with its settings
     run: Run, # which is finished
@@ -499,14 +315,22 @@ def record_run(
                   scale=run.config['scale'], seed=run.config['seed'],
                   settings=dataclasses.asdict(exp), resumed=run.resumed, **extra)
 
-def option(name: str, value) -> str: # of a setting
+# %% ../../nbs/core/08_run.ipynb #b631aa4b
+def option(
+    name: str, # of a setting
+    value, # of that setting
+) -> str: # '--weight-decay 0.1'
     "How a setting is given on the command line."
     flag = name.replace('_', '-')
     if isinstance(value, bool): return f'--{flag}' if value else f'--no-{flag}'
     words = value if isinstance(value, (list, tuple)) else [value]
     return ' '.join([f'--{flag}', *map(str, words)])
 
-def canonical(exp: Experiment, run: Run) -> str: # e.g. 'era run mnist --scale lesson'
+# %% ../../nbs/core/08_run.ipynb #d692c143
+def canonical(
+    exp: Experiment, # with its settings
+    run: Run, # of that experiment
+) -> str: # e.g. 'era run mnist --scale lesson'
     "The shortest command that starts this run again."
     scale, seed = run.config['scale'], run.config['seed']
     words = ['era run', exp.name]
@@ -515,7 +339,8 @@ def canonical(exp: Experiment, run: Run) -> str: # e.g. 'era run mnist --scale l
     if seed:
         words.append(f'--seed {seed}')
     base, names = settings(exp.name, scale), [f.name for f in dataclasses.fields(exp)]
-    words += [option(n, getattr(exp, n)) for n in names if getattr(exp, n) != getattr(base, n)]
+    changed = [n for n in names if getattr(exp, n) != getattr(base, n)]
+    words += [option(n, getattr(exp, n)) for n in changed]
     return ' '.join(words)
 
 # %% ../../nbs/core/08_run.ipynb #a943a5c7
@@ -544,6 +369,7 @@ def latest_run(
         return can_go_on, (p/'config.json').stat().st_mtime_ns
     return Run(max(found, key=rank))
 
+# %% ../../nbs/core/08_run.ipynb #5168b653
 def open_run(
     where, # folder of a run, or the name of an experiment: its latest finished run
     out: str = 'era_runs', # folder of all runs
@@ -557,6 +383,28 @@ def open_run(
     return latest_run(text, out, finished)
 
 # %% ../../nbs/core/08_run.ipynb #9ea41776
+def check_complete(
+    run: Run, # that was started before
+    exp: Experiment, # with its settings
+):
+    "Raise `RunError` if the configuration of a run lacks a setting."
+    lacks = [f.name for f in dataclasses.fields(exp) if f.name not in run.config['settings']]
+    if lacks:
+        raise RunError(f'{run.dir}/config.json is of another version of the book, or damaged: '
+                       f'its settings lack {", ".join(lacks)}')
+
+# %% ../../nbs/core/08_run.ipynb #fb3044d5
+def differences(
+    run: Run, # that was started before
+    given: dict, # settings named again by the user
+) -> list: # of sentences
+    "What differs between the settings of a run and those that are given now."
+    have = run.config['settings'] | {k: run.config[k] for k in ('scale', 'seed')}
+    now = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
+    other = {k: v for k, v in now.items() if v != have.get(k)}
+    return [f'{k} is {have.get(k)!r} there, {v!r} here' for k, v in other.items()]
+
+# %% ../../nbs/core/08_run.ipynb #38f9430a
 def to_resume(
     where, # folder of the run, or the name of an experiment: its latest unfinished run
     out: str = 'era_runs', # folder of all runs
@@ -565,12 +413,9 @@ def to_resume(
     "The run to go on with. Raises `RunError` if it is finished, or if `given` differs."
     run = open_run(where, out, finished=False)
     if run.finished: raise RunError(f'{run.dir} is finished: there is nothing to resume')
-    have = run.config['settings'] | {k: run.config[k] for k in ('scale', 'seed')}
     exp = run.experiment()
-    given = absolute_paths(type(exp), given)
-    now = {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
-    other = {k: v for k, v in now.items() if v != have.get(k)}
-    differ = [f'{k} is {have.get(k)!r} there, {v!r} here' for k, v in other.items()]
+    check_complete(run, exp)
+    differ = differences(run, absolute_paths(type(exp), given))
     if differ:
         raise RunError(f'{run.dir} was started with other settings: {"; ".join(differ)}. Resume '
                        f'without them, or start a new run')

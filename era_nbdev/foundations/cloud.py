@@ -175,7 +175,8 @@ def train(self: AllReduce, run, state, rank, world) -> dict: # run, checkpoint o
     import torch
     from era_nbdev.core.data import load
     from era_nbdev.core.distributed import Shard
-    from era_nbdev.foundations.learner import Callback, Learner, Progress, Track, accuracy
+    from era_nbdev.foundations.learner import Callback, Learner, accuracy
+    from era_nbdev.foundations.callbacks import Progress, Track
     from era_nbdev.foundations.tensors import Batches
     d, dev = load(self.data), run.device
     self.require(bs=(self.bs % world == 0 and self.bs <= len(d.x_train), f'a multiple of the {world} processes, at most {len(d.x_train)}'))

@@ -18,7 +18,8 @@ from ..core.bench import bench
 from ..core.data import Images, load
 from ..core.run import Run, experiment, nearest, need
 from .tensors import Batches
-from .learner import Learner, Progress
+from .learner import Learner
+from .callbacks import Progress
 from .mnist import MLP, Mnist, ask
 
 # %% auto #0
@@ -100,12 +101,12 @@ def recall(self: Confusion, average=None, zero_division=0.): # see `rate`
     return self.rate(self.tp, self.true, average, zero_division)
 @patch
 def f(self: Confusion, average=None, beta: float = 1., zero_division=0.): # beta finite, 0 or more
-    "The F score (@eq-evaluation-fbeta). Raises `ValueError` for a beta out of range."
+    "The F score (Eq. 1 of the chapter). Raises `ValueError` for a beta out of range."
     if not 0 <= beta < math.inf: raise ValueError(f'beta is {beta}, expected a finite number of 0 or more')
     return self.rate((1+beta**2)*self.tp, self.said+beta**2*self.true, average, zero_division)
 @patch(as_prop=True)
 def matthews(self: Confusion): # in [-1, 1]; 0 where undefined
-    "Matthews' correlation coefficient (@eq-evaluation-mcc)."
+    "Matthews' correlation coefficient (Eq. 2 of the chapter)."
     t, s, n = self.true.astype(float), self.said.astype(float), float(self.n)
     scale = (n*n-s@s)*(n*n-t@t)
     return float((self.tp.sum()*n-t@s)/math.sqrt(scale)) if scale > 0 else 0.
@@ -139,7 +140,7 @@ def roc(self: Ranking, drop_intermediate: bool = True): # leave out inner points
 
 @patch
 def auc(self: Ranking) -> float: # in [0, 1]
-    "The area under the ROC curve (@eq-evaluation-auc); nan unless both classes occur."
+    "The area under the ROC curve (Eq. 3 of the chapter); nan unless both classes occur."
     area = float(self.tp[-1])*float(self.fp[-1])
     return trapezoid(np.append(0, self.fp), np.append(0, self.tp))/area if area else math.nan
 
@@ -152,7 +153,7 @@ def pr(self: Ranking): # (precision, recall, thresholds)
 
 @patch
 def average_precision(self: Ranking) -> float: # in [0, 1]
-    "The precision–recall curve's area by steps (@eq-evaluation-ap)."
+    "The precision–recall curve's area by steps (Eq. 4 of the chapter)."
     p, r, _ = self.pr()
     return float(((r[:-1]-r[1:])*p[:-1]).sum())
 
@@ -217,7 +218,7 @@ def reliability(
     return sc[keep]/n[keep], sr[keep]/n[keep], n[keep]/n.sum()
 
 def ece(y, p, n_bins: int = 15, weight=None) -> float: # [N] classes; [N, K] probabilities, or [N] those of class 1
-    "The expected calibration error (@eq-evaluation-ece)."
+    "The expected calibration error (Eq. 5 of the chapter)."
     y, p = np.asarray(y), np.asarray(p)
     c, r, n = reliability(p, y, n_bins, weight) if p.ndim == 1 else reliability(p.max(1), p.argmax(1) == y, n_bins, weight)
     return float((n*np.abs(c-r)).sum())
@@ -233,7 +234,7 @@ def temperature(
     y, # [N] true classes
     tol: float = 1e-13, # relative precision
 ) -> float: # T > 0, to divide the logits by
-    "The temperature of least log loss (@eq-evaluation-temperature). Raises `ValueError` if no finite one is best."
+    "The temperature of least log loss (Eq. 6 of the chapter). Raises `ValueError` if no finite one is best."
     y, z, _ = _table(y, logits, None)
     z = z.astype(float)-z.mean(1, keepdims=True, dtype=float); z /= (unit := max(np.abs(z).max(), 1e-300))
     if _slopes(0., z, y)[0] >= 0: raise ValueError('the true classes have no larger logits than others: there is nothing to calibrate')
@@ -369,7 +370,7 @@ def bootstrap(
 
 # %% ../../nbs/foundations/12_evaluation.ipynb #2e30ab1b
 def wilson(hits: int, n: int, level: float = .95) -> tuple: # (low, high); 0 to n hits of n, level in (0, 1)
-    "Wilson's confidence interval of a proportion (@eq-evaluation-wilson). Raises `ValueError` for impossible counts."
+    "Wilson's confidence interval of a proportion (Eq. 13 of the chapter). Raises `ValueError` for impossible counts."
     if not (0 <= hits <= n and n > 0 and 0 < level < 1):
         raise ValueError(f'{hits} of {n} at level {level}: expected 0 to n of 1 or more, and a share in (0, 1)')
     z2 = NormalDist().inv_cdf((1+level)/2)**2

@@ -1,4 +1,4 @@
-"""One multilayer perceptron goes the whole way: data looked at, trained at three scales, measured, broken on purpose, saved, resumed and served to a browser.
+"""One multilayer perceptron goes the whole way: data looked at, trained at three scales, measured, broken on purpose, saved and resumed.
 
 Docs: https://era-nbdev.github.io/era_nbdev/foundations/mnist.html.md"""
 
@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/foundations/mnist.html.md"""
 
 # %% ../../nbs/foundations/09_mnist.ipynb #e69194a3
 from __future__ import annotations
-import hashlib, json, math, threading, time
+import hashlib, math, time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,15 +17,15 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 import torch.nn.functional as F
 from ..core.data import Images, info, load
-from ..core.run import Experiment, Run, RunError, experiment, open_run, serves
-from .web import ApiError, as_digit, decode_image, make_app, make_server, serve
+from ..core.run import Experiment, Run, RunError, experiment
 from .tensors import Batches
-from .learner import EMA, Learner, Progress, Track, accuracy
+from .learner import Learner, accuracy
+from .callbacks import EMA, Progress, Track
 from .schedules import Schedule, one_cycle, param_groups
 
 # %% auto #0
 __all__ = ['MLP', 'hold_out', 'Scaled', 'ask', 'check_images', 'PictureHooks', 'Pictures', 'describe', 'fingerprint',
-           'keep_images', 'blank', 'look_inside', 'Mnist', 'decode_array', 'create_app', 'app_for_run', 'serve_mnist']
+           'keep_images', 'blank', 'look_inside', 'Mnist']
 
 # %% ../../nbs/foundations/09_mnist.ipynb #6095f52e
 class MLP(nn.Module):
@@ -81,7 +81,7 @@ class Scaled(nn.Module):
         std, mean = torch.std_mean(x[:10_000].float(), (0, 2, 3), keepdim=True)
         self.net = net
         self.register_buffer('mean', mean)
-        self.register_buffer('std', std)
+        self.register_buffer('std', std+(std == 0)) # a constant channel becomes 0
 
     def forward(self, x: Tensor) -> Tensor: # [B, C, H, W] from 0 to 255
         return self.net((x.float()-self.mean)/self.std)
@@ -305,101 +305,3 @@ class Mnist(Pictures):
         sizes = (known.size**2, *self.hidden, len(known.classes))
         pairs = [a*b for a, b in zip(sizes, sizes[1:])]
         return float(n*self.epochs*(6*sum(pairs)-2*pairs[0]))
-
-# %% ../../nbs/foundations/09_mnist.ipynb #dd92e84f
-def _rows(o, size, name): # [size][size] list of numbers
-    if isinstance(o, list) and len(o) == size*size and size > 1: o = [o[i*size:(i+1)*size] for i in range(size)]
-    if not isinstance(o, list): raise ApiError(422, f'{name} is {_brief(o)}, expected a list')
-    if len(o) != size: raise ApiError(422, f'{name} has {len(o)} rows, expected {size}')
-    for i, row in enumerate(o):
-        if not isinstance(row, list): raise ApiError(422, f'{name}[{i}] is {_brief(row)}, expected a list of {size} numbers')
-        if len(row) != size: raise ApiError(422, f'{name}[{i}] has {len(row)} numbers, expected {size}')
-        for j, v in enumerate(row):
-            if type(v) not in (int, float) or not 0 <= v <= 255:
-                raise ApiError(422, f'{name}[{i}][{j}] is {_brief(v)}, expected a number from 0 to 255')
-    return o
-
-def _brief(o): return 'a list' if isinstance(o, list) else 'an object' if isinstance(o, dict) else json.dumps(o)[:40]
-
-# %% ../../nbs/foundations/09_mnist.ipynb #4ee0e20b
-def decode_array(
-    obj: list, # one image, [size][size] or [size*size], or up to 256 of them as [N][size][size]; numbers from 0 to 255
-    size: int, # pixels on each side
-): # [N, 1, size, size] uint8 tensor, numbers rounded
-    "The images in parsed JSON. Raises `ApiError` 422 that names the first wrong value or shape."
-    if not isinstance(obj, list): raise ApiError(422, f'image is {_brief(obj)}, expected a list')
-    many = bool(obj) and isinstance(obj[0], list) and bool(obj[0]) and isinstance(obj[0][0], list)
-    if many and len(obj) > 256: raise ApiError(422, f'there are {len(obj)} images, expected 256 at most')
-    images = [_rows(o, size, f'images[{i}]') for i, o in enumerate(obj)] if many else [_rows(obj, size, 'image')]
-    return torch.tensor(images, dtype=torch.float32).round().to(torch.uint8)[:, None]
-
-# %% ../../nbs/foundations/09_mnist.ipynb #2d26a94a
-def _batch(request, size, digit): # [N, 1, size, size] uint8 tensor
-    kind = request.mimetype
-    if kind == 'multipart/form-data':
-        if 'file' not in request.files: raise ApiError(400, 'the form has no file in its field "file"')
-        data = request.files['file'].read()
-    else: data = request.get_data()
-    if not data: raise ApiError(400, 'the body is empty: send a PNG or JPEG image, or JSON')
-    if kind == 'application/json': return decode_array(_json_image(data), size)
-    if kind in ('multipart/form-data', 'image/png', 'image/jpeg'): return torch.from_numpy(as_digit(decode_image(data), size, digit=digit))[None]
-    raise ApiError(415, f'content type {kind[:60] or "none"!r}: send multipart/form-data, image/png, image/jpeg or application/json')
-
-def _json_image(data): # what stands under "image" or "images"
-    try: obj = json.loads(data)
-    except (ValueError, RecursionError) as e: raise ApiError(400, f'the body is not JSON ({str(e)[:80]})') from None
-    found = [obj[k] for k in ('image', 'images') if k in obj] if isinstance(obj, dict) else []
-    if len(found) != 1: raise ApiError(422, 'expected {"image": [...]} or {"images": [...]}')
-    return found[0]
-
-# %% ../../nbs/foundations/09_mnist.ipynb #cd8080a6
-def _answers(p, classes, x=None): # list of dictionaries, one for each row of p, [N, C]; with the images x if given
-    found = []
-    for row in p.tolist():
-        i, row = max(range(len(row)), key=row.__getitem__), [round(v, 6) for v in row]
-        found.append({'label': classes[i], 'class': i, 'probability': row[i], 'probabilities': dict(zip(classes, row))})
-    if x is not None:
-        for o, image in zip(found, x[:, 0].tolist()): o['image'] = image
-    return found
-
-# %% ../../nbs/foundations/09_mnist.ipynb #4773bc8a
-def create_app(
-    ask, # [N, 1, size, size] uint8 tensor -> [N, C] tensor of probabilities
-    classes: list, # C names
-    size: int, # pixels on each side of what the model takes
-    title: str, # for the page
-    digit: bool = True, # prepare pictures as digits? see `as_digit`
-    info: dict = None, # more for /health: run, accuracy, …
-): # Flask application
-    "A web application around `ask`. Each error is JSON with a 4xx status, or 500 if the server is at fault."
-    from flask import jsonify, request
-    app, lock = make_app(), threading.Lock()
-    about = dict(status='ok', title=title, classes=list(classes), size=size, digit=digit, info=info or {})
-    @app.post('/predict')
-    def predict():
-        start = time.perf_counter()
-        with lock: x = _batch(request, size, digit); p = ask(x).cpu()
-        found = _answers(p, about['classes'], x if 'image' in request.args else None) # ?image=1: and what the model saw
-        return jsonify(predictions=found, milliseconds=round(1000*(time.perf_counter()-start), 3))
-    @app.get('/health')
-    def health(): return jsonify(about)
-    @app.get('/')
-    def page(): return app.send_static_file('digit.html')
-    return app
-
-# %% ../../nbs/foundations/09_mnist.ipynb #53ee7032
-def app_for_run(run: Run): # a finished run of `mnist`; returns a Flask application
-    "The application that serves the model of a run. Raises `RunError` for a run of another experiment."
-    if run.config['experiment'] != 'mnist':
-        raise RunError(f'{run.dir} is a run of {run.config["experiment"]!r}: era serve mnist needs one of mnist')
-    kept = run.experiment().takes(run)
-    run.predict(blank(**kept).x_test) # a damaged run should fail here, not at the first request
-    about = dict(run=run.dir.name, data=kept['data'], accuracy=run.summary.get('accuracy'))
-    return create_app(run.predict, kept['classes'], kept['size'], f'A network trained on {kept["data"]}',
-                      digit=kept['kind'] == 'digit', info=about)
-
-@serves('mnist')
-def serve_mnist(run='', host='127.0.0.1', port=8000, out='era_runs'):
-    "Serve the run in folder `run`, or the latest finished one of `out`."
-    torch.set_num_threads(1)
-    serve(app_for_run(open_run(run or 'mnist', out)), host, port)

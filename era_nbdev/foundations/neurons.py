@@ -1,4 +1,4 @@
-"""One artificial neuron, built with addition and multiplication, and the proof of what it can learn; then a network of them that reads handwritten digits, with every gradient derived, checked and written in NumPy.
+"""An artificial neuron is a weighted sum and a threshold. On this page one of them learns, from its own mistakes, to tell a handwritten 3 from an 8. You prove that it must stop making mistakes, you meet a question that no single neuron can answer, and you answer it with five.
 
 Docs: https://era-nbdev.github.io/era_nbdev/foundations/neurons.html.md"""
 
@@ -6,431 +6,187 @@ Docs: https://era-nbdev.github.io/era_nbdev/foundations/neurons.html.md"""
 
 # %% ../../nbs/foundations/01_neurons.ipynb #684f25d1
 from __future__ import annotations
-import math, time
-from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Literal
+import math
+from collections.abc import Callable, Sequence
 import numpy as np
-from annotated_types import Ge, Gt
-from fastcore.basics import patch
-from ..core.bench import bench
-from ..core.data import info, load
-from ..core.run import Diverged, Experiment, Interrupted, Run, RunError, experiment, nearest
 
 # %% auto #0
-__all__ = ['ACTIVATIONS', 'OPTIMIZERS', 'Perceptron', 'sigmoid', 'd_sigmoid', 'd_tanh', 'relu', 'd_relu', 'leaky_relu',
-           'd_leaky_relu', 'gelu', 'd_gelu', 'gelu_tanh', 'd_gelu_tanh', 'silu', 'd_silu', 'log_softmax', 'softmax',
-           'numeric_gradient', 'cross_entropy', 'gain', 'MLP', 'grad_check', 'Optimizer', 'SGD', 'RMSprop', 'Adam',
-           'optimizer', 'Neurons', 'pixels', 'save', 'restore', 'bench_neurons']
+__all__ = ['ACTIVATIONS', 'draw_regions', 'Perceptron', 'sigmoid', 'd_sigmoid', 'd_tanh', 'relu', 'd_relu', 'leaky_relu',
+           'd_leaky_relu', 'gelu', 'd_gelu', 'gelu_tanh', 'd_gelu_tanh', 'silu', 'd_silu']
+
+# %% ../../nbs/foundations/01_neurons.ipynb #aeba8697
+def draw_regions(
+    ax, # matplotlib axes
+    score: Callable[[np.ndarray], np.ndarray], # [M, 2] points -> [M] numbers
+    xlim: tuple[float, float] = (-3., 3.), # of the first input
+    ylim: tuple[float, float] = (-3., 3.), # of the second
+    boundary: float = 0., # the score at which the answer changes
+    edges: Sequence[float] = (), # between bands of shading; none: two sides of the boundary
+    size: int = 25, # points along each side; more for curved boundaries
+):
+    "Shade the plane by `score` and draw the decision boundary."
+    from matplotlib.colors import LinearSegmentedColormap
+    from era_nbdev.core.plot import GREY, PALETTE
+    x0, x1 = np.meshgrid(np.linspace(*xlim, size), np.linspace(*ylim, size))
+    points = np.stack([x0.ravel(), x1.ravel()], axis=1)
+    height = np.asarray(score(points), dtype=float).reshape(x0.shape)
+    if not len(edges):
+        edges = [min(height.min(), boundary)-1, boundary, max(height.max(), boundary)+1]
+    colors = LinearSegmentedColormap.from_list('two', PALETTE[:2])(np.linspace(0, 1, len(edges)-1))
+    ax.contourf(x0, x1, height, levels=edges, colors=colors, alpha=.3)
+    ax.contour(x0, x1, height, levels=[boundary], colors=GREY, linewidths=1)
+    ax.grid(False)
+    ax.set(xlim=xlim, ylim=ylim, xlabel='$x_0$', ylabel='$x_1$')
 
 # %% ../../nbs/foundations/01_neurons.ipynb #08fbfa34
 class Perceptron:
-    "Rosenblatt's perceptron: after `fit` it has weights `w`, bias `b`, the `mistakes` in order, and whether it `converged`."
-    def __init__(self, bias: bool = True): # bias: learn `b`, or keep it at zero
+    "Rosenblatt's neuron, which learns its weights `w` and bias `b` from its mistakes."
+    def __init__(self,
+        bias: bool = True, # learn `b`, or keep it at zero
+    ):
         self.bias = bias
+        self.w = np.zeros(0)
+        self.b = 0.
+        self.mistakes: list[int] = [] # number of the example, for each mistake
+        self.converged = False # did a whole pass bring no mistake?
 
     def fit(self,
         x: np.ndarray, # [N, D] inputs
         y: np.ndarray, # [N] labels, -1 or +1
         epochs: int = 1000, # most passes over the data, 1 or more
     ) -> Perceptron: # itself
-        "Go through the examples in order until none is wrong. Raises `ValueError` for other labels or lengths."
-        if len(x) != len(y) or not len(x): raise ValueError(f'x has {len(x)} examples and y has {len(y)}, expected as many, 1 or more')
-        if bad := set(np.unique(y).tolist())-{-1, 1}: raise ValueError(f'label {min(bad)} is neither -1 nor +1')
-        if not np.isfinite(x).all(): raise ValueError('x holds nan or infinity')
-        self.w, self.b, self.mistakes = np.zeros(x.shape[1]), 0., []
+        "Learn from the examples in order. Raises `ValueError` for data that do not fit."
+        _check_examples(x, y)
+        self.w = np.zeros(x.shape[1])
+        self.b = 0.
+        self.mistakes = []
         for _ in range(epochs):
-            before = len(self.mistakes)
-            for i, (xi, yi) in enumerate(zip(x, y)):
-                if yi*(self.w@xi+self.b) <= 0:
-                    self.w = self.w+yi*xi; self.b += float(yi)*self.bias; self.mistakes.append(i)
-            self.converged = len(self.mistakes) == before
+            n_before = len(self.mistakes)
+            for i in range(len(x)):
+                self._learn(i, x[i], y[i])
+            self.converged = len(self.mistakes) == n_before
             if self.converged: break
         return self
 
-    def predict(self, x: np.ndarray) -> np.ndarray: # [N, D] inputs -> [N] of -1 or +1
-        "On which side of the hyperplane each row of `x` lies."
-        return np.where(x@self.w+self.b > 0, 1, -1)
+    def _learn(self, i, x, y): # one example, by the update rule
+        if y*(self.w @ x + self.b) > 0: return
+        self.w = self.w + y*x
+        if self.bias:
+            self.b += float(y)
+        self.mistakes.append(i)
+
+    def predict(self,
+        x: np.ndarray, # [N, D] inputs
+    ) -> np.ndarray: # [N] of -1 or +1
+        "The neuron's answers: on which side of the boundary each row lies."
+        return np.where(x @ self.w + self.b > 0, 1, -1)
+
+def _check_examples(x, y): # raises ValueError
+    if len(x) != len(y) or not len(x):
+        raise ValueError(f'x has {len(x)} examples, y has {len(y)}; expected as many, 1 or more')
+    if others := set(np.unique(y).tolist()) - {-1, 1}:
+        raise ValueError(f'label {min(others)} is neither -1 nor +1')
+    if not np.isfinite(x).all():
+        raise ValueError('x holds nan or infinity')
 
 # %% ../../nbs/foundations/01_neurons.ipynb #413c3d8e
-def sigmoid(z: np.ndarray) -> np.ndarray: # any real numbers -> [0, 1]
-    "$1/(1 + e^{-z})$, written so that nothing overflows."
+def sigmoid(
+    z: np.ndarray, # any real numbers
+) -> np.ndarray: # between 0 and 1
+    "The logistic function 1/(1 + e^−z), without overflow."
     return np.exp(-np.logaddexp(0, -z))
 
-def d_sigmoid(z: np.ndarray) -> np.ndarray: # the slope at z
-    "The derivative of `sigmoid`."
-    s = sigmoid(z); return s*(1-s)
+def d_sigmoid(
+    z: np.ndarray, # any real numbers
+) -> np.ndarray: # between 0 and 1/4
+    "The derivative of `sigmoid` at z."
+    s = sigmoid(z)
+    return s*(1-s)
 
-def d_tanh(z: np.ndarray) -> np.ndarray: # the slope at z
-    "The derivative of `np.tanh`."
+def d_tanh(
+    z: np.ndarray, # any real numbers
+) -> np.ndarray: # between 0 and 1
+    "The derivative of `np.tanh` at z."
     return 1-np.tanh(z)**2
 
 # %% ../../nbs/foundations/01_neurons.ipynb #aa07d673
-def relu(z: np.ndarray) -> np.ndarray: # max(0, z)
-    "What is positive."
+def relu(
+    z: np.ndarray, # any real numbers
+) -> np.ndarray: # 0 or more
+    "What is positive, and 0 instead of the rest."
     return np.maximum(z, 0)
 
-def d_relu(z: np.ndarray) -> np.ndarray: # 1 or 0
-    "The derivative of `relu`, 0 at 0."
+def d_relu(
+    z: np.ndarray, # any real numbers
+) -> np.ndarray: # 0 or 1
+    "The derivative of `relu` at z; 0 at 0."
     return (z > 0).astype(z.dtype)
 
-def leaky_relu(z: np.ndarray, a: float = .01) -> np.ndarray: # z: any; a: slope on the left, in [0, 1)
-    "What is positive, and a share `a` of what is negative."
+def leaky_relu(
+    z: np.ndarray, # any real numbers
+    a: float = .01, # slope on the left, in [0, 1)
+) -> np.ndarray: # of either sign
+    "What is positive, and `a` times what is negative."
     return np.maximum(z, a*z)
 
-def d_leaky_relu(z: np.ndarray, a: float = .01) -> np.ndarray: # 1 or a
-    "The derivative of `leaky_relu`, `a` at 0."
+def d_leaky_relu(
+    z: np.ndarray, # any real numbers
+    a: float = .01, # slope on the left, in [0, 1)
+) -> np.ndarray: # a or 1
+    "The derivative of `leaky_relu` at z; `a` at 0."
     return np.where(z > 0, 1, a).astype(z.dtype)
 
 # %% ../../nbs/foundations/01_neurons.ipynb #ed32938c
-_erf, _C, _A = np.vectorize(math.erf, otypes=[float]), math.sqrt(2/math.pi), .044715
+_erf = np.vectorize(math.erf, otypes=[float])
+_SCALE, _CUBIC = math.sqrt(2/math.pi), .044715
 
-def _cdf(z): return ((1+_erf(z/math.sqrt(2)))/2).astype(z.dtype) # of the normal distribution
+def _normal_cdf(z): # probability that a standard normal number is below z
+    return ((1+_erf(z/math.sqrt(2)))/2).astype(z.dtype)
 
-def gelu(z: np.ndarray) -> np.ndarray: # z times the share of a normal distribution below z
+def gelu(
+    z: np.ndarray, # any real numbers
+) -> np.ndarray: # z·Φ(z)
     "GELU with the exact error function, one Python call for each entry."
-    return z*_cdf(z)
+    return z*_normal_cdf(z)
 
-def d_gelu(z: np.ndarray) -> np.ndarray: # the slope at z
-    "The derivative of `gelu`."
-    return _cdf(z)+z*np.exp(-z**2/2)/math.sqrt(2*math.pi)
+def d_gelu(
+    z: np.ndarray, # any real numbers
+) -> np.ndarray: # Φ(z) + z·φ(z)
+    "The derivative of `gelu` at z."
+    density = np.exp(-z**2/2)/math.sqrt(2*math.pi)
+    return _normal_cdf(z) + z*density
 
-def gelu_tanh(z: np.ndarray) -> np.ndarray: # close to `gelu`
+# %% ../../nbs/foundations/01_neurons.ipynb #fe78b5b5
+def gelu_tanh(
+    z: np.ndarray, # any real numbers
+) -> np.ndarray: # close to `gelu`
     "GELU in its tanh form, the one of GPT-2."
-    return z/2*(1+np.tanh(_C*(z+_A*z**3)))
+    u = _SCALE*(z + _CUBIC*z**3)
+    return z/2*(1+np.tanh(u))
 
-def d_gelu_tanh(z: np.ndarray) -> np.ndarray: # the slope at z
-    "The derivative of `gelu_tanh`."
-    t = np.tanh(_C*(z+_A*z**3)); return (1+t)/2 + z/2*(1-t**2)*_C*(1+3*_A*z**2)
+def d_gelu_tanh(
+    z: np.ndarray, # any real numbers
+) -> np.ndarray: # close to `d_gelu`
+    "The derivative of `gelu_tanh` at z."
+    t = np.tanh(_SCALE*(z + _CUBIC*z**3))
+    d_u = _SCALE*(1 + 3*_CUBIC*z**2)
+    return (1+t)/2 + z/2*(1-t**2)*d_u
 
 # %% ../../nbs/foundations/01_neurons.ipynb #7c0169dd
-def silu(z: np.ndarray) -> np.ndarray: # z times its sigmoid
+def silu(
+    z: np.ndarray, # any real numbers
+) -> np.ndarray: # z·σ(z)
     "SiLU, also called swish."
     return z*sigmoid(z)
 
-def d_silu(z: np.ndarray) -> np.ndarray: # the slope at z
-    "The derivative of `silu`."
-    s = sigmoid(z); return s*(1+z*(1-s))
+def d_silu(
+    z: np.ndarray, # any real numbers
+) -> np.ndarray: # σ(z) + z·σ(z)·(1 − σ(z))
+    "The derivative of `silu` at z."
+    s = sigmoid(z)
+    return s + z*s*(1-s)
 
-ACTIVATIONS = dict( # name -> function, slope
-    sigmoid=(sigmoid, d_sigmoid), tanh=(np.tanh, d_tanh), relu=(relu, d_relu), leaky_relu=(leaky_relu, d_leaky_relu),
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = dict( # name -> function, derivative
+    sigmoid=(sigmoid, d_sigmoid), tanh=(np.tanh, d_tanh),
+    relu=(relu, d_relu), leaky_relu=(leaky_relu, d_leaky_relu),
     gelu=(gelu, d_gelu), gelu_tanh=(gelu_tanh, d_gelu_tanh), silu=(silu, d_silu))
-
-# %% ../../nbs/foundations/01_neurons.ipynb #ad97d722
-def log_softmax(z: np.ndarray) -> np.ndarray: # [..., K] logits -> [..., K] logarithms of probabilities
-    "The logarithm of softmax along the last axis, stable for logits of any size."
-    z = z-z.max(-1, keepdims=True)
-    return z-np.log(np.exp(z).sum(-1, keepdims=True))
-
-def softmax(z: np.ndarray) -> np.ndarray: # [..., K] logits -> [..., K] probabilities
-    "Probabilities along the last axis."
-    e = np.exp(z-z.max(-1, keepdims=True)); return e/e.sum(-1, keepdims=True)
-
-# %% ../../nbs/foundations/01_neurons.ipynb #d0cac021
-def numeric_gradient(
-    f, # function without arguments that reads `p` and returns a number
-    p: np.ndarray, # float64, contiguous; changed during the call and put back
-    h: float = 1e-5, # half the distance of the two points
-) -> np.ndarray: # of the shape of p
-    "The gradient of `f` with respect to `p`, from central differences. Raises `ValueError` for another dtype or layout."
-    if p.dtype != np.float64 or not p.flags.c_contiguous: raise ValueError(f'p is {p.dtype}, expected a contiguous array of float64')
-    g, flat = np.empty_like(p), p.reshape(-1)
-    for i, old in enumerate(flat.tolist()):
-        flat[i] = old+h; up = f()
-        flat[i] = old-h; down = f()
-        flat[i] = old; g.reshape(-1)[i] = (up-down)/(2*h)
-    return g
-
-# %% ../../nbs/foundations/01_neurons.ipynb #31282f83
-def cross_entropy(
-    logits: np.ndarray, # [B, K] scores
-    y: np.ndarray, # [B] integer classes, 0 to K-1
-) -> tuple: # (mean loss in nats, its gradient [B, K])
-    "Softmax cross-entropy and $(p - y)/B$. Raises `ValueError` for an empty batch or labels that do not fit."
-    y, (B, K) = np.asarray(y), logits.shape
-    if not B: raise ValueError('the batch is empty')
-    if y.shape != (B,) or y.dtype.kind not in 'iu': raise ValueError(f'y is {y.dtype} of shape {y.shape}, expected {B} integers')
-    if y.min() < 0 or y.max() >= K: raise ValueError(f'label {y.min() if y.min() < 0 else y.max()} is not in 0 to {K-1}')
-    logp, rows = log_softmax(logits), np.arange(B)
-    d = np.exp(logp); d[rows, y] -= 1; d /= B
-    return float(-logp[rows, y].mean()), d
-
-# %% ../../nbs/foundations/01_neurons.ipynb #42f95bc2
-def gain(f) -> float: # an activation, applied to an array; returns n times the variance of the weights
-    "$1/\\mathbb{E}[\\phi(z)^2]$ for a standard normal $z$, integrated numerically (@eq-neurons-he)."
-    z = np.linspace(-10, 10, 2001)
-    density = np.exp(-z**2/2)
-    return float(density.sum()/(density*f(z)**2).sum())
-
-# %% ../../nbs/foundations/01_neurons.ipynb #ad59ab90
-class MLP:
-    "A multilayer perceptron: parameters in the vector `theta`, gradients in `grad`, and views of both by layer."
-    def __init__(self,
-        sizes: tuple, # units of each layer, from inputs to classes: (64, 32, 10)
-        activation: str = 'relu', # a key of `ACTIVATIONS`
-        seed: int = 0, # of the random weights, 0 or more
-        dtype = np.float32, # np.float64 for gradient checks
-    ):
-        if len(sizes) < 2 or min(sizes) < 1: raise ValueError(f'sizes are {sizes}, expected two or more layers of 1 unit or more')
-        if activation not in ACTIVATIONS: raise ValueError(nearest('activation', activation, ACTIVATIONS))
-        self.sizes, (self.f, self.df) = tuple(sizes), ACTIVATIONS[activation]
-        shapes = [s for n, m in zip(sizes, sizes[1:]) for s in ((m, n), (m,))]
-        ends = np.cumsum([math.prod(s) for s in shapes])
-        self.theta, self.grad = np.zeros(ends[-1], dtype), np.zeros(ends[-1], dtype)
-        self.params, self.grads = ([v.reshape(s) for v, s in zip(np.split(t, ends[:-1]), shapes)] for t in (self.theta, self.grad))
-        self.W, self.b, self.gW, self.gb = self.params[::2], self.params[1::2], self.grads[::2], self.grads[1::2]
-        g, scale = np.random.default_rng(seed), gain(self.f)
-        for W in self.W: W[:] = g.normal(0, (scale/W.shape[1])**.5, W.shape)
-
-    def state_dict(self) -> dict: # name -> array
-        "The parameters under their names, as views."
-        return {f'{"Wb"[i % 2]}{i//2}': p for i, p in enumerate(self.params)}
-
-    def load_state_dict(self, state: dict): # name -> array or tensor
-        "Copy parameters in."
-        for k, p in self.state_dict().items(): p[:] = np.asarray(state[k])
-
-# %% ../../nbs/foundations/01_neurons.ipynb #64d63779
-@patch
-def forward(self: MLP, x: np.ndarray) -> np.ndarray: # [B, D] inputs -> [B, K] logits
-    "The logits; `h` and `z` of each layer are kept for `backward`. Raises `ValueError` for inputs that do not fit."
-    x = np.asarray(x)
-    if x.ndim != 2 or x.shape[1] != self.sizes[0]: raise ValueError(f'x has shape {x.shape}, expected [B, {self.sizes[0]}]')
-    if not len(x): raise ValueError('the batch is empty')
-    if not np.isfinite(x).all(): raise ValueError('x holds nan or infinity')
-    self.h, self.z = [x.astype(self.theta.dtype, copy=False)], []
-    for W, b in zip(self.W, self.b):
-        z = self.h[-1]@W.T; z += b
-        self.z.append(z)
-        if len(self.z) < len(self.W): self.h.append(self.f(z))
-    return z
-
-@patch
-def loss(self: MLP, x: np.ndarray, y: np.ndarray) -> float: # [B, D] inputs, [B] classes
-    "The mean cross-entropy in nats; `backward` then gives its gradient."
-    l, self.d = cross_entropy(self.forward(x), y)
-    return l
-
-# %% ../../nbs/foundations/01_neurons.ipynb #008d5344
-@patch
-def backward(self: MLP,
-    d: np.ndarray = None, # [B, K] gradient with respect to the logits; None: that of the last `loss`
-    inputs: bool = False, # return the gradient with respect to the inputs instead?
-) -> np.ndarray: # `grad`, or [B, D]
-    "Fill `grad`, from the last layer to the first, after `loss` or `forward`."
-    d = self.d if d is None else d
-    for l in reversed(range(len(self.W))):
-        np.matmul(d.T, self.h[l], out=self.gW[l]); d.sum(0, out=self.gb[l])
-        if l or inputs: d = d@self.W[l]
-        if l: d *= self.df(self.z[l-1])
-    return d if inputs else self.grad
-
-# %% ../../nbs/foundations/01_neurons.ipynb #e2239618
-def grad_check(
-    f, # function without arguments that reads the parameters and returns the loss
-    params: list, # of contiguous float64 arrays
-    grads: list, # of arrays: what is claimed to be the gradients
-    h: float = 1e-5, # see `numeric_gradient`
-) -> list: # relative error for each array
-    "How far `grads` are from central differences; below 1e-7 they are right, above 1e-4 wrong."
-    def error(p, g):
-        n, g = numeric_gradient(f, p, h), g.copy()
-        return float(np.linalg.norm(n-g)/max(np.linalg.norm(n)+np.linalg.norm(g), 1e-300))
-    return [error(p, g) for p, g in zip(params, grads, strict=True)]
-
-# %% ../../nbs/foundations/01_neurons.ipynb #50157d92
-class Optimizer:
-    "Base of the rules below: `step` changes the parameters in place; `t` and `slots` are what must be kept to go on."
-    n_slots = 0
-    def __init__(self, lr: float): # learning rate, 0 or more; may be changed between steps
-        if not 0 <= lr < math.inf: raise ValueError(f'lr is {lr!r}, expected a number of 0 or more')
-        self.lr, self.t, self.slots, self.tmp = lr, 0, [], []
-
-    def step(self, params: list, grads: list): # arrays of the same shapes
-        "One update of all `params`."
-        if not self.slots: self.slots = [[np.zeros_like(p) for _ in range(self.n_slots)] for p in params]
-        if not self.tmp: self.tmp = [np.empty_like(p) for p in params]
-        self.t += 1
-        for p, g, tmp, s in zip(params, grads, self.tmp, self.slots, strict=True): self.update(p, g, tmp, *s)
-
-    def update(self, p, g, tmp, *slots): raise NotImplementedError('an optimizer needs an update')
-
-# %% ../../nbs/foundations/01_neurons.ipynb #647b5cdd
-class SGD(Optimizer):
-    "Gradient descent, with momentum if `mom` is not 0."
-    n_slots = 1
-    def __init__(self, lr: float, mom: float = 0., nesterov: bool = False): # mom: in [0, 1)
-        super().__init__(lr); self.mom, self.nesterov = mom, nesterov
-        if not 0 <= mom < 1: raise ValueError(f'mom is {mom!r}, expected a number in [0, 1)')
-    def update(self, p, g, tmp, v):
-        v *= self.mom; v += g
-        np.multiply(v, self.lr*self.mom if self.nesterov else self.lr, out=tmp); p -= tmp
-        if self.nesterov: np.multiply(g, self.lr, out=tmp); p -= tmp
-
-# %% ../../nbs/foundations/01_neurons.ipynb #59a40b0a
-class RMSprop(Optimizer):
-    "Gradient descent with each entry divided by the root mean square of its recent gradients."
-    n_slots = 1
-    def __init__(self, lr: float, alpha: float = .99, eps: float = 1e-8): # alpha: in [0, 1); eps: more than 0
-        super().__init__(lr); self.alpha, self.eps = alpha, eps
-    def update(self, p, g, tmp, s):
-        np.multiply(g, g, out=tmp); tmp *= 1-self.alpha; s *= self.alpha; s += tmp
-        np.sqrt(s, out=tmp); tmp += self.eps
-        np.divide(g, tmp, out=tmp); tmp *= self.lr; p -= tmp
-
-# %% ../../nbs/foundations/01_neurons.ipynb #aa426386
-class Adam(Optimizer):
-    "Adam with bias correction; with `wd` it is AdamW."
-    n_slots = 2
-    def __init__(self, lr: float, betas: tuple = (.9, .999), eps: float = 1e-8, wd: float = 0.): # betas: in [0, 1); wd: 0 or more
-        super().__init__(lr); self.betas, self.eps, self.wd = betas, eps, wd
-    def update(self, p, g, tmp, m, s):
-        b1, b2 = self.betas
-        if self.wd: p *= 1-self.lr*self.wd
-        m *= b1; np.multiply(g, 1-b1, out=tmp); m += tmp
-        s *= b2; np.multiply(g, g, out=tmp); tmp *= 1-b2; s += tmp
-        np.sqrt(s, out=tmp); tmp /= (1-b2**self.t)**.5; tmp += self.eps
-        np.divide(m, tmp, out=tmp); tmp *= self.lr/(1-b1**self.t); p -= tmp
-
-OPTIMIZERS = dict(sgd=SGD, momentum=partial(SGD, mom=.9), nesterov=partial(SGD, mom=.9, nesterov=True),
-                  rmsprop=RMSprop, adam=Adam, adamw=partial(Adam, wd=.01))
-
-def optimizer(name: str, lr: float) -> Optimizer: # a key of `OPTIMIZERS`, and the learning rate
-    "A new optimizer. Raises `ValueError` for an unknown name, with the nearest one."
-    if name not in OPTIMIZERS: raise ValueError(nearest('optimizer', name, OPTIMIZERS))
-    return OPTIMIZERS[name](lr)
-
-# %% ../../nbs/foundations/01_neurons.ipynb #01665f35
-@experiment('neurons', smoke={}, lesson=dict(data='mnist', hidden=(256, 128), epochs=10, bs=128, lr=2e-3),
-            full=dict(data='mnist', hidden=(512, 256), epochs=20, bs=128, lr=2e-3))
-@dataclass
-class Neurons(Experiment):
-    "Train a multilayer perceptron written in NumPy on images of digits."
-    data: Literal['digits', 'mnist'] = 'digits' # data set
-    hidden: tuple[Annotated[int, Ge(1)], ...] = (64, 32) # units of the hidden layers
-    activation: str = 'relu' # sigmoid, tanh, relu, leaky_relu, gelu, gelu_tanh or silu
-    opt: str = 'adam' # sgd, momentum, nesterov, rmsprop, adam or adamw
-    epochs: Annotated[int, Ge(1)] = 20 # passes through the training images
-    bs: Annotated[int, Ge(1)] = 32 # images in a batch
-    lr: Annotated[float, Gt(0)] = 4e-3 # learning rate of the first step
-
-    def check(self):
-        "Raise `RunError` for settings out of range."
-        super().check()
-        if self.activation not in ACTIVATIONS: raise RunError(nearest('activation', self.activation, ACTIVATIONS))
-        if self.opt not in OPTIMIZERS: raise RunError(nearest('optimizer', self.opt, OPTIMIZERS))
-
-    def model(self, seed: int = 0) -> MLP: # seed of the weights
-        "The untrained network."
-        return MLP((info(self.data).size**2, *self.hidden, 10), self.activation, seed)
-
-# %% ../../nbs/foundations/01_neurons.ipynb #1a00b9a7
-def pixels(x) -> np.ndarray: # [N, 1, S, S] bytes, array or tensor -> [N, S*S] float32 in [0, 1]
-    "Images as rows of numbers. Raises `TypeError` for anything but bytes."
-    x = np.asarray(x)
-    if x.dtype != np.uint8: raise TypeError(f'images are {x.dtype}, expected uint8')
-    return x.reshape(len(x), -1).astype(np.float32)/255
-
-def save(run: Run, model: MLP, opt: Optimizer, step: int): # steps taken so far
-    "Write the checkpoint of `run`."
-    from torch import tensor
-    run.save({k: tensor(v) for k, v in model.state_dict().items()},
-             dict(theta=tensor(model.theta), t=opt.t, slots=[[tensor(a) for a in s] for s in opt.slots]), step)
-
-def restore(run: Run, model: MLP, opt: Optimizer) -> int: # steps taken so far
-    "Put the checkpoint of `run` into `model` and `opt`."
-    s = run.load_state()
-    model.theta[:] = s['theta'].numpy(); opt.t, opt.slots = s['t'], [[a.numpy() for a in o] for o in s['slots']]
-    return s['step']
-
-# %% ../../nbs/foundations/01_neurons.ipynb #8dd5f7e2
-@patch
-def fit(self: Neurons, run: Run) -> dict: # metrics, and in `extra` the curve and the confusion matrix
-    "Train, and measure on the test images: accuracy, loss, confusion matrix. Raises `Interrupted` and `Diverged`."
-    d, seed, rows, saved = load(self.data), run.config['seed'], [], time.monotonic()
-    x, y, xt, yt = pixels(d.x_train), d.y_train.numpy(), pixels(d.x_test), d.y_test.numpy()
-    model, opt, n = self.model(seed), optimizer(self.opt, self.lr), -(-len(x)//self.bs)
-    step, total, order = restore(run, model, opt) if run.resumed else 0, n*self.epochs, None
-    run.rewind(step); run.looping = True
-    while step < total:
-        epoch, i = divmod(step, n)
-        if order is None or not i: order, start, first = np.random.default_rng((seed, epoch)).permutation(len(x)), time.monotonic(), i
-        k = order[i*self.bs:(i+1)*self.bs]
-        loss = model.loss(x[k], y[k])
-        if not math.isfinite(loss): raise Diverged(f'the loss is {loss} at step {step}: lower lr, now {self.lr}')
-        opt.lr = self.lr*(1+math.cos(math.pi*step/total))/2
-        opt.step([model.theta], [model.backward()])
-        step += 1; rows.append((step, dict(loss=loss, lr=opt.lr)))
-        if step % n == 0:
-            test_loss, share = model.loss(xt, yt), float((model.z[-1].argmax(1) == yt).mean())
-            rows.append((step, dict(epoch=epoch+1, test_loss=test_loss, accuracy=share)))
-            rate = (i+1-first)*self.bs/(time.monotonic()-start)
-            print(f'epoch {epoch+1}/{self.epochs}  loss {loss:.4f}  test accuracy {share:.4f}  {rate:,.0f} images/s')
-        if step % 50 == 0 or step % n == 0 or run.stop: run.log_rows(rows); rows = []
-        if run.stop or step == total or time.monotonic()-saved > 10: save(run, model, opt, step); saved = time.monotonic()
-        if run.stop: raise Interrupted(run.stop, f'stopped at step {step} of {total}')
-    run.looping = False
-    return self.measure(run, run.load_into(model), xt, yt)
-
-# %% ../../nbs/foundations/01_neurons.ipynb #16fbdb7c
-@patch
-def measure(self: Neurons, run: Run, model: MLP, x: np.ndarray, y: np.ndarray) -> dict: # the trained model, test rows and classes
-    "The metrics of a finished run."
-    loss, said, confusion = model.loss(x, y), model.z[-1].argmax(1), np.zeros((10, 10), int)
-    np.add.at(confusion, (y, said), 1)
-    curve = [r['accuracy'] for r in run.metrics('accuracy')]
-    return dict(accuracy=float((said == y).mean()), test_loss=loss, parameters=model.theta.size,
-                extra=dict(curve=curve, confusion=confusion.tolist()))
-
-# %% ../../nbs/foundations/01_neurons.ipynb #6f112d31
-@patch
-def predictor(self: Neurons, run: Run): # a function of [N, 1, S, S] uint8 images
-    "What `run.predict` calls: images to a tensor [N, 10] of probabilities."
-    from torch import from_numpy
-    model = run.load_into(self.model())
-    return lambda x: from_numpy(softmax(model.forward(pixels(x))))
-
-@patch
-def explainer(self: Neurons, run: Run): # a function of one image, [1, 1, S, S] uint8
-    "What `run.explain` calls: probabilities, hidden activations by layer, saliency of the winning class."
-    from torch import from_numpy
-    model, side = run.load_into(self.model()), info(self.data).size
-    def look(x):
-        z = model.forward(pixels(x)[:1])
-        g = model.backward(np.eye(10, dtype=np.float32)[z.argmax(1)], inputs=True)
-        hidden = {f'layer {l}': from_numpy(h[0].copy()) for l, h in enumerate(model.h[1:], 1)}
-        return dict(probabilities=from_numpy(softmax(z)[0]), hidden=hidden, saliency=from_numpy(abs(g).reshape(side, side)))
-    return look
-
-@patch
-def takes(self: Neurons) -> dict: # kind, size, channels, classes
-    "What `run.predict` wants."
-    known = info(self.data)
-    return dict(kind='digit', size=known.size, channels=known.channels, classes=list(known.classes))
-
-@patch
-def work(self: Neurons) -> float: # FLOP
-    "FLOP of the whole training: 2 for each weight and image forwards, 4 backwards, minus the unneeded gradient with respect to the pixels."
-    sizes = self.model().sizes; pairs = [a*b for a, b in zip(sizes, sizes[1:])]
-    return float(info(self.data).train*self.epochs*(6*sum(pairs)-2*pairs[0]))
-
-# %% ../../nbs/foundations/01_neurons.ipynb #27a07262
-@bench('neurons', 'images', torch=1.)
-def bench_neurons(device='cpu', n=12_800): # only the CPU; number of images
-    "Contestants of `era bench neurons`: what prepares an epoch that returns `n`."
-    if device != 'cpu': raise RunError(f'device is {device!r}: NumPy computes on the CPU only')
-    g, sizes, bs = np.random.default_rng(0), (784, 256, 128, 10), 128
-    x, y = g.random((n, 784), np.float32), g.integers(10, size=n)
-    def ours():
-        from threadpoolctl import threadpool_limits
-        threadpool_limits(1); model, opt = MLP(sizes), Adam(1e-3)
-        def step(k): loss = model.loss(x[k], y[k]); opt.step([model.theta], [model.backward()]); return loss
-        return lambda: (list(map(step, np.array_split(g.permutation(n), n//bs))), n)[1]
-    def theirs(fused=None):
-        import torch
-        from torch import nn
-        net = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
-        opt, (xs, ys) = torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused), map(torch.from_numpy, (x, y))
-        def step(k): loss = nn.functional.cross_entropy(net(xs[k]), ys[k]); opt.zero_grad(); loss.backward(); opt.step(); return loss.item()
-        return lambda: (list(map(step, torch.randperm(n).split(bs))), n)[1]
-    return dict(ours=ours, torch=theirs) | {'torch, fused Adam': partial(theirs, True)}

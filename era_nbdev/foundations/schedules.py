@@ -134,7 +134,8 @@ def clip_gradients(
 ) -> Tensor: # the length before clipping, on the device of the gradients
     "Shorten the gradients to the global norm `max_norm` (@eq-schedules-clip). [@pascanu2013]"
     if not max_norm > 0: raise ValueError(f'max_norm is {max_norm}, expected more than 0')
-    if isinstance(params, Tensor): params = [params]
+    if isinstance(params, Tensor):
+        params = [params]
     grads = [p.grad for p in params if p.grad is not None]
     if not grads: return torch.tensor(0.)
     device = grads[0].device

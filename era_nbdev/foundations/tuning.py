@@ -56,7 +56,7 @@ from fastcore.basics import patch
 
 @patch
 def near(self: Range, u: float): # position on the axis, 0 to 1
-    "The value nearest to `u` (@eq-tuning-scale)."
+    "The value nearest to `u` (Eq. 2 of the chapter)."
     v = self.lo*(self.hi/self.lo)**u if self.log else self.lo+u*(self.hi-self.lo)
     if self.unit: v = self.lo+round((v-self.lo)/self.unit)*self.unit
     return self.kind(min(max(v, self.lo), self.hi))
@@ -177,7 +177,7 @@ def rungs(
     eta: int = 3, # keep one of so many, 2 or more
     up: bool = False, # round the number of settings up, as scikit-learn does?
 ) -> list: # of (settings, budget)
-    "The schedule of successive halving (@eq-tuning-rungs). Raises `ValueError` for numbers out of range."
+    "The schedule of successive halving (Eq. 4 of the chapter). Raises `ValueError` for numbers out of range."
     if n < 1 or eta < 2 or not 0 < r <= R: raise ValueError(f'n is {n}, eta is {eta}, r is {r}, R is {R}: expected n ≥ 1, eta ≥ 2, 0 < r ≤ R')
     ks = itertools.takewhile(lambda k: n >= eta**k and r*eta**k <= R*(1+1e-9), itertools.count())
     return [(-(-n//eta**k) if up else n//eta**k, round(r*eta**k)) for k in ks]
@@ -202,7 +202,7 @@ def brackets(
     R: int, # largest budget for one setting, 1 or more
     eta: int = 3, # keep one of so many, 2 or more
 ) -> list: # of schedules, the widest first
-    "The brackets of Hyperband (@eq-tuning-hyperband)."
+    "The brackets of Hyperband (Eq. 5 of the chapter)."
     s_max = sum(1 for _ in itertools.takewhile(lambda s: eta**s <= R, itertools.count(1)))
     return [rungs(-(-(s_max+1)*eta**s//(s+1)), R/eta**s, R, eta) for s in range(s_max, -1, -1)]
 
@@ -383,7 +383,7 @@ def importance(
     trials: list, # of dict(params, value)
     space: list, # of `Range`
     seed: int = 0, # of the random forest
-) -> dict: # name -> share of the variance (@eq-tuning-anova), largest first
+) -> dict: # name -> share of the variance (Eq. 7 of the chapter), largest first
     "fANOVA over the measure that the search draws from. Raises `ValueError` for fewer than 4 complete trials."
     optuna, done, axes = need('optuna', 'tune'), best_first(trials), [r for r in space if r.count != 1]
     if len(done) < 4: raise ValueError(f'{len(done)} complete trials are too few for importances, expected 4 or more')

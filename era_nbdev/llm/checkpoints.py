@@ -362,7 +362,7 @@ def pairs_to_halves(
     w: Tensor, # [H·D, ...] rows that make queries or keys turned as neighbours
     head_dim: int, # D
 ) -> Tensor:
-    "The rows in the order that `rotate` expects, @eq-checkpoints-halves. Raises `ValueError` if `head_dim` does not fit."
+    "The rows in the order that `rotate` expects, Eq. 1 of the chapter. Raises `ValueError` if `head_dim` does not fit."
     if head_dim % 2 or w.shape[0] % head_dim: raise ValueError(f'head_dim {head_dim} is odd or does not divide {w.shape[0]} rows')
     return w.unflatten(0, (-1, head_dim//2, 2)).transpose(1, 2).flatten(0, 2)
 

@@ -30,7 +30,7 @@ def bits_per_byte(
     tokens: int, # of the text
     bytes: int, # of the same text in UTF-8
 ) -> float:
-    "The loss in a unit that does not depend on the tokenizer: @eq-corpus-bpb."
+    "The loss in a unit that does not depend on the tokenizer: Eq. 1 of the chapter."
     return loss*tokens/(bytes*math.log(2))
 
 # %% ../../nbs/llm/06_corpus.ipynb #bd67bdf2

@@ -21,7 +21,7 @@ __all__ = ['Look', 'Embedding', 'word_vectors', 'cosine', 'analogy', 'check_poin
 
 # %% ../../nbs/llm/05_embeddings.ipynb #5a126e57
 class Look(torch.autograd.Function):
-    "Rows of a table, with @eq-emb-scatter as gradient."
+    "Rows of a table, with Eq. 2 of the chapter as gradient."
     @staticmethod
     def forward(ctx, weight, ids): ctx.save_for_backward(ids); ctx.shape = weight.shape; return weight[ids]
     @staticmethod
@@ -52,7 +52,7 @@ def word_vectors(
     k: int = 20, # numbers in each vector
     window: int = 2, # words on each side that count as company
 ) -> tuple: # list of words, [V, k] vectors
-    "Vectors from counts: @eq-emb-pmi and its singular value decomposition. Raises `ValueError` for too few words, or words without company."
+    "Vectors from counts: Eq. 4 of the chapter and its singular value decomposition. Raises `ValueError` for too few words, or words without company."
     names = sorted({w for s in sentences for w in s}); at = {w: i for i, w in enumerate(names)}
     if len(names) < k: raise ValueError(f'{len(names)} different words cannot have {k} directions: ask for fewer, or for more text')
     if k < 1 or window < 1: raise ValueError(f'k is {k} and window is {window}, expected 1 or more')
@@ -108,7 +108,7 @@ def joint_probabilities(
     perplexity: float, # 1 to N - 1
     tol: float = 1e-5, # of the logarithm of the perplexity
 ) -> Tensor: # [N, N], symmetric, sum 1
-    "p of @eq-emb-tsne. Raises `ValueError` for a perplexity that the points cannot have."
+    "p of Eq. 5 of the chapter. Raises `ValueError` for a perplexity that the points cannot have."
     n = len(d)
     if d.ndim != 2 or d.shape[1] != n: raise ValueError(f'd has shape {tuple(d.shape)}, expected [N, N]')
     if not 1 < perplexity < n-1: raise ValueError(f'perplexity is {perplexity}, expected more than 1 and less than the number of other points, {n-1}')
@@ -129,7 +129,7 @@ def tsne_gradient(
     y: Tensor, # [N, k] the map
     scale: float = 1., # of P
 ) -> Tensor: # [N, k]
-    "@eq-emb-force as it stands."
+    "Eq. 6 of the chapter as it stands."
     w = 1/(1+squared_distances(y))
     f = scale*P*w-w*w/(w.sum()-len(y))
     return 4*(f.sum(1, keepdim=True)*y-f @ y)
@@ -165,7 +165,7 @@ def tsne(
     steps: int = 1000, # of descent
     early: int = 250, # steps with exaggerated P
 ) -> Tensor: # [N, k]
-    "The map of t-SNE from PCA's, by descent with momentum and gains. Raises `ValueError` for bad points or perplexity. [@vandermaaten2008]"
+    "The map of t-SNE from PCA's, by descent with momentum and gains. Raises `ValueError` for bad points or perplexity. (van der Maaten and Hinton 2008)"
     check_points(x, 4); n = len(x)
     P = joint_probabilities(squared_distances(x.double()), perplexity).float()
     y = pca(x.float(), k)[0]; y = y/y[:, 0].std()*1e-4
@@ -182,7 +182,7 @@ def fuzzy_graph(
     x: Tensor, # [N, D] points
     n_neighbors: int = 15, # with the point itself
 ) -> Tensor: # [N, N] weights, symmetric
-    "@eq-emb-fuzzy. Raises `ValueError` for fewer points than neighbours."
+    "Eq. 7 of the chapter. Raises `ValueError` for fewer points than neighbours."
     check_points(x, 3); n = len(x)
     if not 2 <= n_neighbors <= n: raise ValueError(f'n_neighbors is {n_neighbors}, expected 2 to the number of points, {n}')
     d, j = squared_distances(x.double()).sqrt().topk(n_neighbors, largest=False); d, j = d[:, 1:], j[:, 1:]
@@ -212,7 +212,7 @@ def umap(
     negatives: int = 5, # pushing points for each edge
     seed: int = 0, # of the draws
 ) -> Tensor: # [N, k]
-    "The map of UMAP from PCA's, edges in small batches. Raises as `fuzzy_graph` does. [@mcinnes2018]"
+    "The map of UMAP from PCA's, edges in small batches. Raises as `fuzzy_graph` does. (McInnes et al. 2018)"
     v, (a, b), g, n = fuzzy_graph(x, n_neighbors), fit_ab(min_dist), torch.Generator().manual_seed(seed), len(x)
     i, j = v.nonzero(as_tuple=True); w = v[i, j]; chance = w/w.max()
     y = pca(x.float(), k)[0]; y = 10*y/y.abs().max()+1e-4*torch.randn(n, k, generator=g)

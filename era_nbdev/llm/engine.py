@@ -1,4 +1,4 @@
-"""One step of decoding written as loops and compiled, a key-value cache in blocks, and a scheduler that serves many texts at once. A roofline says how fast each could be, and the page measures how fast each is.
+"""One step of decoding, written as loops and compiled: the same logits as the model's, in a fraction of the time. A roofline says how fast a step could be at best, and the page measures how fast it is.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/engine.html.md"""
 
@@ -6,33 +6,25 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/engine.html.md"""
 
 # %% ../../nbs/llm/11_engine.ipynb #1785a33d
 from __future__ import annotations
-import io, threading
-from collections import Counter, deque
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 import era_nbdev.llm.generate as plain
 from torch import Tensor, nn
 from ..core.bench import bench
 from ..core.cli import command
-from ..core.data import cache_dir, load
-from ..core.ledger import write_atomic
 from ..core.run import RunError, need
 from .checkpoints import find_model
 from .generate import Cache, Decoder, Sampling
-from .generate import choose, endless, filter_logits, left_pad
-from .generate import room_for, stop_tokens, text_stream
-from .gpt import GPT, lm_loss, modern
+from .generate import endless, text_stream
+from .gpt import GPT, Block, GPTConfig, modern
 
 # %% auto #0
-__all__ = ['LOOSE', 'MAX_ROWS', 'PAIR', 'SIZES', 'RATES', 'HELD_OUT', 'compiled', 'linear', 'norm', 'rotate_head', 'activate',
-           'PagedCache', 'Rows', 'store', 'attend', 'Layer', 'Room', 'run_layer', 'can_compile', 'CompiledStep',
-           'CompiledDecoder', 'fast_decoder', 'stream', 'generate', 'beam_search', 'speculate', 'Request',
-           'GatheredStep', 'Scheduler', 'Engine', 'code_ids', 'train_on', 'trained_pair', 'bench_speculate',
-           'bench_speculate_sampled', 'generate_', 'bench_generate', 'bench_generate_16', 'bench_engine',
-           'bench_engine_ragged']
+__all__ = ['LOOSE', 'MAX_ROWS', 'compiled', 'linear', 'norm', 'rotate_head', 'activate', 'Rows', 'store', 'attend', 'Layer',
+           'Room', 'run_layer', 'can_compile', 'KeysAndValues', 'CompiledStep', 'CompiledDecoder', 'fast_decoder',
+           'stream', 'generate', 'beam_search', 'generate_', 'bench_generate', 'bench_generate_16']
 
 # %% ../../nbs/llm/11_engine.ipynb #cbc8f54b
 try:
@@ -96,6 +88,7 @@ def norm(x, weight, bias, eps, centred, y): # [C], [C], [C] or [0], ε, LayerNor
         if len(bias):
             y[j] += bias[j]
 
+# %% ../../nbs/llm/11_engine.ipynb #a1e00005
 @compiled()
 def rotate_head(x, weight, eps, cos, sin): # [D], [D] or [0], ε, 2 × [D/2] or [0]; changes x
     "QK-norm, if there are weights, then the rotation of RoPE, if there are angles."
@@ -107,6 +100,7 @@ def rotate_head(x, weight, eps, cos, sin): # [D], [D] or [0], ε, 2 × [D/2] or 
         x[j] = first*cos[j]-second*sin[j]
         x[j+half] = second*cos[j]+first*sin[j]
 
+# %% ../../nbs/llm/11_engine.ipynb #a1e00009
 @compiled()
 def activate(up, gated, hidden): # [R, H] or [R, 2H], SwiGLU?; fills [R, H]
     "SwiGLU, or GELU by its tanh formula."
@@ -121,37 +115,6 @@ def activate(up, gated, hidden): # [R, H] or [R, 2H], SwiGLU?; fills [R, H]
                 inner = np.float32(.7978845608)*(a+np.float32(.044715)*a*a*a) # √(2/π) = 0.79788…
                 hidden[r, j] = half*a*(one+np.tanh(inner))
 
-# %% ../../nbs/llm/11_engine.ipynb #fd0fd963
-class PagedCache:
-    "Keys and values in blocks [blocks, G, size, D] that texts borrow."
-    def __init__(self,
-        model: GPT, # gives the sizes, the type and the device
-        blocks: int, # in all
-        size: int = 16, # tokens in a block
-    ):
-        if blocks < 1 or size < 1:
-            raise ValueError(f'{blocks} blocks of {size} tokens: expected at least 1 of each')
-        c, weight = model.config, model.wte.weight
-        shape = blocks, c.n_kv_head, size, c.head_dim
-        def zeros(): return weight.new_zeros(shape, requires_grad=False)
-        self.size, self.free = size, list(range(blocks-1, -1, -1))
-        self.k = [zeros() for _ in range(c.n_layer)]
-        self.v = [zeros() for _ in range(c.n_layer)]
-
-    def needs(self, n: int) -> int: return -(-n//self.size) # blocks for n tokens, rounded up
-
-    def grow(self, table: list, n: int) -> bool: # block table, tokens that must fit
-        "Add blocks until n tokens fit; False, and nothing changed, if too few are free."
-        more = self.needs(n)-len(table)
-        if more > len(self.free): return False
-        table += [self.free.pop() for _ in range(more)]
-        return True
-
-    def release(self, table: list):
-        "Give all blocks of a text back."
-        self.free += table
-        table.clear()
-
 # %% ../../nbs/llm/11_engine.ipynb #edec1937
 class Rows(NamedTuple):
     "What the layers need to know about the R tokens of a step."
@@ -161,6 +124,7 @@ class Rows(NamedTuple):
     first: np.ndarray # [R] first column that it attends to
     at: np.ndarray # [R] its own column
 
+# %% ../../nbs/llm/11_engine.ipynb #a1e00041
 @compiled()
 def store(qkv, q_weight, k_weight, eps, rows, K, V): # [R, (H + 2G)·D], … 2 × [blocks, G, size, D]
     "Rotate queries in place; rotate keys and put them, and the values, into their slots."
@@ -227,6 +191,20 @@ class Layer(NamedTuple):
     down: np.ndarray # [C, hidden]
     down_bias: np.ndarray
 
+# %% ../../nbs/llm/11_engine.ipynb #a1e00061
+def _array(t: Tensor | None) -> np.ndarray: # a view of its memory
+    return np.empty(0, np.float32) if t is None else t.detach().numpy()
+
+def _pair(module: nn.Module) -> tuple: # weight and bias
+    return _array(module.weight), _array(getattr(module, 'bias', None))
+
+def _layer(block: Block) -> Layer: # views of one block's weights
+    attn, mlp = block.attn, block.mlp
+    q_norm, k_norm = (None if o is None else o.weight for o in (attn.q_norm, attn.k_norm))
+    return Layer(*_pair(block.norm1), *_pair(attn.qkv), _array(q_norm), _array(k_norm),
+                 *_pair(attn.out), *_pair(block.norm2), *_pair(mlp.up), *_pair(mlp.down))
+
+# %% ../../nbs/llm/11_engine.ipynb #a1e00064
 class Room(NamedTuple):
     "Room for the intermediate results of R rows."
     normed: np.ndarray # [R, C]
@@ -236,6 +214,13 @@ class Room(NamedTuple):
     change: np.ndarray # [R, C]
     up: np.ndarray # [R, hidden or 2·hidden]
     hidden: np.ndarray # [R, hidden]
+
+def _room(c: GPTConfig, rows: int, columns: int) -> Room: # most rows, most columns of a text
+    heads, gates = c.n_head+2*c.n_kv_head, 1+(c.mlp == 'swiglu')
+    inner = c.n_head*c.head_dim
+    shapes = [(c.n_embd,), (heads*c.head_dim,), (c.n_head, columns), (inner,), (c.n_embd,),
+              (c.hidden*gates,), (c.hidden,)]
+    return Room(*(np.empty((rows, *shape), np.float32) for shape in shapes))
 
 # %% ../../nbs/llm/11_engine.ipynb #25290433
 @compiled()
@@ -259,38 +244,48 @@ def run_layer(x, w, rows, K, V, eps, centred, gated, room): # changes x [R, C]
 def can_compile(model: GPT) -> bool: # any model
     "Whether the compiled step knows this model: plain layers, 32 bits, on the CPU."
     c = model.config
-    if njit is None or c.mlp not in ('gelu', 'swiglu') or c.norm not in ('layer',
-            'rms'): return False
+    known = c.mlp in ('gelu', 'swiglu') and c.norm in ('layer', 'rms')
+    if njit is None or not known: return False
     maps = [m for b in model.blocks for m in (b.attn.qkv, b.attn.out, b.mlp.up, b.mlp.down)]
     if any(type(m) is not nn.Linear for m in (*maps, model.head)): return False
     tensors = [*model.parameters(), *model.buffers()]
     return all(t.device.type == 'cpu' and t.dtype == torch.float32 and t.is_contiguous()
                for t in tensors)
 
-def _array(t: Tensor | None) -> np.ndarray: # a view of its memory
-    return np.empty(0, np.float32) if t is None else t.detach().numpy()
-
-def _pair(module) -> tuple: # weight and bias
-    return _array(module.weight), _array(getattr(module, 'bias', None))
-
-def _layer(b) -> Layer: # views of one block's weights
-    q_norm, k_norm = (None if o is None else o.weight for o in (b.attn.q_norm, b.attn.k_norm))
-    return Layer(*_pair(b.norm1), *_pair(b.attn.qkv), _array(q_norm), _array(k_norm),
-                 *_pair(b.attn.out), *_pair(b.norm2), *_pair(b.mlp.up), *_pair(b.mlp.down))
+# %% ../../nbs/llm/11_engine.ipynb #a1e00050
+@torch.no_grad()
+def _many_rows(blocks: nn.ModuleList, layers: list, caches: list, x: np.ndarray, rows: Rows,
+               scores: np.ndarray) -> np.ndarray: # [R, C]; room for scores [R, H, S]
+    "All layers for many rows: products by PyTorch, attention by the loops."
+    stream = torch.from_numpy(x)
+    for block, weights, (K, V) in zip(blocks, layers, caches):
+        qkv = block.attn.qkv(block.norm1(stream)).numpy()
+        eps = np.float32(block.attn.q_norm.eps if block.attn.q_norm is not None else 0)
+        store(qkv, weights.q_norm, weights.k_norm, eps, rows, K, V)
+        heads = np.empty((len(x), weights.out.shape[1]), np.float32)
+        attend(qkv, rows, K, V, scores, heads)
+        stream = stream+block.attn.out(torch.from_numpy(heads))
+        stream = stream+block.mlp(block.norm2(stream))
+    return stream.numpy()
 
 # %% ../../nbs/llm/11_engine.ipynb #2a63bf01
 _ONE_CALL = threading.Lock() # not every threading layer of Numba can serve two callers at once
 
+class KeysAndValues(Protocol):
+    "Any cache whose keys and values are arrays [blocks, G, size, D], one for each layer."
+    k: list[Tensor]
+    v: list[Tensor]
+
 class CompiledStep:
-    "Logits of new tokens: `(tokens, positions, tables, first, at, wanted) -> [rows, V]`."
+    "Logits of new tokens: `(tokens, positions, tables, first, at, wanted) -> [wanted, V]`."
     def __init__(self,
         model: GPT, # for which `can_compile` is true
-        cache: Cache | PagedCache, # where keys and values lie
+        cache: KeysAndValues, # where keys and values lie
         columns: int, # most columns of a text
-        max_rows: int = MAX_ROWS, # most tokens of a step
+        most: int = MAX_ROWS, # most rows whose logits are wanted, at least 32
     ):
         c = self.config = model.config
-        self.layers = [_layer(b) for b in model.blocks]
+        self.blocks, self.layers = model.blocks, [_layer(b) for b in model.blocks]
         self.caches = [(k.numpy(), v.numpy()) for k, v in zip(cache.k, cache.v)]
         self.wte = _array(model.wte.weight)
         self.norm, self.head = _pair(model.norm), _pair(model.head)
@@ -298,10 +293,7 @@ class CompiledStep:
         no_angles = np.empty((c.block_size, 0), np.float32)
         has_angles = model.wpe is None
         self.angles = [_array(a) for a in (model.cos, model.sin)] if has_angles else [no_angles]*2
-        heads, gates = c.n_head+2*c.n_kv_head, 1+(c.mlp == 'swiglu')
-        shapes = [(c.n_embd,), (heads*c.head_dim,), (c.n_head, columns), (c.n_head*c.head_dim,),
-                  (c.n_embd,), (c.hidden*gates,), (c.hidden,)]
-        self.room = Room(*(np.empty((max_rows, *shape), np.float32) for shape in shapes))
+        self.columns, self.room = columns, _room(c, most, columns)
         _share_threads()
 
     def __call__(self,
@@ -313,25 +305,34 @@ class CompiledStep:
         wanted: np.ndarray, # indices of the rows whose logits are wanted
     ) -> Tensor: # [wanted, V]
         "Logits of the wanted rows; the keys and values of all rows are stored."
-        c, R = self.config, len(tokens)
         x = self.wte[tokens]
         if self.wpe is not None:
             x += self.wpe[positions]
         cos, sin = (a[positions] for a in self.angles) # [R, D/2], or [R, 0]
-        rows, eps = Rows(cos, sin, tables, first, at), np.float32(c.norm_eps)
-        room = Room(*(a[:R] for a in self.room))
-        centred, gated = c.norm == 'layer', c.mlp == 'swiglu'
-        logits = np.empty((len(wanted), c.vocab_size), np.float32)
+        rows = Rows(cos, sin, tables, first, at)
         with _ONE_CALL:
-            for layer, (K, V) in zip(self.layers, self.caches):
-                run_layer(x, layer, rows, K, V, eps, centred, gated, room)
-            for i, r in enumerate(wanted):
-                norm(x[r], *self.norm, eps, centred, room.normed[i])
-            linear(room.normed[:len(wanted)], *self.head, logits)
+            return self._logits(self._layers(x, rows), wanted)
+
+    def _layers(self, x: np.ndarray, rows: Rows) -> np.ndarray: # [R, C], before and after
+        c, R = self.config, len(x)
+        if R > MAX_ROWS:
+            scores = np.empty((R, c.n_head, self.columns), np.float32)
+            return _many_rows(self.blocks, self.layers, self.caches, x, rows, scores)
+        room, eps = Room(*(a[:R] for a in self.room)), np.float32(c.norm_eps)
+        for layer, (K, V) in zip(self.layers, self.caches):
+            run_layer(x, layer, rows, K, V, eps, c.norm == 'layer', c.mlp == 'swiglu', room)
+        return x
+
+    def _logits(self, x: np.ndarray, wanted: np.ndarray) -> Tensor:
+        c, normed = self.config, self.room.normed[:len(wanted)]
+        for i, r in enumerate(wanted):
+            norm(x[r], *self.norm, np.float32(c.norm_eps), c.norm == 'layer', normed[i])
+        logits = np.empty((len(wanted), c.vocab_size), np.float32)
+        linear(normed, *self.head, logits)
         return torch.from_numpy(logits)
 
-# as many threads as PyTorch has; both may use one OpenMP library, so keep its number
-def _share_threads():
+# %% ../../nbs/llm/11_engine.ipynb #a1e00052
+def _share_threads(): # as many as PyTorch has; both may use one library, so keep its number
     n = torch.get_num_threads()
     set_num_threads(min(n, numba_config.NUMBA_NUM_THREADS))
     torch.set_num_threads(n)
@@ -381,278 +382,6 @@ def beam_search(model: GPT, prompt: list, beams: int = 4, max_tokens: int = 50, 
     "`generate.beam_search` with the fast decoder."
     return plain.beam_search(model, prompt, beams, max_tokens, stop, alpha, fast_decoder)
 
-def speculate(model: GPT, draft: GPT, prompt: list, max_tokens: int = 100, ahead: int = 4,
-              sampling: Sampling = Sampling(), stop = ()) -> tuple: # as in the last chapter
-    "`generate.speculate` with fast decoders for both models."
-    return plain.speculate(model, draft, prompt, max_tokens, ahead, sampling, stop, fast_decoder)
-
-# %% ../../nbs/llm/11_engine.ipynb #8ef78627
-@dataclass(eq=False)
-class Request:
-    "One text in the engine. `new` are the added tokens; `truncated`: the context ended it."
-    prompt: list # ids
-    max_tokens: int # most tokens to add
-    stop: tuple = () # ids that end it
-    sampling: Sampling = Sampling(0.) # how to choose
-    truncates: bool = False # does `max_tokens` come from the context?
-    new: list = field(default_factory=list) # added ids
-    table: list = field(default_factory=list) # block table
-    read: int = 0 # tokens whose keys and values are in the cache
-    done: bool = False
-    truncated: bool = False
-    generator: torch.Generator | None = None
-
-    def __len__(self): return len(self.prompt)+len(self.new)
-
-    def tokens(self, start: int, end: int) -> list:
-        "Tokens `start` to `end - 1` of prompt and addition."
-        T = len(self.prompt)
-        if start >= T: return self.new[start-T:end-T]
-        return [*self.prompt, *self.new][start:end]
-
-    def add(self, token: int):
-        "Append a token, and notice the end."
-        self.new.append(token)
-        full = len(self.new) >= self.max_tokens
-        self.done = full or token in self.stop
-        self.truncated = full and self.truncates and token not in self.stop
-
-# %% ../../nbs/llm/11_engine.ipynb #86ed1b03
-# the cache that the model sees in one step: stores the rows' tokens, gathers all columns
-class _Pages:
-    def __init__(self, cache: PagedCache, tables: Tensor, at: Tensor): # [R, blocks], [R]
-        self.cache, self.tables, self.n = cache, tables, 0
-        self.block = tables.gather(1, at[:, None]//cache.size)[:, 0]
-        self.slot = at % cache.size
-
-    def __getitem__(self, layer: int):
-        def put(k, v): # [R, G, 1, D]
-            return [self.gather(store, new) for store, new in
-                    ((self.cache.k[layer], k), (self.cache.v[layer], v))]
-        return put
-
-    def gather(self, store: Tensor, new: Tensor) -> Tensor: # [R, G, S, D]
-        store[self.block, :, self.slot] = new[:, :, 0]
-        return store[self.tables].transpose(1, 2).flatten(2, 3)
-
-class GatheredStep:
-    "As `CompiledStep`, for any device and type."
-    def __init__(self, model: GPT, cache: PagedCache): self.model, self.cache = model, cache
-
-    def __call__(self, tokens, positions, tables, first, at, wanted) -> Tensor: # as `CompiledStep`
-        "Logits of the wanted rows; the keys and values of all rows are stored."
-        device = self.model.wte.weight.device
-        def move(a): return torch.from_numpy(a).to(device)
-        tables, first, at = move(tables), move(first), move(at)
-        columns = torch.arange(tables.shape[1]*self.cache.size, device=device)
-        mask = (columns >= first[:, None]) & (columns <= at[:, None])
-        ids, positions = move(tokens)[:, None], move(positions)[:, None]
-        pages = _Pages(self.cache, tables, at)
-        return self.model(ids, positions, pages, mask[:, None, None])[move(wanted), -1]
-
-# %% ../../nbs/llm/11_engine.ipynb #fedad510
-class Scheduler:
-    "Decides which requests take part in a step, and how many of their tokens are read."
-    def __init__(self,
-        cache: PagedCache, # whose blocks are lent
-        max_batch: int, # most texts that run together
-        rows: int, # most tokens of a step
-    ):
-        if max_batch < 1: raise ValueError(f'max_batch is {max_batch}, expected at least 1')
-        self.cache, self.max_batch, self.rows = cache, max_batch, rows
-        self.blocks = len(cache.free)
-        self.waiting, self.running = deque(), [] # both oldest first
-        self.preempted = 0
-
-    def _admit(self): # in order, while there is a place and there are blocks for all its tokens
-        while self.waiting and len(self.running) < self.max_batch:
-            if not self.cache.grow(self.waiting[0].table, len(self.waiting[0])): return
-            self.running.append(self.waiting.popleft())
-
-    def _plan(self) -> list: # of (request, how many tokens to read)
-        # everyone gets a row; the oldest prompts, more
-        plan, spare = [], self.rows-len(self.running)
-        for r in list(self.running):
-            n = min(len(r)-r.read, 1+spare)
-            if r not in self.running or not self._make_room(r, r.read+n): continue
-            plan.append((r, n))
-            spare -= n-1
-        return plan
-
-    def _make_room(self, r: Request, n: int) -> bool: # blocks for n tokens, if need be from others
-        while not self.cache.grow(r.table, n):
-            youngest = self.running.pop()
-            self.cache.release(youngest.table)
-            youngest.read = 0
-            self.waiting.appendleft(youngest)
-            self.preempted += 1
-            if youngest is r: return False
-        return True
-
-    def _retire(self): # give the blocks of finished texts back
-        for r in self.running:
-            if r.done:
-                self.cache.release(r.table)
-        self.running = [r for r in self.running if not r.done]
-
-# %% ../../nbs/llm/11_engine.ipynb #aba38697
-class Engine(Scheduler):
-    "Serves many requests with one model and one paged cache: `add`, then `run`."
-    def __init__(self,
-        model: GPT, # is put into evaluation mode
-        blocks: int = 256, # of the cache
-        size: int = 16, # tokens in a block
-        max_batch: int = 16, # most texts that run together
-    ):
-        super().__init__(PagedCache(model, blocks, size), max_batch, max(max_batch, MAX_ROWS))
-        self.model, self.steps = model.eval(), 0
-        columns = min(blocks*size, self.cache.needs(model.config.block_size)*size)
-        fast = can_compile(model)
-        self.forward = (CompiledStep(model, self.cache, columns, self.rows) if fast
-                        else GatheredStep(model, self.cache))
-
-    def add(self,
-        prompt: list, # ids, at least one
-        max_tokens: int = 100, # most tokens to add
-        stop = (), # id or ids that end the text
-        sampling: Sampling = Sampling(0.), # how to choose
-    ) -> Request:
-        "Queue a request. Raises `ValueError` for one that can never be served."
-        device, block_size = self.model.wte.weight.device, self.model.config.block_size
-        self.model.check_ids(left_pad([prompt], device)[0])
-        n = room_for(len(prompt), max_tokens, block_size)
-        most = len(prompt)+n-1 # the last token is never read
-        if self.cache.needs(most) > self.blocks:
-            raise ValueError(f'{most} tokens do not fit into {self.blocks} blocks of '
-                             f'{self.cache.size}')
-        request = Request(list(prompt), n, stop_tokens(stop), sampling, n < max_tokens)
-        request.generator = torch.Generator(device).manual_seed(sampling.seed)
-        self.waiting.append(request)
-        return request
-
-    @torch.no_grad()
-    def step(self) -> list: # of requests that got a token
-        "Admit, plan, run, retire."
-        self._admit()
-        plan = self._plan()
-        ready = self._run(plan) if plan else []
-        self._retire()
-        self.steps += 1
-        return ready
-
-    def run(self):
-        "Step until all requests are served."
-        while self.waiting or self.running:
-            self.step()
-
-    def _run(self, plan: list) -> list: # requests all of whose tokens have been read
-        tokens = [t for r, n in plan for t in r.tokens(r.read, r.read+n)]
-        at = np.concatenate([np.arange(r.read, r.read+n) for r, n in plan])
-        tables = np.zeros((len(plan), max(len(r.table) for r, _ in plan)), np.int64)
-        for i, (r, _) in enumerate(plan):
-            tables[i, :len(r.table)] = r.table
-        counts = np.array([n for _, n in plan])
-        for r, n in plan:
-            r.read += n
-        ends = counts.cumsum()-1
-        ready = [i for i, (r, _) in enumerate(plan) if r.read == len(r)]
-        logits = self.forward(np.array(tokens), at, tables.repeat(counts, 0), np.zeros_like(at), at,
-                              ends[ready])
-        return self._choose([plan[i][0] for i in ready], logits.float())
-
-    def _choose(self, requests: list, logits: Tensor) -> list: # [n], [n, V]
-        best = logits.argmax(-1).tolist()
-        for i, r in enumerate(requests):
-            s = r.sampling
-            if s.greedy and s.repetition_penalty == 1:
-                r.add(best[i])
-            else:
-                ids = torch.tensor([r.tokens(0, len(r))], device=logits.device)
-                r.add(int(choose(filter_logits(logits[i:i+1], ids, s), s, r.generator)))
-        return requests
-
-# %% ../../nbs/llm/11_engine.ipynb #3b9e580a
-PAIR = dict(vocab_size=128, block_size=384) # of both: the 127 most frequent characters, and 0
-SIZES = dict(target=dict(n_layer=6, n_head=4, n_embd=256),
-        draft=dict(n_layer=1, n_head=2, n_embd=64))
-RATES = dict(target=2e-3, draft=5e-3) # largest learning rate
-HELD_OUT = 20_000 # characters at the end that are not trained on
-
-def code_ids() -> Tensor: # [n]
-    "The standard library's source as numbers of its most frequent characters; 0: all others."
-    text = '\n\n'.join(load('stdlib').values())[:2_000_000]
-    frequent = [c for c, _ in Counter(text).most_common(PAIR['vocab_size']-1)]
-    number = {c: i+1 for i, c in enumerate(frequent)}
-    return torch.tensor([number.get(c, 0) for c in text])
-
-# %% ../../nbs/llm/11_engine.ipynb #5543a9ad
-def train_on(model: GPT, ids: Tensor, steps: int, lr: float, bs: int = 8, T: int = 96) -> GPT:
-    # model, text, steps, largest rate, windows in a batch, length of a window
-    "AdamW on random windows of T tokens, with one cycle of the learning rate."
-    opt = torch.optim.AdamW(model.parameters(), lr, betas=(.9, .95), weight_decay=.1)
-    plan = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=steps, pct_start=.1)
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(steps):
-        starts = torch.randint(len(ids)-T-HELD_OUT, (bs,), generator=generator)
-        windows = torch.stack([ids[a:a+T+1] for a in starts])
-        loss = lm_loss(model(windows[:, :-1]), windows[:, 1:])
-        opt.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.)
-        opt.step()
-        plan.step()
-    return model.eval()
-
-# %% ../../nbs/llm/11_engine.ipynb #ac84bf8a
-def trained_pair(steps: int = 80) -> list: # target, draft
-    "The pair of the benchmark: trained the first time, then kept in the cache folder."
-    path = cache_dir()/'speculate'/f'pair-{steps}.pt'
-    models = []
-    for seed, size in enumerate(SIZES.values()):
-        torch.manual_seed(seed)
-        models.append(GPT(modern(**PAIR | size)).eval())
-    if path.exists():
-        for model, state in zip(models, torch.load(path, weights_only=True)):
-            model.load_state_dict(state)
-        return models
-    ids = code_ids()
-    for model, lr, times in zip(models, RATES.values(), (1, 4)): # a step of the draft is cheap
-        train_on(model.train(), ids, times*steps, lr)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    torch.save([model.state_dict() for model in models], buffer)
-    write_atomic(path, buffer.getvalue())
-    return models
-
-# %% ../../nbs/llm/11_engine.ipynb #5aaf6c69
-def _speculation(sampling: Sampling, ahead: int) -> dict: # contestants
-    def prepare(run):
-        def ready():
-            target, draft = trained_pair()
-            held_out = code_ids()[-HELD_OUT:].tolist()
-            passages = [held_out[i:i+64] for i in range(0, 4*4000, 4000)]
-            return lambda: sum(len(run(target, draft, passage)) for passage in passages)
-        return ready
-
-    def ours(target, draft, passage):
-        return speculate(target, draft, passage, 100, ahead, sampling)[0]
-    def alone(target, draft, passage): return generate(target, [passage], 100, sampling)[0]
-    def untrained(target, draft, passage):
-        torch.manual_seed(2)
-        return ours(target, GPT(draft.config).eval(), passage)
-    return {'ours': prepare(ours), 'generate': prepare(alone),
-            'untrained draft': prepare(untrained)}
-
-@bench('speculate', 'tokens', generate=1.5)
-def bench_speculate(device='cpu'): # the compiled step is for the CPU
-    "Contestants of `era bench speculate`: greedy; each returns the number of tokens."
-    return _speculation(Sampling(0.), 5)
-
-@bench('speculate_sampled', 'tokens')
-def bench_speculate_sampled(device='cpu'): # the compiled step is for the CPU
-    "Contestants of `era bench speculate_sampled`: temperature 0.8."
-    return _speculation(Sampling(.8), 3)
-
 # %% ../../nbs/llm/11_engine.ipynb #bffac431
 @command
 def generate_(
@@ -684,68 +413,42 @@ def generate_(
     print()
 
 # %% ../../nbs/llm/11_engine.ipynb #cd71d13e
+def _our_model() -> GPT:
+    return GPT(modern(vocab_size=1024, block_size=256, n_layer=8, n_head=8, n_embd=256, hidden=768,
+                      qk_norm=False))
+
+def _their_model() -> nn.Module: # the same sizes in transformers
+    hf = need('transformers', 'llm')
+    ends = dict(bos_token_id=None, eos_token_id=None)
+    return hf.LlamaForCausalLM(hf.LlamaConfig(
+        vocab_size=1024, max_position_embeddings=256, num_hidden_layers=8, num_attention_heads=8,
+        hidden_size=256, intermediate_size=768, tie_word_embeddings=True, **ends))
+
+# %% ../../nbs/llm/11_engine.ipynb #a1e00034
 def _decoding(B: int, device: str, n: int = 128) -> dict: # contestants
-    sizes = dict(vocab_size=1024, block_size=256, n_layer=8, n_head=8, n_embd=256, hidden=768)
     torch.manual_seed(0)
     prompts = torch.randint(1, 1024, (B, 16)).tolist()
     def ours():
-        model = GPT(modern(**sizes, qk_norm=False)).to(device).eval()
+        model = _our_model().to(device).eval()
         return lambda: sum(map(len, generate(model, prompts, n)))
 
     def theirs():
-        hf = need('transformers', 'llm')
-        config = hf.LlamaConfig(vocab_size=1024, hidden_size=256, intermediate_size=768,
-                                num_hidden_layers=8, num_attention_heads=8, eos_token_id=None,
-                                max_position_embeddings=256, tie_word_embeddings=True,
-                                bos_token_id=None)
-        model, x = hf.LlamaForCausalLM(config).to(device).eval(), torch.tensor(prompts,
-                device=device)
-        options = dict(max_new_tokens=n, do_sample=False, pad_token_id=0)
+        model, x = _their_model().to(device).eval(), torch.tensor(prompts, device=device)
+        options = dict(attention_mask=torch.ones_like(x), do_sample=False, pad_token_id=0)
+        @torch.no_grad()
         def work():
-            with torch.no_grad():
-                out = model.generate(x, attention_mask=torch.ones_like(x), **options)
-            return out[:, 16:].numel()
+            return model.generate(x, max_new_tokens=n, **options)[:, 16:].numel()
         return work
+
     return {'ours': ours, 'transformers': theirs}
 
+# %% ../../nbs/llm/11_engine.ipynb #a1e00045
 @bench('generate', 'tokens', transformers=2.)
-def bench_generate(device='cpu'): # or 'cuda'
+def bench_generate(device: str = 'cpu') -> dict: # or 'cuda'
     "Contestants of `era bench generate`: one text; each returns the number of tokens."
     return _decoding(1, device)
 
 @bench('generate_16', 'tokens', transformers=1.3)
-def bench_generate_16(device='cpu'): # or 'cuda'
+def bench_generate_16(device: str = 'cpu') -> dict: # or 'cuda'
     "Contestants of `era bench generate_16`: sixteen texts."
     return _decoding(16, device)
-
-# %% ../../nbs/llm/11_engine.ipynb #fbb3b0ad
-def _serving(lengths: list) -> dict: # contestants: the engine with 8 places, batches of 8 texts
-    def prepare(serve):
-        def ready():
-            torch.manual_seed(0)
-            model = GPT(modern(vocab_size=1024, block_size=256, n_layer=8, n_head=8,
-                    n_embd=256)).eval()
-            prompts = torch.randint(1, 1024, (len(lengths), 16)).tolist()
-            return lambda: serve(model, prompts)
-        return ready
-
-    def in_engine(model, prompts):
-        engine = Engine(model, 96, 16, 8)
-        requests = [engine.add(p, n) for p, n in zip(prompts, lengths)]
-        engine.run()
-        return sum(len(r.new) for r in requests)
-    def in_batches(model, prompts):
-        for i in range(0, len(prompts), 8):
-            generate(model, prompts[i:i+8], max(lengths[i:i+8]))
-        return sum(lengths) # what was asked for
-    return {'ours': prepare(in_engine), 'batches': prepare(in_batches)}
-
-@bench('engine', 'tokens', batches=1.)
-def bench_engine(device='cpu'): # the compiled step is for the CPU
-    "Contestants of `era bench engine`: eight texts of equal length, where a batch wastes nothing."
-    return _serving([100]*8)
-
-@bench('engine_ragged', 'tokens', batches=1.5)
-def bench_engine_ragged(device='cpu'): # the compiled step is for the CPU
-    "Contestants of `era bench engine_ragged`: sixteen texts of 4 to 96 tokens."
-    return _serving([4, 96, 8, 12, 64, 6, 10, 32]*2)

@@ -1,4 +1,4 @@
-"""A language model gives probabilities, and something has to choose a token from them. This chapter builds every usual way of choosing, the cache that makes generation affordable, and speculative decoding, with the proof that it keeps the distribution.
+"""A language model gives probabilities, and something has to choose a token from them. This chapter builds the usual ways of choosing, the cache that makes generation affordable, batches of prompts of different lengths, and text that is shown as it arrives; `transformers` agrees token for token.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/generate.html.md"""
 
@@ -17,8 +17,8 @@ from .gpt import GPT
 
 # %% auto #0
 __all__ = ['GREEDY_BELOW', 'UNKNOWN', 'Sampling', 'filter_logits', 'choose', 'Cache', 'left_pad', 'Decoder', 'room_for',
-           'warn_truncated', 'stop_tokens', 'stream', 'generate', 'beam_search', 'accept', 'speculate', 'settled_text',
-           'until', 'text_stream', 'endless']
+           'warn_truncated', 'stop_tokens', 'stream', 'generate', 'beam_search', 'settled_text', 'until', 'text_stream',
+           'endless']
 
 # %% ../../nbs/llm/10_generate.ipynb #44ec1517
 GREEDY_BELOW = 1e-5 # a smaller temperature counts as 0, as in vLLM: logits/1e-40 would be infinite
@@ -70,6 +70,7 @@ def _penalize(logits: Tensor, ids: Tensor, real: Tensor | None, penalty: float) 
     lower = torch.where(logits < 0, logits*penalty, logits/penalty)
     return torch.where(count > 0, lower, logits)
 
+# %% ../../nbs/llm/10_generate.ipynb #a1c0de31
 def filter_logits(
     logits: Tensor, # [B, V]
     ids: Tensor | None, # [B, T] the text so far; only the penalty reads it
@@ -227,6 +228,7 @@ def stream(
     step = decoder(model, Cache(model, len(ids), ids.shape[1]+n-1))
     return _stream(step, ids, real, n, max_tokens, sampling, ends, known)
 
+# %% ../../nbs/llm/10_generate.ipynb #a1c0de33
 @torch.no_grad()
 def _stream(step, ids, real, n, max_tokens, sampling, ends, known):
     generator = torch.Generator(ids.device).manual_seed(sampling.seed)
@@ -249,13 +251,9 @@ def _stream(step, ids, real, n, max_tokens, sampling, ends, known):
 
 # %% ../../nbs/llm/10_generate.ipynb #ba7ec53d
 def generate(
-    model: GPT, # is put into evaluation mode
-    prompts: list, # of lists of ids, none empty
-    max_tokens: int = 100, # most tokens to add
-    sampling: Sampling = Sampling(0.), # how to choose
-    stop = (), # id or ids that end a text
-    known: int | None = None, # only ids below this may be chosen; default all
-    decoder: Callable = Decoder, # (model, cache) -> decoder
+    model: GPT, # these parameters are those of `stream`
+    prompts: list, max_tokens: int = 100, sampling: Sampling = Sampling(0.),
+    stop = (), known: int | None = None, decoder: Callable = Decoder,
 ) -> list: # of lists of ids: what was added, with the stop token
     "Continue several texts. Raises as `stream` does."
     steps = stream(model, prompts, max_tokens, sampling, stop, known, decoder)
@@ -314,95 +312,6 @@ def _is_over(finished: list, open_beams: list, k: int, alpha: float) -> bool: # 
     if len(finished) < k: return False
     return _score(open_beams[0], alpha) <= _score(finished[-1], alpha)
 
-# %% ../../nbs/llm/10_generate.ipynb #d5b31aaa
-def accept(
-    p: Tensor, # [k + 1, V] the target's distributions: before each guess, and after the last
-    q: Tensor, # [k, V] the draft's
-    guesses: Tensor, # [k] tokens that were drawn from q
-    generator: torch.Generator, # source of randomness
-) -> tuple: # number of accepted guesses, the token that follows them
-    "The rule of speculative decoding, @eq-generate-accept and @eq-generate-rest. [@leviathan2023]"
-    k = len(guesses)
-    each = torch.arange(k)
-    chance = p[each, guesses]/q[each, guesses]
-    refused = (torch.rand(k, generator=generator) >= chance).nonzero()
-    if len(refused) == 0: return k, _draw(p[k], generator) # the extra token
-    n = int(refused[0])
-    residual = (p[n]-q[n]).clamp(min=0)
-    if not residual.any():
-        residual = p[n] # p and q differ by rounding only
-    return n, _draw(residual, generator)
-
-def _draw(weights: Tensor, generator: torch.Generator) -> int: # [V], need not sum to 1
-    return int(torch.multinomial(weights, 1, generator=generator))
-
-# %% ../../nbs/llm/10_generate.ipynb #d7b53bd9
-def _distribution(logits: Tensor, s: Sampling) -> Tensor: # [N, V] -> [N, V]
-    logits = logits.float()
-    if s.greedy: return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.)
-    return filter_logits(logits, None, s).softmax(1)
-
-def _read(step, text: list, s: Sampling) -> Tensor: # [unread tokens, V]
-    "Read what the cache lacks of `text`; returns the distribution after each token that was read."
-    unread = torch.tensor([text[step.cache.n:]])
-    return _distribution(step(unread)[0], s)
-
-def _guess(step, text: list, k: int, s: Sampling, generator) -> tuple: # k tokens, [k, V]
-    guesses, q = [], []
-    for _ in range(k):
-        q.append(_read(step, text+guesses, s)[-1])
-        guesses.append(_draw(q[-1], generator))
-    return guesses, q
-
-# %% ../../nbs/llm/10_generate.ipynb #5e48f8b2
-@torch.no_grad()
-def speculate(
-    model: GPT, # the target, whose distribution is wanted
-    draft: GPT, # a cheaper model with the same vocabulary
-    prompt: list, # ids
-    max_tokens: int = 100, # most tokens to add
-    ahead: int = 4, # k, guesses in a round
-    sampling: Sampling = Sampling(), # temperature and filters, of both
-    stop = (), # id or ids that end the text
-    decoder: Callable = Decoder, # (model, cache) -> decoder
-) -> tuple: # ids that were added, fraction of the guesses that were accepted
-    "Sample from `model` with the help of `draft`. Raises `ValueError` for models that do not fit."
-    n, ends = _check_pair(model, draft, prompt, max_tokens, ahead, sampling), stop_tokens(stop)
-    generator = torch.Generator().manual_seed(sampling.seed)
-    T, text = len(prompt), list(prompt)
-    target, small = (decoder(m.eval(), Cache(m, 1, T+n-1)) for m in (model, draft))
-    guessed = accepted = 0
-    while len(text) < T+n:
-        k = min(ahead, T+n-len(text)-1) # the extra token needs room, too
-        guesses, q = _guess(small, text, k, sampling, generator)
-        p = _read(target, text+guesses, sampling)[-k-1:]
-        q = torch.stack(q) if k else p[:0]
-        right, token = accept(p, q, torch.tensor(guesses, dtype=torch.long), generator)
-        new = [*guesses[:right], token]
-        guessed, accepted = guessed+k, accepted+right
-        end = next((i for i, t in enumerate(new) if t in ends), None)
-        if end is not None: return [*text[T:], *new[:end+1]], accepted/max(guessed, 1)
-        text += new
-        for step in (target, small):
-            step.cache.n = min(step.cache.n, len(text)-1)
-    if n < max_tokens:
-        warn_truncated(n, max_tokens, T+n-1)
-    return text[T:], accepted/max(guessed, 1)
-
-# %% ../../nbs/llm/10_generate.ipynb #565477a5
-# tokens that may be added
-def _check_pair(model, draft, prompt, max_tokens, ahead, sampling) -> int:
-    a, b = model.config, draft.config
-    if a.vocab_size != b.vocab_size:
-        raise ValueError(f'the models have {a.vocab_size} and {b.vocab_size} tokens: '
-                         'expected the same vocabulary')
-    if sampling.repetition_penalty != 1:
-        raise ValueError('repetition_penalty is not 1: the distribution after a guess would depend '
-                         'on the guess; leave it at 1')
-    if ahead < 1: raise ValueError(f'ahead is {ahead}, expected at least 1')
-    model.check_ids(left_pad([prompt], model.wte.weight.device)[0])
-    return room_for(len(prompt), max_tokens, min(a.block_size, b.block_size))
-
 # %% ../../nbs/llm/10_generate.ipynb #9f133c31
 UNKNOWN = '\ufffd' # what a decoder gives for an incomplete character
 
@@ -451,8 +360,8 @@ def until(
     if held:
         yield held
 
-# characters at the end that could begin a stop string
-def _may_begin(text: str, stop: tuple) -> int:
+# %% ../../nbs/llm/10_generate.ipynb #a1c0de35
+def _may_begin(text: str, stop: tuple) -> int: # characters at the end that could begin one
     lengths = [n for s in stop for n in range(1, len(s)) if text.endswith(s[:n])]
     return max(lengths, default=0)
 
@@ -484,6 +393,7 @@ def endless(
     model.check_ids(left_pad([ids], model.wte.weight.device)[0])
     return _endless(model, ids, max_tokens, sampling, ends, known, decoder)
 
+# %% ../../nbs/llm/10_generate.ipynb #a1c0de37
 def _endless(model, ids, max_tokens, sampling, ends, known, decoder):
     block, made = model.config.block_size, 0
     while made < max_tokens:

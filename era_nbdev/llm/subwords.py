@@ -36,7 +36,7 @@ def bert_words(
     lower: bool = True, # to lower case?
     strip_accents: bool = None, # remove accents? None: as `lower`
 ) -> list: # of strings
-    "The words of `text` as BERT cuts it [@devlin2019]: punctuation and Chinese characters stand alone."
+    "The words of `text` as BERT cuts it (Devlin et al. 2019): punctuation and Chinese characters stand alone."
     to_bytes(text)
     text = compiled(r'[^\P{C}\t\n\r]|\ufffd').sub('', text)
     text = compiled(f'([{_HAN}])').sub(r' \1 ', text)
@@ -123,7 +123,7 @@ def wordpiece_from_json(contents: dict, special: dict) -> WordPiece: # of a toke
 
 # %% ../../nbs/llm/04_subwords.ipynb #d117c7a9
 def viterbi(word, scores, longest, unknown=-math.inf): # a string; {token: log-probability}; characters of a token at most; of an unknown character
-    "The tokens of the most probable segmentation (@eq-sub-viterbi); an unknown character stands alone."
+    "The tokens of the most probable segmentation (Eq. 1 of the chapter); an unknown character stands alone."
     n, out = len(word), []; best, last = [0.]+[-math.inf]*n, [0]*(n+1)
     for i in range(n):
         for j in range(i+1, min(n, i+longest)+1):
@@ -139,7 +139,7 @@ def find_edges(words, index, longest): # strings; {token: id}; characters of a t
                      for j in range(i+1, min(len(s), i+longest)+1) if s[i:j] in index], np.int64).reshape(-1, 4).T
 
 def expect(edges, sizes, counts, p): # edges; characters and count of each word; probability of each token
-    "Expected counts of the tokens and the log-likelihood (@eq-sub-em), for words of at most some 30 characters."
+    "Expected counts of the tokens and the log-likelihood (Eq. 2 of the chapter), for words of at most some 30 characters."
     word, start, stop, v = edges; end = np.cumsum(sizes+1)-1 # a word of n characters has n+1 nodes
     alpha, beta, a, b = np.zeros(end[-1]+1), np.zeros(end[-1]+1), (end-sizes)[word]+start, (end-sizes)[word]+stop
     alpha[end-sizes] = beta[end] = 1
@@ -150,7 +150,7 @@ def expect(edges, sizes, counts, p): # edges; characters and count of each word;
 
 # %% ../../nbs/llm/04_subwords.ipynb #fc27522f
 def prune(p, counts, keep, longest): # {token: probability}; {token: expected count}; tokens to keep; characters of a token at most
-    "The tokens that it would cost most to lose (@eq-sub-prune), and all single characters."
+    "The tokens that it would cost most to lose (Eq. 3 of the chapter), and all single characters."
     scores, cost, one = {t: math.log(v) for t, v in p.items() if v > 0}, {t: 0. for t in p if len(t) > 1}, [t for t in p if len(t) == 1]
     for t in cost.keys() & scores.keys():
         s = scores.pop(t); cost[t] = counts[t]*(s-sum(scores[u] for u in viterbi(t, scores, longest))); scores[t] = s
@@ -158,7 +158,7 @@ def prune(p, counts, keep, longest): # {token: probability}; {token: expected co
 
 # %% ../../nbs/llm/04_subwords.ipynb #679fffe0
 def normalise(text: str) -> list: # any string without lone surrogates
-    "The words of `text`, each with ▁ in front, in the manner of SentencePiece [@kudo2018b]."
+    "The words of `text`, each with ▁ in front, in the manner of SentencePiece (Kudo and Richardson 2018)."
     to_bytes(text); return ['▁'+w for w in unicodedata.normalize('NFKC', text).replace('▁', ' ').split()]
 
 # %% ../../nbs/llm/04_subwords.ipynb #b9e6d162
@@ -196,7 +196,7 @@ def train_unigram(
     seeds: int = 8, # tokens to begin with, as a multiple of vocab_size
     rounds: int = 2, # of EM before each pruning
 ) -> Unigram:
-    "A Unigram tokenizer [@kudo2018]. Raises `ValueError` for an empty text, or one that has too few or too many tokens to give."
+    "A Unigram tokenizer (Kudo 2018). Raises `ValueError` for an empty text, or one that has too few or too many tokens to give."
     found, short = Counter(w for t in ([texts] if isinstance(texts, str) else texts) for w in normalise(t)), Counter()
     one, n = sorted({c for w in found for c in w}), vocab_size-1
     if not found: raise ValueError('the text is empty: there is nothing to count')
@@ -246,7 +246,7 @@ BYTE_TOKENS = {f'<0x{b:02X}>': b for b in range(256)}
 codecs.register_error('each_byte', lambda e: ('\ufffd'*(e.end-e.start), e.end)) # as SentencePiece does
 
 class SentencePieceBPE(BaseTokenizer):
-    "BPE over characters with ▁ for spaces and bytes for unknown characters, as in Llama 2 [@kudo2018b]."
+    "BPE over characters with ▁ for spaces and bytes for unknown characters, as in Llama 2 (Kudo and Richardson 2018)."
     without_effect = ('fuse_unk',)
 
     def __init__(self,
@@ -402,7 +402,7 @@ def read_sentencepiece(path) -> SentencePieceBPE: # of a tokenizer.model
         unk_shown=trainer[44].decode() if 44 in trainer else ' ⁇ ')
 
 def ranks_from_scores(scores: dict) -> dict: # token -> score
-    "Rank of each pair of tokens that together are a token (@eq-sub-score)."
+    "Rank of each pair of tokens that together are a token (Eq. 4 of the chapter)."
     place = {s: k for k, s in enumerate(sorted({*scores.values()}, reverse=True))}
     return {(t[:k], t[k:]): place[s] for t, s in scores.items() for k in range(1, len(t))
             if t[:k] in scores and t[k:] in scores}

@@ -226,7 +226,7 @@ def count_pieces(
 
 # %% ../../nbs/llm/03_tokenizers.ipynb #9884a2ce
 def learn_plain(seqs, counts, n, new): # lists of ids; how often each occurs; merges wanted; id of the first new token
-    "Merges as pairs of ids, and how often each was replaced, c in @eq-tok-length. Fewer than `n` if no pair is left."
+    "Merges as pairs of ids, and how often each was replaced, c in Eq. 1 of the chapter. Fewer than `n` if no pair is left."
     seqs, merges, gains = [list(s) for s in seqs], [], []
     count, where = Counter(), defaultdict(set)
     for k, seq in enumerate(seqs):

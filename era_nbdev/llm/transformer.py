@@ -18,7 +18,8 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 from ..core.data import load
 from ..core.run import Experiment, Run, experiment, need
-from ..foundations.learner import Learner, Progress, Track
+from ..foundations.learner import Learner
+from ..foundations.callbacks import Progress, Track
 from ..foundations.schedules import cosine
 from ..foundations.tensors import Batches
 from .attention import MultiHeadAttention
@@ -35,7 +36,7 @@ def sinusoidal(
     C: int, # width, even
     base: float = 10_000., # the slowest hand turns once in about 2π·base positions
 ) -> Tensor: # [T, C]
-    "Positions as in @eq-transformer-positions. Raises `ValueError` for an odd width. [@vaswani2017, section 3.5]"
+    "Positions as in Eq. 1 of the chapter. Raises `ValueError` for an odd width. (Vaswani et al. 2017, section 3.5)"
     if C % 2: raise ValueError(f'C is {C}, expected an even number: sines and cosines come in pairs')
     angle = torch.arange(T)[:, None]*base**(-torch.arange(0, C, 2)/C)
     return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)
@@ -203,7 +204,7 @@ class Buckets(Batches):
 def noam(
     warmup: int, # steps of rising, 1 or more
 ): # a schedule: (step, total) -> (factor, None)
-    "@eq-transformer-noam as a share of its peak."
+    "Eq. 4 of the chapter as a share of its peak."
     if warmup < 1: raise ValueError(f'warmup is {warmup}, expected 1 or more steps')
     return lambda step, total: (min((step+1)/warmup, math.sqrt(warmup/(step+1))), None)
 
@@ -214,7 +215,7 @@ def translate(
     src: Tensor, # [B, S] ids
     beam: int = 1, # beginnings to keep; 1 is greedy search
     max_tokens: int = 60, # longest answer
-    alpha: float = .6, # exponent of the length (@eq-transformer-length), 0 or more
+    alpha: float = .6, # exponent of the length (Eq. 5 of the chapter), 0 or more
 ) -> list: # of B lists of ids, without BOS and EOS
     "The best answers found. Raises `ValueError` for settings out of range. Each step runs the decoder over all tokens again."
     if beam < 1 or max_tokens < 1 or alpha < 0: raise ValueError(f'beam {beam}, max_tokens {max_tokens}, alpha {alpha}: expected at least 1, 1, 0')

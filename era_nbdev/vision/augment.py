@@ -30,7 +30,7 @@ def _shift(z, k): return (z >> k) & (1 << 64-k)-1 # of unsigned bits
 def mix64(
     z: Tensor, # int64 of any shape, read as 64 bits
 ) -> Tensor: # int64 of that shape
-    "The finaliser of SplitMix64 [@steele2014] (@eq-augment-mix): a permutation of the 64-bit numbers."
+    "The finaliser of SplitMix64 (Steele et al. 2014) (Eq. 1 of the chapter): a permutation of the 64-bit numbers."
     z = (z ^ _shift(z, 30))*_M1
     z = (z ^ _shift(z, 27))*_M2
     return z ^ _shift(z, 31)
@@ -156,7 +156,7 @@ class CutOut(Op):
 # %% ../../nbs/vision/03_augment.ipynb #25f003ff
 @dataclass
 class LabelSmoothing(Op):
-    "Labels with a share `eps` spread over all classes [@szegedy2016]."
+    "Labels with a share `eps` spread over all classes (Szegedy et al. 2016)."
     eps: float = .1 # in [0, 1)
     soft = True
 
@@ -206,13 +206,13 @@ def blend(
     other: Tensor, # [B] partners
     lam: Tensor, # [B] the sample's own share
 ) -> tuple: # floats [B, C, H, W], [B, K]
-    "Images and labels mixed (@eq-augment-mixup); bytes become floats from 0 to 255."
+    "Images and labels mixed (Eq. 4 of the chapter); bytes become floats from 0 to 255."
     partner = x.index_select(0, other).float() # a copy, so it may be written into
     return partner.lerp_(x.float(), lam[:, None, None, None]), torch.lerp(y[other], y, lam[:, None])
 
 @dataclass
 class MixUp(Op):
-    "The weighted mean of two images and of their labels [@zhang2018], each sample with a weight of its own."
+    "The weighted mean of two images and of their labels (Zhang et al. 2018), each sample with a weight of its own."
     alpha: float = .2 # of the Beta distribution, more than 0, at most 100; small: mostly one of the two
     n, soft, mixes = 2, True, True
 
@@ -229,13 +229,13 @@ def paste(
     other: Tensor, # [B] partners
     at: Tensor, # [B, 1, H, W] bool: where the partner is seen
 ) -> tuple: # [B, C, H, W] of the type of x, [B, K]
-    "Images with a part of their partners, labels by area (@eq-augment-cutmix)."
+    "Images with a part of their partners, labels by area (Eq. 6 of the chapter)."
     area = at.float().mean((2, 3))
     return x*~at+x[other]*at, torch.lerp(y, y[other], area)
 
 @dataclass
 class CutMix(Op):
-    "A box of each image from another one [@yun2019], labels by the box's area."
+    "A box of each image from another one (Yun et al. 2019), labels by the box's area."
     alpha: float = 1. # of the Beta distribution, more than 0, at most 100
     n, soft, mixes = 4, True, True
 
@@ -255,7 +255,7 @@ def _piece(at, second, n, u): # along one axis: [B, n] places to read, [B, n] wh
 
 @dataclass
 class RICAP(Op):
-    "Four crops of four images, patched together [@takahashi2018]; labels by area."
+    "Four crops of four images, patched together (Takahashi et al. 2018); labels by area."
     beta: float = .3 # of the Beta distribution, more than 0, at most 100
     n, soft, mixes = 11, True, True
 

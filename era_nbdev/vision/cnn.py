@@ -35,7 +35,7 @@ def output_size(
     padding: int = 0, # zeros on each side, 0 or more
     dilation: int = 1, # distance of neighbouring weights, 1 or more
 ) -> int: # pixels of the output
-    "How often a kernel fits (@eq-cnn-size). Raises `ValueError` if it does not fit once, or for a setting out of range."
+    "How often a kernel fits (Eq. 3 of the chapter). Raises `ValueError` if it does not fit once, or for a setting out of range."
     if min(k, stride, dilation) < 1 or padding < 0:
         raise ValueError(f'k={k}, stride={stride}, padding={padding}, dilation={dilation}: expected 0 or more for padding, else 1')
     span = dilation*(k-1)+1
@@ -72,7 +72,7 @@ def conv2d_loops(
     dilation=1, # 1 or more
     groups: int = 1, # divides C and O
 ) -> Tensor: # [B, O, H', W']
-    "@eq-cnn-conv as it stands, one number after the other. Raises `ValueError` or `TypeError` for what does not fit."
+    "Eq. 4 of the chapter as it stands, one number after the other. Raises `ValueError` or `TypeError` for what does not fit."
     s, p, d, (H, W) = _geometry(x, w, stride, padding, dilation, groups)
     (O, n, kh, kw), x = w.shape, _pad(x, p)
     y = x.new_zeros(len(x), O, H, W)
@@ -106,7 +106,7 @@ def unfold(
     padding=0, # zeros around the picture
     dilation=1, # inside a window
 ) -> Tensor: # [B, C*kh*kw, H'*W']
-    "The windows of `x` as columns, known as im2col [@chellapilla2006]."
+    "The windows of `x` as columns, known as im2col (Chellapilla et al. 2006)."
     v = windows(_pad(x, _pair(padding, 'padding', 0)), k, stride, dilation)
     return v.permute(0, 1, 4, 5, 2, 3).reshape(len(x), -1, v.shape[2]*v.shape[3])
 
@@ -148,7 +148,7 @@ def fold(
 
 # %% ../../nbs/vision/01_cnn.ipynb #635070dd
 class Conv2dFunction(torch.autograd.Function):
-    "`conv2d(x, w, b, stride, padding, dilation, groups)` with its backward by hand (@eq-cnn-back); use `apply`, all arguments by position."
+    "`conv2d(x, w, b, stride, padding, dilation, groups)` with its backward by hand (Eq. 5 of the chapter); use `apply`, all arguments by position."
     @staticmethod
     def forward(ctx, x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
         ctx.save_for_backward(x, w); ctx.how = stride, padding, dilation; ctx.groups = groups
@@ -165,7 +165,7 @@ class Conv2dFunction(torch.autograd.Function):
 
 # %% ../../nbs/vision/01_cnn.ipynb #b37c7319
 class MaxPool2dFunction(torch.autograd.Function):
-    "Maximum of each window; backward sends each gradient to the place of its maximum (@eq-cnn-pool)."
+    "Maximum of each window; backward sends each gradient to the place of its maximum (Eq. 6 of the chapter)."
     @staticmethod
     def forward(ctx, x, k, stride, padding):
         k, ctx.how = _pair(k, 'k'), (_pair(k, 'k'), stride, padding)
@@ -207,7 +207,7 @@ def avg_pool2d(
 def receptive_field(
     layers, # (kernel, stride) or (kernel, stride, dilation) of each layer of a chain, first one first; pooling is a layer too
 ) -> tuple: # (pixels that one output sees along an axis, pixels between neighbouring outputs)
-    "Receptive field and jump of a chain of layers (@eq-cnn-field). Raises `ValueError` for a number below 1."
+    "Receptive field and jump of a chain of layers (Eq. 7 of the chapter). Raises `ValueError` for a number below 1."
     r = j = 1
     for k, s, *d in layers:
         if min(k, s, *d) < 1: raise ValueError(f'layer {(k, s, *d)}: expected a kernel, a stride and a dilation of 1 or more')

@@ -54,11 +54,11 @@ def separable(
     k: int = 3, # kernel size of the depthwise half
     stride: int = 1,
 ) -> nn.Sequential:
-    "Depthwise k×k, then 1×1 [@howard2017]."
+    "Depthwise k×k, then 1×1 (Howard et al. 2017)."
     return nn.Sequential(ConvBN(c, c, k, stride, groups=c), ConvBN(c, out))
 
 class SqueezeExcite(nn.Module):
-    "Scales each channel by a number in (0, 1) that depends on the means of all channels [@hu2018]."
+    "Scales each channel by a number in (0, 1) that depends on the means of all channels (Hu et al. 2018)."
     def __init__(self,
         c: int, # channels
         ratio: int = 4, # how many times narrower the hidden layer is
@@ -173,7 +173,7 @@ def vgg(
     hidden: int = 4096, # width of the two hidden linear layers
     dropout: float = .5, # after each of them
 ) -> Net: # [B, channels, H, W] -> [B, K]; H and W 32 or more
-    "VGG with so many layers of weights [@simonyan2015]. Raises `ValueError` for another depth, with the nearest."
+    "VGG with so many layers of weights (Simonyan and Zisserman 2015). Raises `ValueError` for another depth, with the nearest."
     if depth not in VGG: raise ValueError(nearest('VGG', str(depth), map(str, VGG)))
     features, c = [], channels
     for word in VGG[depth].split():
@@ -200,7 +200,7 @@ def googlenet(
     dropout: float = .2, # before the last layer
     dropout_aux: float = .7, # in the heads
 ) -> Net: # [B, 3, H, W] -> [B, K], H and W 15 or more; in training with heads also [B, K] for each of them
-    "GoogLeNet, or Inception-v1, with batch norm [@szegedy2015]."
+    "GoogLeNet, or Inception-v1, with batch norm (Szegedy et al. 2015)."
     def stage(i): return [(f'inception{k}', inception(*v)) for k, v in GOOGLENET.items() if k[0] == i]
     def pool(i, k): return (f'maxpool{i}', 'max', k, 2, 0, True)
     def head(after, c):
@@ -259,7 +259,7 @@ def inception_v3(
     aux: bool = True, # with the auxiliary head?
     dropout: float = .5, # before the last layer
 ) -> Net: # [B, 3, H, W] -> [B, K], H and W 75 or more; in training with the head 299 or more, and a pair of [B, K]
-    "Inception-v3 [@szegedy2016]."
+    "Inception-v3 (Szegedy et al. 2016)."
     stem = [('Conv2d_1a_3x3', 32, 3, 2, 0), ('Conv2d_2a_3x3', 32, 3, 1, 0), ('Conv2d_2b_3x3', 64, 3),
             ('maxpool1', 'max', 3, 2), ('Conv2d_3b_1x1', 80), ('Conv2d_4a_3x3', 192, 3, 1, 0), ('maxpool2', 'max', 3, 2)]
     head = Net(768, [('pool', 'avg', 5, 3), ('conv0', 128), ('conv1', 768, 5, 1, 0), ('mean', nn.AdaptiveAvgPool2d(1)),

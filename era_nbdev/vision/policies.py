@@ -32,7 +32,7 @@ def inverse_affine(
     scale: Tensor, # [B] factor, more than 0
     shear: Tensor, # [B] degrees
 ) -> Tensor: # [B, 2, 2]
-    "The inverse of the matrix in @eq-policies-affine."
+    "The inverse of the matrix in Eq. 1 of the chapter."
     a, k = angle.deg2rad(), shear.deg2rad().tan()
     c, s = a.cos(), a.sin()
     return torch.stack([c-s*k, c*k+s, -s, c], -1).view(-1, 2, 2)/scale[:, None, None]
@@ -104,7 +104,7 @@ def turn_hue(
     x: Tensor, # [B, 3, H, W]
     turns: Tensor, # [B] of the circle; 1 is all round
 ) -> Tensor: # [B, 3, H, W]
-    "Colours with their hue turned (@eq-policies-hue); grey stays grey."
+    "Colours with their hue turned (Eq. 2 of the chapter); grey stays grey."
     r, g, b = x.unbind(1); v, m = x.amax(1), x.amin(1); d = (v-m).clamp(min=1e-12)
     h = torch.where(v == r, (g-b)/d, torch.where(v == g, 2+(b-r)/d, 4+(r-g)/d))
     k = (x.new_tensor([5., 3., 1.]).view(3, 1, 1)+(h+6*turns[:, None, None])[:, None]) % 6
@@ -180,13 +180,13 @@ def _choose(x, u, strength, column): # u [B, 2]: which, sign
 # %% ../../nbs/vision/04_policies.ipynb #7797af79
 @dataclass
 class TrivialAugment(Op):
-    "One operation of `CHOICES` for each image, with a strength of its own [@mueller2021]."
+    "One operation of `CHOICES` for each image, with a strength of its own (Müller and Hutter 2021)."
     n = 3
     def __call__(self, x, y, u): return _choose(x, u, u[:, 2], 0), y
 
 @dataclass
 class RandAugment(Op):
-    "`count` operations of `CHOICES` for each image, all with one strength [@cubuk2020]."
+    "`count` operations of `CHOICES` for each image, all with one strength (Cubuk et al. 2020)."
     count: int = 2 # 1 or more
     magnitude: float = .3 # share of the largest strength, 0 to 1
 

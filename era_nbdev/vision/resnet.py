@@ -20,7 +20,8 @@ from fastcore.basics import patch
 from ..core.bench import bench
 from ..core.data import Images, image_folder, load
 from ..core.run import Run, experiment, need
-from ..foundations.learner import Learner, accuracy, keep_memory
+from ..core.run import keep_memory
+from ..foundations.learner import Learner, accuracy
 from ..foundations.mnist import Pictures, ask, check_images, describe
 from ..foundations.schedules import Schedule, constant, cos_phase, cosine, one_cycle, param_groups
 from .augment import Augment, Compose, Crop, CutOut, Flip
@@ -54,7 +55,7 @@ def normalize(
     dims: tuple, # axes over which mean and variance are taken
     eps: float = 1e-5, # added to the variance, 0 or more
 ) -> tuple: # x̂ like x; mean and variance (divided by n) with `dims` of length 1, without gradients
-    "@eq-resnet-norm, with @eq-resnet-normback as its backward pass."
+    "Eq. 1 of the chapter, with Eq. 2 of the chapter as its backward pass."
     return _Normalize.apply(x, dims, eps)
 
 # %% ../../nbs/vision/05_resnet.ipynb #809689ee
@@ -110,7 +111,7 @@ def InstanceNorm2d(
 
 # %% ../../nbs/vision/05_resnet.ipynb #271f4185
 class BatchNorm2d(nn.Module):
-    "Normalises each channel over batch and pixels in training, with running averages (@eq-resnet-running) otherwise."
+    "Normalises each channel over batch and pixels in training, with running averages (Eq. 3 of the chapter) otherwise."
     def __init__(self,
         channels: int, # C
         eps: float = 1e-5, # added to the variance
@@ -243,7 +244,7 @@ def init_resnet(
     model: nn.Module, # any network with `Block`s
     zero_gamma: bool = False, # end each branch in zeros?
 ):
-    "He's weights (@eq-resnet-init) for all convolutions; in v2, where a branch ends in a convolution, that one is zeroed instead of γ."
+    "He's weights (Eq. 4 of the chapter) for all convolutions; in v2, where a branch ends in a convolution, that one is zeroed instead of γ."
     for m in model.modules():
         if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight, mode='fan_out', nonlinearity='relu')
     for m in model.modules() if zero_gamma else ():
