@@ -1,4 +1,4 @@
-"""Attention lets each position of a sequence read from the positions that matter to it, chosen by what stands there. On this page it is derived from a table look-up, trained, differentiated by hand, split into heads and into tiles, and compared with PyTorch's two implementations.
+"""Attention lets each position of a sequence read from the positions that matter to it, chosen by what stands there. On this page it is derived from a table look-up, trained, masked, split into heads, and compared with PyTorch's two implementations.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/attention.html.md"""
 
@@ -7,7 +7,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/attention.html.md"""
 # %% ../../nbs/llm/01_attention.ipynb #0eda9bc5
 from __future__ import annotations
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Optional
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 # %% auto #0
 __all__ = ['causal_mask', 'with_causal', 'masked_softmax', 'check_qkv', 'attention', 'MultiHeadAttention', 'attention_flop',
-           'kv_bytes', 'flash_forward', 'flash_backward', 'FlashAttention', 'flash_attention']
+           'kv_bytes', 'saved_bytes']
 
 # %% ../../nbs/llm/01_attention.ipynb #9f37cc38
 def causal_mask(
@@ -100,7 +100,7 @@ def attention(
     scale: Optional[float] = None, # of the scores; default 1/√D
     dropout: float = 0., # probability that an attention weight is set to zero
 ) -> tuple[Tensor, Tensor]: # [..., H, T, E] outputs, [..., H, T, S] attention weights
-    "Scaled dot-product attention; a query that may read nothing gets zeros. [@vaswani2017]"
+    "Scaled dot-product attention, Vaswani et al. 2017, Eq. 1; zeros for a query that reads nothing."
     check_qkv(q, k, v, mask)
     n_shared = q.shape[-3]//k.shape[-3]
     if n_shared > 1:
@@ -213,7 +213,7 @@ def attention_flop(
     D: int, # numbers of one head
     causal: bool = False, # count only the pairs that may be read
 ) -> int:
-    "FLOP of the two products of attention, forward, Eq. (10) of the chapter; no softmax."
+    "FLOP of the two products of attention, forward, Eq. (11) of the chapter; no softmax."
     pairs = T*(2*S-T+1)//2 if causal else T*S
     return 4*B*H*D*pairs
 
@@ -227,105 +227,21 @@ def kv_bytes(
     "Bytes of the keys and values of one sequence."
     return 2*layers*heads*head_dim*tokens*item
 
-# %% ../../nbs/llm/01_attention.ipynb #afb9dbc2
-def _tiles(
-    T: int, S: int, # queries, keys
-    size: int, # of a tile
-    causal: bool,
-) -> Iterator[tuple[slice, slice, Optional[Tensor]]]:
-    "(queries, keys, mask of the hidden pairs or None) of every tile that is not all hidden."
-    offset = S-T # query i stands at position i + offset
-    for i in range(0, T, size):
-        last_query = min(i+size, T)-1
-        for j in range(0, S, size):
-            last_key = min(j+size, S)-1
-            if causal and j > last_query+offset: break
-            hidden = None
-            if causal and last_key > i+offset:
-                rows = torch.arange(i, last_query+1)+offset
-                hidden = torch.arange(j, last_key+1) > rows[:, None]
-            yield slice(i, i+size), slice(j, j+size), hidden
-
-# %% ../../nbs/llm/01_attention.ipynb #7c71ee34
-def flash_forward(
-    q: Tensor, # [..., G, n, T, D] queries
-    k: Tensor, # [..., G, 1, S, D] keys
-    v: Tensor, # [..., G, 1, S, E] values
-    causal: bool, scale: float, size: int, # as in `flash_attention`
-) -> tuple[Tensor, Tensor]: # [..., G, n, T, E] outputs, [..., G, n, T, 1] log of the sums
-    "Attention in tiles, forward. [@dao2023, algorithm 1]"
-    acc = torch.float64 if q.dtype == torch.double else torch.float32
-    m = torch.full((*q.shape[:-1], 1), -math.inf, dtype=acc, device=q.device)
-    l = torch.zeros_like(m)
-    o = torch.zeros(*q.shape[:-1], v.shape[-1], dtype=acc, device=q.device)
-    for i, j, hidden in _tiles(q.shape[-2], k.shape[-2], size, causal):
-        scores = q[..., i, :].to(acc)*scale @ k[..., j, :].to(acc).mT
-        if hidden is not None:
-            scores.masked_fill_(hidden.to(scores.device), -math.inf)
-        new_m = torch.maximum(m[..., i, :], scores.amax(-1, keepdim=True))
-        p = scores.sub_(new_m).exp_()
-        shrink = (m[..., i, :]-new_m).exp_()
-        l[..., i, :] = l[..., i, :]*shrink+p.sum(-1, keepdim=True)
-        o[..., i, :] = o[..., i, :]*shrink+p @ v[..., j, :].to(acc)
-        m[..., i, :] = new_m
-    return (o/l).to(q.dtype), m+l.log()
-
-# %% ../../nbs/llm/01_attention.ipynb #55b8a9b2
-def flash_backward(
-    saved: tuple, # q, k, v, outputs, L
-    grad_o: Tensor, # [..., G, n, T, E] gradient with respect to the outputs
-    causal: bool, scale: float, size: int, # as in `flash_attention`
-) -> tuple[Tensor, Tensor, Tensor]: # gradients with respect to q, k, v
-    "Attention in tiles, backward. [@dao2023, algorithm 2]"
-    q, k, v, o, L = saved
-    acc = L.dtype
-    grad_o = grad_o.to(acc)
-    delta = (grad_o*o).sum(-1, keepdim=True)
-    grad_q, grad_k, grad_v = (torch.zeros_like(t, dtype=acc) for t in (q, k, v))
-    for i, j, hidden in _tiles(q.shape[-2], k.shape[-2], size, causal):
-        q_i, grad_o_i = q[..., i, :].to(acc), grad_o[..., i, :]
-        k_j, v_j = k[..., j, :].to(acc), v[..., j, :].to(acc)
-        p = (q_i*scale @ k_j.mT).sub_(L[..., i, :]).exp_()
-        if hidden is not None:
-            p.masked_fill_(hidden.to(p.device), 0.)
-        grad_p = grad_o_i @ v_j.mT
-        grad_s = grad_p.sub_(delta[..., i, :]).mul_(p).mul_(scale)
-        grad_q[..., i, :] += grad_s @ k_j
-        grad_k[..., j, :] += (grad_s.mT @ q_i).sum(-3, keepdim=True)
-        grad_v[..., j, :] += (p.mT @ grad_o_i).sum(-3, keepdim=True)
-    return grad_q.to(q.dtype), grad_k.to(k.dtype), grad_v.to(v.dtype)
-
-class FlashAttention(torch.autograd.Function):
-    "Attention in tiles for autograd: keeps the outputs and one number for each query."
-    @staticmethod
-    def forward(ctx, q, k, v, *how):
-        o, L = flash_forward(q, k, v, *how)
-        ctx.save_for_backward(q, k, v, o, L)
-        ctx.how = how
-        return o
-
-    @staticmethod
-    def backward(ctx, grad_o):
-        return *flash_backward(ctx.saved_tensors, grad_o, *ctx.how), None, None, None
-
-# %% ../../nbs/llm/01_attention.ipynb #89308551
-def flash_attention(
-    q: Tensor, # [..., H, T, D] queries
-    k: Tensor, # [..., G, S, D] keys; G divides H
-    v: Tensor, # [..., G, S, E] values
-    causal: bool = False, # hide later keys? Needs T ≤ S
-    scale: Optional[float] = None, # of the scores; default 1/√D
-    size: int = 128, # queries and keys of a tile
-) -> Tensor: # [..., H, T, E]
-    "As `attention`, in memory that grows with T, not T·S. Raises as `check_qkv`, `causal_mask`."
-    check_qkv(q, k, v)
-    if size < 1: raise ValueError(f'size is {size}, expected at least 1')
-    T, S = q.shape[-2], k.shape[-2]
-    if causal and T > S:
-        raise ValueError(f'{T} causal queries for {S} keys: some of them would see nothing')
-    G = k.shape[-3]
-    if scale is None:
-        scale = q.shape[-1]**-.5
-    grouped = q.unflatten(-3, (G, q.shape[-3]//G))
-    o = FlashAttention.apply(grouped, k.unsqueeze(-3), v.unsqueeze(-3), causal, scale, size)
-    return o.flatten(-4, -3)
+# %% ../../nbs/llm/01_attention.ipynb #cd90d5c2
+def saved_bytes(
+    f: Callable[..., Tensor], # a function of tensors
+    *inputs: Tensor, # its arguments, not counted; at least one requires a gradient
+) -> int:
+    "Bytes of the tensors that autograd keeps for the backward pass of `f(*inputs)`."
+    kept = {}
+    def pack(kept_tensor):
+        storage = kept_tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return kept_tensor
+    def unpack(kept_tensor): return kept_tensor
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        output = f(*inputs) # held until the sum is taken, so that no address is used twice
+    addresses = {x.untyped_storage().data_ptr() for x in inputs}
+    total = sum(size for address, size in kept.items() if address not in addresses)
+    del output
+    return total
