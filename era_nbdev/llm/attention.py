@@ -100,13 +100,13 @@ def attention(
     scale: Optional[float] = None, # of the scores; default 1/√D
     dropout: float = 0., # probability that an attention weight is set to zero
 ) -> tuple[Tensor, Tensor]: # [..., H, T, E] outputs, [..., H, T, S] attention weights
-    "Scaled dot-product attention, Vaswani et al. 2017, Eq. 1; zeros for a query that reads nothing."
+    "Attention, Vaswani et al. 2017, Eq. 1; a query that may read nothing gets zeros."
     check_qkv(q, k, v, mask)
     n_shared = q.shape[-3]//k.shape[-3]
     if n_shared > 1:
         k, v = k.repeat_interleave(n_shared, -3), v.repeat_interleave(n_shared, -3)
     if scale is None:
-        scale = q.shape[-1]**-.5
+        scale = 1/math.sqrt(q.shape[-1])
     scores = q @ k.mT*scale
     if causal:
         mask = with_causal(mask, scores.shape[-2], scores.shape[-1], scores.device)

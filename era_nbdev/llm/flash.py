@@ -115,7 +115,7 @@ def flash_attention(
         raise ValueError(f'{T} causal queries for {S} keys: some of them would see nothing')
     G = k.shape[-3]
     if scale is None:
-        scale = q.shape[-1]**-.5
+        scale = 1/math.sqrt(q.shape[-1])
     grouped = q.unflatten(-3, (G, q.shape[-3]//G))
     o = FlashAttention.apply(grouped, k.unsqueeze(-3), v.unsqueeze(-3), causal, scale, size)
     return o.flatten(-4, -3)
