@@ -13,26 +13,41 @@ from pathlib import Path
 from .errors import BookError
 
 # %% auto #0
-__all__ = ['NEEDED', 'device_name', 'processor', 'versions', 'commit', 'NoLedger', 'root', 'folder', 'write_atomic', 'with_units',
-           'record', 'LedgerError', 'entries', 'command_line', 'results', 'value', 'Table', 'table', 'overview']
+__all__ = ['VECTOR_UNITS', 'NEEDED', 'device_name', 'cpu_field', 'processor', 'vector_units', 'versions', 'commit', 'NoLedger',
+           'root', 'folder', 'write_atomic', 'with_units', 'record', 'LedgerError', 'entries', 'command_line',
+           'results', 'value', 'Table', 'table', 'overview']
 
 # %% ../../nbs/core/05_ledger.ipynb #654f9651
 def device_name(
     device: str = 'cpu', # 'cpu', 'cuda', 'cuda:0' or 'mps'
-) -> str: # e.g. 'NVIDIA H200' or 'AMD EPYC, 2 threads'
+) -> str: # 'NVIDIA H200', or 'AMD EPYC, AVX2, 2 threads'
     "The name of `device` as it goes into the ledger."
     if str(device).startswith('cuda'):
         import torch
         return torch.cuda.get_device_name(device)
     if str(device) == 'mps': return f'Apple GPU ({platform.processor() or platform.machine()})'
-    return f'{processor()}, {os.cpu_count()} threads'
+    names = [processor(), vector_units(), f'{os.cpu_count()} threads']
+    return ', '.join(name for name in names if name)
+
+def cpu_field(
+    name: str, # 'model name', 'flags'
+) -> str:
+    "A line of `/proc/cpuinfo`, such as 'model name' or 'flags'; '' where there is none."
+    info = Path('/proc/cpuinfo')
+    text = info.read_text(encoding='utf-8', errors='replace') if info.exists() else ''
+    found = re.search(rf'^{name}\s*: (.+)$', text, re.M)
+    return found[1].strip() if found else ''
 
 def processor() -> str: # 'AMD EPYC'
     "The name of this machine's processor."
-    info = Path('/proc/cpuinfo')
-    text = info.read_text(encoding='utf-8', errors='replace') if info.exists() else ''
-    found = re.search(r'^model name\s*: (.+)$', text, re.M)
-    return found[1].strip() if found else platform.processor() or platform.machine()
+    return cpu_field('model name') or platform.processor() or platform.machine()
+
+VECTOR_UNITS = dict(amx_bf16='AMX', avx512_bf16='AVX-512 with bf16', avx512f='AVX-512', avx2='AVX2')
+
+def vector_units() -> str: # 'AVX2'; '' if nothing is known
+    "The widest vector instructions of this machine's processor: they decide how fast bf16 is."
+    flags = cpu_field('flags').split()
+    return next((name for flag, name in VECTOR_UNITS.items() if flag in flags), '')
 
 # %% ../../nbs/core/05_ledger.ipynb #d3164559
 def versions(*more) -> dict: # package -> version

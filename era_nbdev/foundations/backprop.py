@@ -251,7 +251,7 @@ def numeric_gradient(
 def relative_error(
     a: np.ndarray, # a gradient
     b: np.ndarray, # another of the same shape
-) -> float: # 0: equal; 1: nothing in common
+) -> float: # 0: equal; 1: opposite, or one of them is zero
     "The length of the difference over the sum of the lengths; 0 for two zeros."
     total = np.linalg.norm(a)+np.linalg.norm(b)
     return float(np.linalg.norm(a-b)/max(total, 1e-300))

@@ -354,9 +354,9 @@ def raw_epoch(
 
 # %% ../../nbs/foundations/08_callbacks.ipynb #8f535ee0
 def _fastai_epoch(net, data): # function that trains an epoch
-    fastai, loaders = need('fastai.learner', 'bench'), need('fastai.data.core', 'bench')
-    import fastai.callback.progress
-    learn = fastai.Learner(loaders.DataLoaders(data, data), net, loss_func=F.cross_entropy)
+    learner, loaders = need('fastai.learner', 'bench'), need('fastai.data.core', 'bench')
+    need('fastai.callback.progress', 'bench') # adds no_bar to fastai's Learner
+    learn = learner.Learner(loaders.DataLoaders(data, data), net, loss_func=F.cross_entropy)
     def nothing(*args, **kwargs): pass
     learn._do_epoch_validate = nothing
     def epoch():
