@@ -80,7 +80,7 @@ def check_qkv(
 def _check_mask(mask: Tensor, expected: tuple) -> None:
     "Raise unless `mask` is of booleans or floats and broadcasts to the shape `expected`."
     if mask.dtype != torch.bool and not mask.is_floating_point():
-        told = 'expected booleans (True = may look) or floats to add'
+        told = 'expected booleans (True = may be read) or floats to add'
         raise TypeError(f'mask is {mask.dtype}, {told}')
     shape = tuple(mask.shape)
     try:
