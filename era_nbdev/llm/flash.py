@@ -40,9 +40,11 @@ def flash_forward(
     q: Tensor, # [..., G, n, T, D] queries
     k: Tensor, # [..., G, 1, S, D] keys
     v: Tensor, # [..., G, 1, S, E] values
-    causal: bool, scale: float, size: int, # as in `flash_attention`
+    causal: bool, # hide later keys?
+    scale: float, # of the scores
+    size: int, # queries and keys of a tile
 ) -> tuple[Tensor, Tensor]: # [..., G, n, T, E] outputs, [..., G, n, T, 1] log of the sums
-    "Attention in tiles, forward. Dao 2023, Algorithm 1."
+    "Outputs of attention in tiles, and what its backward pass needs. Dao 2023, Algorithm 1."
     acc = torch.float64 if q.dtype == torch.double else torch.float32
     m = torch.full((*q.shape[:-1], 1), -math.inf, dtype=acc, device=q.device)
     l = torch.zeros_like(m)
@@ -63,9 +65,11 @@ def flash_forward(
 def flash_backward(
     saved: tuple, # q, k, v, outputs, L
     grad_o: Tensor, # [..., G, n, T, E] gradient with respect to the outputs
-    causal: bool, scale: float, size: int, # as in `flash_attention`
+    causal: bool, # hide later keys?
+    scale: float, # of the scores
+    size: int, # queries and keys of a tile
 ) -> tuple[Tensor, Tensor, Tensor]: # gradients with respect to q, k, v
-    "Attention in tiles, backward. Dao 2023, Algorithm 2."
+    "Gradients of attention in tiles, weights computed again. Dao 2023, Algorithm 2."
     q, k, v, o, L = saved
     acc = L.dtype
     grad_o = grad_o.to(acc)
