@@ -20,7 +20,7 @@ NOT_YET: dict[str, list[str]] = {
     'llm/07_gpt': ['bad_size', 'long_cells'],
     'llm/13_budget': ['long_cells'],
     'llm/08_pretraining': ['long_cells'],
-    'llm/10_generate': ['long_cells', 'long_module', 'site_references', 'thin_sections'],
+    'llm/10_generate': ['long_cells'],
     'llm/11_engine': ['long_cells', 'long_module', 'thin_sections'],
     'foundations/08_callbacks': ['long_cells', 'site_references', 'thin_sections'],
     'core/15_rng': ['long_cells', 'thin_sections'],
