@@ -1,4 +1,4 @@
-"""A dictionary that answers every question with a mixture of its entries. Derived, differentiated, cut into heads and into tiles, and equal to PyTorch's to the tenth digit.
+"""Attention lets each position of a sequence read from the positions that matter to it, chosen by what stands there. On this page it is derived from a table look-up, trained, masked, split into heads, and compared with PyTorch's two implementations.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/attention.html.md"""
 
@@ -7,101 +7,127 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/attention.html.md"""
 # %% ../../nbs/llm/01_attention.ipynb #0eda9bc5
 from __future__ import annotations
 import math
+from collections.abc import Callable
+from typing import Optional
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 # %% auto #0
-__all__ = ['causal_mask', 'with_causal', 'attention', 'masked_softmax', 'check_qkv', 'MultiHeadAttention', 'attention_flop',
-           'kv_bytes', 'flash_forward', 'flash_backward', 'FlashAttention', 'flash_attention']
+__all__ = ['causal_mask', 'with_causal', 'masked_softmax', 'check_qkv', 'attention', 'MultiHeadAttention', 'attention_flop',
+           'kv_bytes', 'saved_bytes']
 
 # %% ../../nbs/llm/01_attention.ipynb #9f37cc38
 def causal_mask(
     T: int, # queries
-    S: int = None, # keys; default T
-    device = None, # where to put it
-) -> Tensor:
-    "[T, S] booleans, True where query i may look; the last query sees every key. `ValueError` if T > S."
+    S: Optional[int] = None, # keys; default T
+    device=None, # where to put it
+) -> Tensor: # [T, S] booleans, True = may be read
+    "Each query may read up to its own position; the last one reads all. `ValueError` if T > S."
     S = T if S is None else S
-    if not 0 < T <= S: raise ValueError(f'{T} causal queries for {S} keys: some of them would see nothing')
+    if not 0 < T <= S:
+        raise ValueError(f'{T} causal queries for {S} keys: some of them would see nothing')
     return torch.ones(T, S, dtype=torch.bool, device=device).tril(S-T)
 
 # %% ../../nbs/llm/01_attention.ipynb #2d58dafc
 def with_causal(
-    mask: Tensor, # broadcasts to [..., T, S], booleans (True = may look) or floats to add; None: no other mask
+    mask: Optional[Tensor], # broadcasts to [..., T, S]: True = may be read, or floats to add
     T: int, # queries
     S: int, # keys
-    device = None, # where the queries are
+    device=None, # where the queries are
 ) -> Tensor: # [..., T, S], of the same kind; booleans if there was none
-    "`mask`, which now also hides every later token. Raises as `causal_mask` does."
+    "`mask`, which now also hides every later key. Raises as `causal_mask` does."
     seen = causal_mask(T, S, device)
     if mask is None: return seen
     if mask.dtype == torch.bool: return mask & seen
     return mask.masked_fill(~seen, -math.inf)
+
+# %% ../../nbs/llm/01_attention.ipynb #1ebc9e55
+def masked_softmax(
+    scores: Tensor, # [..., T, S]
+    mask: Tensor, # broadcasts to [..., T, S]: True = may be read, or floats to add
+) -> Tensor: # [..., T, S]
+    "Softmax over the keys that `mask` allows; zeros, with gradient zero, in a row without any."
+    if mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, -math.inf)
+    else:
+        scores = scores+mask
+    nowhere = (scores == -math.inf).all(-1, keepdim=True)
+    weights = scores.masked_fill(nowhere, 0.).softmax(-1)
+    return weights.masked_fill(nowhere, 0.)
+
+# %% ../../nbs/llm/01_attention.ipynb #3dc55c78
+def check_qkv(
+    q: Tensor, # [..., H, T, D] queries
+    k: Tensor, # [..., G, S, D] keys
+    v: Tensor, # [..., G, S, E] values
+    mask: Optional[Tensor] = None, # broadcasts to [..., H, T, S]
+) -> None:
+    "Raise `ValueError` or `TypeError` unless the shapes fit each other and the mask."
+    for name, o in dict(q=q, k=k, v=v).items():
+        if o.ndim < 3:
+            raise ValueError(f'{name} has shape {tuple(o.shape)}, expected [..., heads, tokens, D]')
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f'queries have {q.shape[-1]} numbers, keys {k.shape[-1]}')
+    if k.shape[:-1] != v.shape[:-1]:
+        both = f'keys have shape {tuple(k.shape)}, values {tuple(v.shape)}'
+        raise ValueError(f'{both}: their heads and tokens differ')
+    if q.shape[-3] % k.shape[-3]:
+        raise ValueError(f'{k.shape[-3]} KV heads do not divide {q.shape[-3]} heads of queries')
+    if mask is not None:
+        _check_mask(mask, (*q.shape[:-1], k.shape[-2]))
+
+def _check_mask(mask: Tensor, expected: tuple) -> None:
+    "Raise unless `mask` is of booleans or floats and broadcasts to the shape `expected`."
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        told = 'expected booleans (True = may be read) or floats to add'
+        raise TypeError(f'mask is {mask.dtype}, {told}')
+    shape = tuple(mask.shape)
+    try:
+        fits = torch.broadcast_shapes(shape, expected) == expected
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(f'mask has shape {shape}, which does not broadcast to {expected}')
 
 # %% ../../nbs/llm/01_attention.ipynb #37ecfd12
 def attention(
     q: Tensor, # [..., H, T, D] queries
     k: Tensor, # [..., G, S, D] keys; G divides H: H/G heads of queries share a KV head
     v: Tensor, # [..., G, S, E] values
-    mask: Tensor = None, # broadcasts to [..., H, T, S]: True = may look, or numbers to add to the scores
-    causal: bool = False, # no look at later keys?
-    scale: float = None, # of the scores; default 1/√D
+    mask: Optional[Tensor] = None, # broadcasts to [..., H, T, S]: True = may be read, or floats
+    causal: bool = False, # hide later keys?
+    scale: Optional[float] = None, # of the scores; default 1/√D
     dropout: float = 0., # probability that an attention weight is set to zero
-) -> tuple: # [..., H, T, E] outputs, [..., H, T, S] attention weights
-    "Attention as in @eq-attention. A query that may look nowhere gets zeros. Raises as `check_qkv` does. [@vaswani2017]"
+) -> tuple[Tensor, Tensor]: # [..., H, T, E] outputs, [..., H, T, S] attention weights
+    "Attention, Vaswani et al. 2017, Eq. 1; a query that may read nothing gets zeros."
     check_qkv(q, k, v, mask)
-    if (n := q.shape[-3]//k.shape[-3]) > 1: k, v = (o.repeat_interleave(n, -3) for o in (k, v))
-    scores = q @ k.mT*(q.shape[-1]**-.5 if scale is None else scale)
-    if causal: mask = with_causal(mask, *scores.shape[-2:], scores.device)
-    if mask is None: weights = scores.softmax(-1)
-    else: weights = masked_softmax(scores, mask)
+    n_shared = q.shape[-3]//k.shape[-3]
+    if n_shared > 1:
+        k, v = k.repeat_interleave(n_shared, -3), v.repeat_interleave(n_shared, -3)
+    if scale is None:
+        scale = 1/math.sqrt(q.shape[-1])
+    scores = q @ k.mT*scale
+    if causal:
+        mask = with_causal(mask, scores.shape[-2], scores.shape[-1], scores.device)
+    weights = scores.softmax(-1) if mask is None else masked_softmax(scores, mask)
     weights = F.dropout(weights, dropout)
     return weights @ v, weights
 
-def masked_softmax(
-    scores: Tensor, # [..., T, S]
-    mask: Tensor, # as in `attention`
-) -> Tensor: # [..., T, S]
-    "Softmax over the keys that `mask` allows; zeros, with gradient zero, in a row that allows none."
-    if mask.dtype == torch.bool: scores = scores.masked_fill(~mask, -math.inf)
-    else: scores = scores+mask
-    nowhere = (scores == -math.inf).all(-1, keepdim=True)
-    return scores.masked_fill(nowhere, 0.).softmax(-1).masked_fill(nowhere, 0.)
-
-# %% ../../nbs/llm/01_attention.ipynb #3dc55c78
-def check_qkv(q: Tensor, k: Tensor, v: Tensor, mask: Tensor = None): # as in `attention`
-    "Raise `ValueError` or `TypeError` unless the shapes fit each other and the mask."
-    for name, o in dict(q=q, k=k, v=v).items():
-        if o.ndim < 3: raise ValueError(f'{name} has shape {tuple(o.shape)}, expected [..., heads, tokens, numbers]')
-    if q.shape[-1] != k.shape[-1]: raise ValueError(f'queries have {q.shape[-1]} numbers, keys {k.shape[-1]}')
-    if k.shape[:-1] != v.shape[:-1]: raise ValueError(f'keys have shape {tuple(k.shape)}, values {tuple(v.shape)}: their heads and tokens differ')
-    if q.shape[-3] % k.shape[-3]: raise ValueError(f'{k.shape[-3]} heads of keys do not divide {q.shape[-3]} heads of queries')
-    if mask is None: return
-    if mask.dtype != torch.bool and not mask.is_floating_point(): raise TypeError(f'mask is {mask.dtype}, expected booleans (True = may look) or floats to add')
-    want = (*q.shape[:-1], k.shape[-2])
-    try: fits = torch.broadcast_shapes(mask.shape, want) == want
-    except RuntimeError: fits = False
-    if not fits: raise ValueError(f'mask has shape {tuple(mask.shape)}, which does not broadcast to {want}')
-
 # %% ../../nbs/llm/01_attention.ipynb #e46c13bc
 class MultiHeadAttention(nn.Module):
-    "Self-attention, or cross-attention to a `context`, with heads. Raises `ValueError` for sizes that do not divide."
+    "Self-attention, or cross-attention to a `context`. Raises `ValueError` for bad sizes."
     def __init__(self,
         n_embd: int, # C, width of the tokens
         n_head: int, # H, heads of queries
-        n_kv_head: int = None, # G, KV heads; default H
-        head_dim: int = None, # D; default C/H
+        n_kv_head: Optional[int] = None, # G, KV heads; default H
+        head_dim: Optional[int] = None, # D; default C/H
         bias: bool = True, # add one in both linear maps?
         dropout: float = 0., # probability that an attention weight is set to zero in training
     ):
         super().__init__()
         n_kv_head = n_head if n_kv_head is None else n_kv_head
-        for name, size in dict(n_embd=n_embd, n_head=n_head, n_kv_head=n_kv_head).items():
-            if size < 1: raise ValueError(f'{name} is {size}, expected at least 1')
-        if head_dim is None and n_embd % n_head:
-            raise ValueError(f'{n_head} heads do not divide a width of {n_embd}: choose a divisor, or give head_dim')
-        if n_head % n_kv_head: raise ValueError(f'n_kv_head {n_kv_head} does not divide n_head {n_head}')
+        _check_sizes(n_embd, n_head, n_kv_head, head_dim)
         self.n_head, self.n_kv_head = n_head, n_kv_head
         self.head_dim, self.dropout = head_dim or n_embd//n_head, dropout
         self.qkv = nn.Linear(n_embd, (n_head+2*n_kv_head)*self.head_dim, bias=bias)
@@ -109,13 +135,15 @@ class MultiHeadAttention(nn.Module):
 
     def heads(self,
         x: Tensor, # [B, T, C] tokens that the queries are made from
-        context: Tensor = None, # [B, S, C] tokens that keys and values are made from; default x
-    ) -> tuple: # [B, H, T, D] queries, [B, G, S, D] keys and values
+        context: Optional[Tensor] = None, # [B, S, C] tokens for keys and values; default x
+    ) -> tuple[Tensor, ...]: # [B, H, T, D] queries, [B, G, S, D] keys and values
         "Queries, keys and values, cut into heads."
         n_q, n_kv = self.n_head*self.head_dim, self.n_kv_head*self.head_dim
-        if context is None: q, k, v = self.qkv(x).split((n_q, n_kv, n_kv), -1)
+        if context is None:
+            q, k, v = self.qkv(x).split((n_q, n_kv, n_kv), -1)
         else:
-            bias_q, bias_kv = (None, None) if self.qkv.bias is None else self.qkv.bias.split((n_q, 2*n_kv))
+            bias = self.qkv.bias
+            bias_q, bias_kv = (None, None) if bias is None else bias.split((n_q, 2*n_kv))
             weight_q, weight_kv = self.qkv.weight.split((n_q, 2*n_kv))
             q = F.linear(x, weight_q, bias_q)
             k, v = F.linear(context, weight_kv, bias_kv).chunk(2, -1)
@@ -123,52 +151,75 @@ class MultiHeadAttention(nn.Module):
 
     def forward(self,
         x: Tensor, # [B, T, C]
-        context: Tensor = None, # [B, S, C]; default x
-        mask: Tensor = None, # broadcasts to [B, H, T, S]: True = may look, or floats to add
+        context: Optional[Tensor] = None, # [B, S, C]; default x
+        mask: Optional[Tensor] = None, # broadcasts to [B, H, T, S]: True = may be read, or floats
         causal: bool = False, # hide later tokens?
         need_weights: bool = False, # return the attention weights, too (slower)?
     ):
-        "[B, T, C]; with `need_weights` a pair, the second [B, H, T, S] attention weights, after dropout."
+        "[B, T, C]; with `need_weights` also the [B, H, T, S] attention weights, after dropout."
         q, k, v = self.heads(x, context)
         dropout = self.dropout if self.training else 0.
-        check_qkv(q, k, v, mask)
-        if need_weights: o, weights = attention(q, k, v, mask, causal, dropout=dropout)
-        else:
-            T, S = q.shape[2], k.shape[2]
-            if causal and (mask is not None or T != S): mask, causal = with_causal(mask, T, S, q.device), False
-            shared = self.n_kv_head < self.n_head
-            o = F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, enable_gqa=shared)
-        o = self.out(o.transpose(1, 2).flatten(2))
-        return (o, weights) if need_weights else o
+        if need_weights:
+            o, weights = attention(q, k, v, mask, causal, dropout=dropout)
+            return self.out(o.transpose(1, 2).flatten(2)), weights
+        o = _fused(q, k, v, mask, causal, dropout)
+        return self.out(o.transpose(1, 2).flatten(2))
 
     def load_torch(self,
-        other: nn.MultiheadAttention, # of the same width, heads and bias, keys and values as wide as queries
+        other: nn.MultiheadAttention, # same width, heads and bias; keys as wide as queries
     ) -> MultiHeadAttention:
         "Copy the weights; raises `ValueError` for another kind of module."
-        mine = (self.qkv.in_features, self.n_head, self.n_head*self.head_dim, self.qkv.bias is not None, self.n_kv_head)
-        theirs = (other.embed_dim, other.num_heads, other.embed_dim, other.in_proj_bias is not None, other.num_heads)
-        if mine != theirs or other.in_proj_weight is None:
-            raise ValueError(f'(width, heads, inner width, bias, KV heads): {mine} here, {theirs} there')
-        names = dict(weight=other.in_proj_weight, bias=other.in_proj_bias)
-        self.qkv.load_state_dict({k: v for k, v in names.items() if v is not None})
-        self.out.load_state_dict(other.out_proj.state_dict())
-        return self
+        return _copy_weights(self, other)
+
+# %% ../../nbs/llm/01_attention.ipynb #f4f62233
+def _check_sizes(n_embd: int, n_head: int, n_kv_head: int, head_dim: Optional[int]) -> None:
+    for name, size in dict(n_embd=n_embd, n_head=n_head, n_kv_head=n_kv_head).items():
+        if size < 1: raise ValueError(f'{name} is {size}, expected at least 1')
+    if head_dim is None and n_embd % n_head:
+        told = 'choose a divisor, or give head_dim'
+        raise ValueError(f'{n_head} heads do not divide a width of {n_embd}: {told}')
+    if n_head % n_kv_head:
+        raise ValueError(f'n_kv_head {n_kv_head} does not divide n_head {n_head}')
+
+def _fused(q, k, v, mask, causal: bool, dropout: float) -> Tensor: # PyTorch's, lower right
+    check_qkv(q, k, v, mask)
+    if mask is not None and mask.ndim == 1:
+        mask = mask[None] # PyTorch's kernel wants two axes
+    T, S = q.shape[-2], k.shape[-2]
+    if causal and (mask is not None or T != S):
+        mask, causal = with_causal(mask, T, S, q.device), False
+    grouped = k.shape[-3] < q.shape[-3]
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal, enable_gqa=grouped)
+
+def _copy_weights(mine: MultiHeadAttention, other: nn.MultiheadAttention) -> MultiHeadAttention:
+    width, has_bias = mine.n_head*mine.head_dim, mine.qkv.bias is not None
+    ours = (mine.qkv.in_features, mine.n_head, width, has_bias, mine.n_kv_head)
+    E, H = other.embed_dim, other.num_heads
+    theirs = (E, H, E, other.in_proj_bias is not None, H)
+    if ours != theirs or other.in_proj_weight is None:
+        names = '(width, heads, inner width, bias, KV heads)'
+        raise ValueError(f'{names}: {ours} here, {theirs} there')
+    state = dict(weight=other.in_proj_weight, bias=other.in_proj_bias)
+    mine.qkv.load_state_dict({name: t for name, t in state.items() if t is not None})
+    mine.out.load_state_dict(other.out_proj.state_dict())
+    return mine
 
 # %% ../../nbs/llm/01_attention.ipynb #f37aa55e
 def attention_flop(
     B: int, # sequences
     H: int, # heads of queries
-    T: int, # questions
+    T: int, # queries
     S: int, # keys
-    D: int, # numbers for each head
-    causal: bool = False, # count only what may be seen
+    D: int, # numbers of one head
+    causal: bool = False, # count only the pairs that may be read
 ) -> int:
-    "FLOP of the two products of @eq-attention, forward; without the softmax."
-    return 4*B*H*D*((T*(2*S-T+1))//2 if causal else T*S)
+    "FLOP of the two products of attention, forward, Eq. (11) of the chapter; no softmax."
+    pairs = T*(2*S-T+1)//2 if causal else T*S
+    return 4*B*H*D*pairs
 
 def kv_bytes(
     layers: int, # of the model
-    heads: int, # of keys and values
+    heads: int, # G, KV heads
     head_dim: int, # D
     tokens: int, # kept
     item: int = 2, # bytes of a number
@@ -176,80 +227,21 @@ def kv_bytes(
     "Bytes of the keys and values of one sequence."
     return 2*layers*heads*head_dim*tokens*item
 
-# %% ../../nbs/llm/01_attention.ipynb #afb9dbc2
-def _tiles(T, S, size, causal): # (questions, keys, mask of the hidden or None) of every tile that is not all hidden
-    for i in range(0, T, size):
-        for j in range(0, S, size):
-            last = i+S-T # the last key that question i may see
-            if causal and j > min(i+size, T)-1+S-T: break
-            rows, cols = torch.arange(i, min(i+size, T)), torch.arange(j, min(j+size, S))
-            yield slice(i, i+size), slice(j, j+size), cols > rows[:, None]+S-T if causal and j+size-1 > last else None
-
-# %% ../../nbs/llm/01_attention.ipynb #7c71ee34
-def flash_forward(
-    q: Tensor, # [..., G, n, T, D] questions
-    k: Tensor, # [..., G, 1, S, D] keys
-    v: Tensor, # [..., G, 1, S, E] values
-    causal: bool, scale: float, size: int, # as in `flash_attention`
-) -> tuple: # [..., G, n, T, E] answers, [..., G, n, T, 1] logarithms of the sums
-    "Attention in tiles, forward. [@dao2023, algorithm 1]"
-    T, S, acc = q.shape[-2], k.shape[-2], torch.float64 if q.dtype == torch.double else torch.float32
-    m, l = (torch.full((*q.shape[:-1], 1), o, dtype=acc, device=q.device) for o in (-math.inf, 0.))
-    o = torch.zeros(*q.shape[:-1], v.shape[-1], dtype=acc, device=q.device)
-    for i, j, hidden in _tiles(T, S, size, causal):
-        s = q[..., i, :].to(acc)*scale @ k[..., j, :].to(acc).mT
-        if hidden is not None: s.masked_fill_(hidden.to(s.device), -math.inf)
-        new = torch.maximum(m[..., i, :], s.amax(-1, keepdim=True))
-        p, shrink = s.sub_(new).exp_(), (m[..., i, :]-new).exp_()
-        l[..., i, :] = l[..., i, :]*shrink+p.sum(-1, keepdim=True)
-        o[..., i, :] = o[..., i, :]*shrink+p @ v[..., j, :].to(acc)
-        m[..., i, :] = new
-    return (o/l).to(q.dtype), m+l.log()
-
-# %% ../../nbs/llm/01_attention.ipynb #55b8a9b2
-def flash_backward(
-    saved: tuple, # q, k, v, answers, L
-    go: Tensor, # [..., G, n, T, E] gradient of the answers
-    causal: bool, scale: float, size: int, # as in `flash_attention`
-) -> tuple: # gradients of q, k, v
-    "Attention in tiles, backward. [@dao2023, algorithm 2]"
-    q, k, v, o, L = saved
-    acc = L.dtype; go = go.to(acc); delta = (go*o).sum(-1, keepdim=True)
-    gq, gk, gv = (torch.zeros_like(x, dtype=acc) for x in (q, k, v))
-    for i, j, hidden in _tiles(q.shape[-2], k.shape[-2], size, causal):
-        qi, kj, vj, gi = (x.to(acc) for x in (q[..., i, :], k[..., j, :], v[..., j, :], go[..., i, :]))
-        p = (qi*scale @ kj.mT).sub_(L[..., i, :]).exp_()
-        if hidden is not None: p.masked_fill_(hidden.to(p.device), 0.)
-        gs = (gi @ vj.mT).sub_(delta[..., i, :]).mul_(p).mul_(scale)
-        gq[..., i, :] += gs @ kj
-        gk[..., j, :] += (gs.mT @ qi).sum(-3, keepdim=True)
-        gv[..., j, :] += (p.mT @ gi).sum(-3, keepdim=True)
-    return gq.to(q.dtype), gk.to(k.dtype), gv.to(v.dtype)
-
-class FlashAttention(torch.autograd.Function):
-    "Attention in tiles for autograd: keeps the answers and one number for each question."
-    @staticmethod
-    def forward(ctx, q, k, v, *how):
-        o, L = flash_forward(q, k, v, *how)
-        ctx.save_for_backward(q, k, v, o, L); ctx.how = how
-        return o
-    @staticmethod
-    def backward(ctx, go): return *flash_backward(ctx.saved_tensors, go, *ctx.how), None, None, None
-
-# %% ../../nbs/llm/01_attention.ipynb #89308551
-def flash_attention(
-    q: Tensor, # [..., H, T, D] questions
-    k: Tensor, # [..., G, S, D] keys; G divides H
-    v: Tensor, # [..., G, S, E] values
-    causal: bool = False, # no look at later keys? Needs T ≤ S
-    scale: float = None, # of the scores; default 1/√D
-    size: int = 128, # questions and keys in a tile
-) -> Tensor: # [..., H, T, E]
-    "The same answers as `attention`, in memory that grows with T and not with T·S. Raises as `check_qkv` and `causal_mask` do."
-    check_qkv(q, k, v)
-    if size < 1: raise ValueError(f'size is {size}, expected at least 1')
-    T, S = q.shape[-2], k.shape[-2]
-    if causal and T > S: raise ValueError(f'{T} causal queries for {S} keys: some of them would see nothing')
-    G, n = k.shape[-3], q.shape[-3]//k.shape[-3]
-    scale = q.shape[-1]**-.5 if scale is None else scale
-    return FlashAttention.apply(q.unflatten(-3, (G, n)), k.unsqueeze(-3), v.unsqueeze(-3), causal, scale, size).flatten(-4, -3)
+# %% ../../nbs/llm/01_attention.ipynb #cd90d5c2
+def saved_bytes(
+    f: Callable[..., Tensor], # a function of tensors
+    *inputs: Tensor, # its arguments, not counted; at least one requires a gradient
+) -> int:
+    "Bytes of the tensors that autograd keeps for the backward pass of `f(*inputs)`."
+    kept = {}
+    def pack(kept_tensor):
+        storage = kept_tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return kept_tensor
+    def unpack(kept_tensor): return kept_tensor
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        output = f(*inputs) # held until the sum is taken, so that no address is used twice
+    addresses = {x.untyped_storage().data_ptr() for x in inputs}
+    total = sum(size for address, size in kept.items() if address not in addresses)
+    del output
+    return total

@@ -7,9 +7,10 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/generate.html.md"""
 # %% ../../nbs/llm/10_generate.ipynb #f8846148
 from __future__ import annotations
 import math, warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -17,8 +18,8 @@ from .gpt import GPT
 
 # %% auto #0
 __all__ = ['GREEDY_BELOW', 'UNKNOWN', 'Sampling', 'filter_logits', 'choose', 'Cache', 'left_pad', 'Decoder', 'room_for',
-           'warn_truncated', 'stop_tokens', 'stream', 'generate', 'beam_search', 'settled_text', 'until', 'text_stream',
-           'endless']
+           'warn_truncated', 'stop_tokens', 'stream', 'generate', 'Beam', 'beam_search', 'settled_text', 'until',
+           'text_stream', 'endless']
 
 # %% ../../nbs/llm/10_generate.ipynb #44ec1517
 GREEDY_BELOW = 1e-5 # a smaller temperature counts as 0, as in vLLM: logits/1e-40 would be infinite
@@ -73,14 +74,15 @@ def _penalize(logits: Tensor, ids: Tensor, real: Tensor | None, penalty: float) 
 # %% ../../nbs/llm/10_generate.ipynb #a1c0de31
 def filter_logits(
     logits: Tensor, # [B, V]
-    ids: Tensor | None, # [B, T] the text so far; only the penalty reads it
+    ids: Tensor | None, # [B, T] the text so far; only the penalty reads it; None: no penalty
     s: Sampling, # the settings
     real: Tensor | None = None, # [B, T] True = a token, False = padding; default all True
 ) -> Tensor: # [B, V], -inf for what is left out
     "Penalty, temperature, top-k, top-p, min-p, typical: in this order, as in `transformers`."
-    if s.repetition_penalty != 1:
+    if ids is not None and s.repetition_penalty != 1:
         logits = _penalize(logits, ids, real, s.repetition_penalty)
-    if not s.greedy and s.temperature != 1:
+    if s.greedy: return logits
+    if s.temperature != 1:
         logits = logits/s.temperature
     if s.top_k:
         kth = logits.topk(min(s.top_k, logits.shape[-1])).values[:, -1:]
@@ -142,7 +144,7 @@ class Cache:
 # %% ../../nbs/llm/10_generate.ipynb #431be72b
 def left_pad(
     prompts: list, # of lists of ids, none empty
-    device = 'cpu', # where the tensors shall live
+    device: torch.device | str = 'cpu', # where the tensors shall live
 ) -> tuple: # [B, T] ids, [B, T] True = a token, False = padding
     "Pad on the left, with id 0. Raises `ValueError` for no prompts or an empty one."
     if not prompts or not all(len(p) for p in prompts):
@@ -260,6 +262,13 @@ def generate(
     columns = [tokens.tolist() for tokens in steps]
     return [[token for token in text if token >= 0] for text in zip(*columns)]
 
+# %% ../../nbs/llm/10_generate.ipynb #0d268748
+class Beam(NamedTuple):
+    "A beginning of a text."
+    total: float # sum of the log-probabilities of `new`
+    row: int # of the cache, that it continues
+    new: list # ids that were added
+
 # %% ../../nbs/llm/10_generate.ipynb #a23070d7
 @torch.no_grad()
 def beam_search(
@@ -270,6 +279,7 @@ def beam_search(
     stop = None, # id or ids that end a text
     alpha: float = 1., # exponent of the length
     decoder: Callable = Decoder, # (model, cache) -> decoder
+    known: int | None = None, # only ids below this may be chosen; default all
 ) -> list: # ids that were added
     "The best text found. Raises `ValueError` for settings out of range."
     if beams < 1: raise ValueError(f'beams is {beams}, expected at least 1')
@@ -280,33 +290,33 @@ def beam_search(
     n = room_for(len(prompt), max_tokens, model.config.block_size)
     step = decoder(model, Cache(model, beams, len(prompt)+n-1))
     logits = step(ids.expand(beams, -1), last=True)[:, -1]
-    open_beams = [(0. if i == 0 else -math.inf, i, []) for i in range(beams)] # all are the same
+    # all are the same beginning, so only the first one counts
+    open_beams = [Beam(0. if i == 0 else -math.inf, i, []) for i in range(beams)]
     finished = []
     for i in range(n):
-        best = _extensions(logits, open_beams)
-        finished += [o for o in best[:beams] if o[2][-1] in ends]
+        best = _extensions(logits[:, :known], open_beams, (1+max(1, len(ends)))*beams)
+        finished += [o for o in best[:beams] if o.new[-1] in ends]
         finished = sorted(finished, key=partial(_score, alpha=alpha), reverse=True)[:beams]
-        open_beams = [o for o in best if o[2][-1] not in ends][:beams]
-        if i+1 == n or _is_over(finished, open_beams, beams, alpha): break
-        step.cache.reorder(torch.tensor([parent for _, parent, _ in open_beams], device=ids.device))
-        logits = step(torch.tensor([text[-1:] for _, _, text in open_beams],
-                device=ids.device))[:, -1]
+        open_beams = [o for o in best if o.new[-1] not in ends][:beams]
+        if i+1 == n or not open_beams or _is_over(finished, open_beams, beams, alpha): break
+        step.cache.reorder(torch.tensor([o.row for o in open_beams], device=ids.device))
+        logits = step(torch.tensor([o.new[-1:] for o in open_beams], device=ids.device))[:, -1]
     if n < max_tokens and i+1 == n and not finished:
         warn_truncated(n, max_tokens, model.config.block_size)
-    return max([*finished, *open_beams], key=partial(_score, alpha=alpha))[2]
+    return max([*finished, *open_beams], key=partial(_score, alpha=alpha)).new
 
 # %% ../../nbs/llm/10_generate.ipynb #da24986b
-def _extensions(logits: Tensor, beams: list) -> list: # [k, V], k beams -> 2k beams, best first
-    total = torch.tensor([o[0] for o in beams], device=logits.device)
+def _extensions(logits: Tensor, beams: list, n: int) -> list: # [k, V], k beams -> n, best first
+    total = torch.tensor([o.total for o in beams], device=logits.device)
     score = total[:, None]+logits.float().log_softmax(-1)
-    best = score.flatten().topk(min(2*len(beams), score.numel()))
+    best = score.flatten().topk(min(n, score.numel()))
     out = []
     for value, index in zip(best.values.tolist(), best.indices.tolist()):
         parent, token = divmod(index, logits.shape[1])
-        out.append((value, parent, [*beams[parent][2], token]))
+        out.append(Beam(value, parent, [*beams[parent].new, token]))
     return out
 
-def _score(beam: tuple, alpha: float) -> float: return beam[0]/len(beam[2])**alpha
+def _score(beam: Beam, alpha: float) -> float: return beam.total/len(beam.new)**alpha
 
 def _is_over(finished: list, open_beams: list, k: int, alpha: float) -> bool: # rule 4
     if len(finished) < k: return False
@@ -318,7 +328,7 @@ UNKNOWN = '\ufffd' # what a decoder gives for an incomplete character
 def settled_text(
     tokens: Iterable, # of ids
     decode: Callable, # ids -> text; incomplete characters come out as U+FFFD
-    before: list = (), # ids of the text that these tokens continue
+    before: Sequence = (), # ids of the text that these tokens continue
 ) -> Iterator: # of pieces of text
     "Pieces of text that no later token changes; joined, they are the text of the tokens."
     context = list(before)[-8:] # decoded again with each token, but not shown
@@ -369,7 +379,7 @@ def text_stream(
     tokens: Iterable, # of ids
     decode: Callable, # ids -> text; incomplete characters come out as U+FFFD
     stop = (), # string or strings that end the text, and are not part of it
-    before: list = (), # ids of the text that these tokens continue
+    before: Sequence = (), # ids of the text that these tokens continue
 ) -> Iterator: # of pieces of text
     "Text to show at once, up to the first stop string. Raises `ValueError` for an empty one."
     stop = (stop,) if isinstance(stop, str) else tuple(stop)
@@ -382,7 +392,7 @@ def endless(
     ids: list, # the beginning; of a long one, only the end is read
     max_tokens: int, # tokens to add
     sampling: Sampling, # how to choose
-    ends: tuple = (), # ids that end the text; they are not handed out
+    ends = (), # id or ids that end the text; they are not handed out
     known: int | None = None, # only ids below this may be chosen; default all
     decoder: Callable = Decoder, # (model, cache) -> decoder
 ) -> Iterator: # of ids
@@ -391,7 +401,7 @@ def endless(
     ids = list(ids)[-block:]
     room_for(len(ids), max_tokens, block)
     model.check_ids(left_pad([ids], model.wte.weight.device)[0])
-    return _endless(model, ids, max_tokens, sampling, ends, known, decoder)
+    return _endless(model, ids, max_tokens, sampling, stop_tokens(ends), known, decoder)
 
 # %% ../../nbs/llm/10_generate.ipynb #a1c0de37
 def _endless(model, ids, max_tokens, sampling, ends, known, decoder):

@@ -45,17 +45,19 @@ def _draw(weights: Tensor, generator: torch.Generator) -> int: # [V], need not s
     return int(torch.multinomial(weights, 1, generator=generator))
 
 # %% ../../nbs/llm/13_speculation.ipynb #d7b53bd9
-def _read(step: Decoder, text: list) -> Tensor: # [unread tokens, V]
+def _read(step: Decoder, text: list, known: int | None = None) -> Tensor: # [unread tokens, V]
     "Read what the cache lacks of `text`; returns the logits after each token that was read."
-    return step(torch.tensor([text[step.cache.n:]]))[0].float()
+    unread = torch.tensor([text[step.cache.n:]], device=step.cache.k[0].device)
+    return step(unread)[0, :, :known].float().cpu()
 
 def _distribution(logits: Tensor, s: Sampling) -> Tensor: # [N, V] -> [N, V]
     return filter_logits(logits, None, s).softmax(1)
 
-def _guess(step: Decoder, text: list, k: int, s: Sampling, generator) -> tuple: # k tokens, [k, V]
+def _guess(step: Decoder, text: list, k: int, s: Sampling, generator, known=None) -> tuple:
+    "k tokens; the distributions [k, V] that they were drawn from, if they were drawn."
     guesses, q = [], []
     for _ in range(k):
-        logits = _read(step, text+guesses)[-1:]
+        logits = _read(step, text+guesses, known)[-1:]
         if s.greedy:
             guesses.append(int(logits.argmax()))
         else:
@@ -85,28 +87,29 @@ def speculate(
     sampling: Sampling = Sampling(), # temperature and filters, of both
     stop = (), # id or ids that end the text
     decoder: Callable = fast_decoder, # (model, cache) -> decoder
-) -> tuple: # ids that were added, acceptance rate
+    known: int | None = None, # only ids below this may be chosen; default all
+) -> tuple: # ids that were added, acceptance rate: the share of the tested guesses
     "Sample from `model` with the help of `draft`. Raises `ValueError` for models that do not fit."
     n = _check_pair(model, draft, prompt, max_tokens, ahead, sampling)
     generator, ends = torch.Generator().manual_seed(sampling.seed), stop_tokens(stop)
     T, text = len(prompt), list(prompt)
     target, small = (decoder(m.eval(), Cache(m, 1, T+n-1)) for m in (model, draft))
-    guessed = accepted = 0
+    tests = accepted = 0
     while len(text) < T+n:
         k = min(ahead, T+n-len(text)-1) # the extra token needs room, too
-        guesses, q = _guess(small, text, k, sampling, generator)
-        logits = _read(target, text+guesses)[-k-1:]
+        guesses, q = _guess(small, text, k, sampling, generator, known)
+        logits = _read(target, text+guesses, known)[-k-1:]
         right, token = _verify(logits, q, guesses, sampling, generator)
         new = [*guesses[:right], token]
-        guessed, accepted = guessed+k, accepted+right
+        tests, accepted = tests+min(right+1, k), accepted+right
         end = next((i for i, t in enumerate(new) if t in ends), None)
-        if end is not None: return [*text[T:], *new[:end+1]], accepted/max(guessed, 1)
+        if end is not None: return [*text[T:], *new[:end+1]], accepted/max(tests, 1)
         text += new
         for step in (target, small):
             step.cache.n = min(step.cache.n, len(text)-1)
     if n < max_tokens:
         warn_truncated(n, max_tokens, T+n-1)
-    return text[T:], accepted/max(guessed, 1)
+    return text[T:], accepted/max(tests, 1)
 
 # %% ../../nbs/llm/13_speculation.ipynb #565477a5
 def _check_pair(model: GPT, draft: GPT, prompt: list, max_tokens: int, ahead: int,
@@ -202,19 +205,19 @@ def _speculation(sampling: Sampling, ahead: int) -> dict: # contestants
     def alone(target: GPT, draft: GPT, passage: list) -> list:
         return generate(target, [passage], 100, sampling)[0]
 
-    def untrained(target: GPT, draft: GPT, passage: list) -> list:
-        return ours(target, _new_pair()[1], passage)
-
-    def prepare(run):
+    def prepare(run, pair=trained_pair):
         def ready():
-            target, draft = trained_pair()
+            target, draft = pair()
             held_out = code_ids()[-HELD_OUT:].tolist()
             passages = [held_out[i:i+64] for i in range(0, 4*4000, 4000)]
             return lambda: sum(len(run(target, draft, passage)) for passage in passages)
         return ready
 
-    names = {'ours': ours, 'generate': alone, 'untrained draft': untrained}
-    return {name: prepare(run) for name, run in names.items()}
+    return {'ours': prepare(ours), 'generate': prepare(alone),
+            'untrained draft': prepare(ours, _untrained_pair)}
+
+def _untrained_pair() -> list: # the trained target, a draft with random weights
+    return [trained_pair()[0], _new_pair()[1]]
 
 # %% ../../nbs/llm/13_speculation.ipynb #c3000055
 @bench('speculate', 'tokens', generate=1.5)
