@@ -266,8 +266,8 @@ def train(
         loss = model.loss(x[order[i]], y[order[i]])
         opt.lr = peak*(1+math.cos(math.pi*step/total))/2
         opt.step([model.theta], [model.backward()])
-        opt.lr = peak # as the caller set it
         yield step+1, loss
+    opt.lr = peak # as the caller set it
 
 def evaluate(
     model: MLP,
