@@ -21,7 +21,7 @@ NOT_YET: dict[str, list[str]] = {
     'llm/13_budget': ['long_cells'],
     'llm/08_pretraining': ['long_cells'],
     'llm/10_generate': ['long_cells'],
-    'llm/11_engine': ['long_cells', 'long_module', 'thin_sections'],
+    'llm/11_engine': ['long_cells'],
     'foundations/08_callbacks': ['long_cells', 'site_references', 'thin_sections'],
     'core/15_rng': ['long_cells', 'thin_sections'],
     'core/16_batches': ['thin_sections'],

@@ -19,7 +19,7 @@ from ..core.run import RunError, need
 from .checkpoints import find_model
 from .generate import Cache, Decoder, Sampling
 from .generate import endless, text_stream
-from .gpt import GPT, Block, GPTConfig, modern
+from .gpt import GPT, MLP, Attention, Block, GPTConfig, RMSNorm, modern
 
 # %% auto #0
 __all__ = ['LOOSE', 'MAX_ROWS', 'compiled', 'linear', 'norm', 'rotate_head', 'activate', 'Rows', 'store', 'attend', 'Layer',
@@ -70,7 +70,7 @@ def linear(x, W, bias, y): # [R, C], [M, C], [M] or [0]; fills [R, M]
             y[r, i] = total
 
 # %% ../../nbs/llm/11_engine.ipynb #5a696218
-MAX_ROWS = 32 # above, the library's matrix products are faster
+MAX_ROWS = 32 # above, a whole step is faster with the library's matrix products
 
 # %% ../../nbs/llm/11_engine.ipynb #f386f085
 @compiled()
@@ -195,8 +195,9 @@ class Layer(NamedTuple):
 def _array(t: Tensor | None) -> np.ndarray: # a view of its memory
     return np.empty(0, np.float32) if t is None else t.detach().numpy()
 
-def _pair(module: nn.Module) -> tuple: # weight and bias
-    return _array(module.weight), _array(getattr(module, 'bias', None))
+def _pair(module: nn.Module) -> tuple[np.ndarray, np.ndarray]: # weight and bias
+    weight, bias = (getattr(module, name, None) for name in ('weight', 'bias'))
+    return _array(weight), _array(bias)
 
 def _layer(block: Block) -> Layer: # views of one block's weights
     attn, mlp = block.attn, block.mlp
@@ -241,20 +242,32 @@ def run_layer(x, w, rows, K, V, eps, centred, gated, room): # changes x [R, C]
     x += room.change
 
 # %% ../../nbs/llm/11_engine.ipynb #95874acc
+def _is_plain(block: nn.Module, norms: tuple) -> bool: # a layer; what its norms may be
+    if type(block) is not Block: return False
+    attn, mlp = block.attn, block.mlp
+    if type(attn) is not Attention or type(mlp) is not MLP: return False
+    maps = attn.qkv, attn.out, mlp.up, mlp.down
+    on_heads = [o for o in (attn.q_norm, attn.k_norm) if o is not None]
+    return (all(type(o) is nn.Linear for o in maps)
+            and all(type(o) in norms for o in (block.norm1, block.norm2))
+            and all(type(o) is RMSNorm for o in on_heads))
+
 def can_compile(model: GPT) -> bool: # any model
     "Whether the compiled step knows this model: plain layers, 32 bits, on the CPU."
     c = model.config
     known = c.mlp in ('gelu', 'swiglu') and c.norm in ('layer', 'rms')
     if njit is None or not known: return False
-    maps = [m for b in model.blocks for m in (b.attn.qkv, b.attn.out, b.mlp.up, b.mlp.down)]
-    if any(type(m) is not nn.Linear for m in (*maps, model.head)): return False
+    norms = (nn.LayerNorm,) if c.norm == 'layer' else (RMSNorm, nn.RMSNorm)
+    if type(model).forward is not GPT.forward or type(model.norm) not in norms: return False
+    if type(model.head) is not nn.Linear: return False
+    if not all(_is_plain(block, norms) for block in model.blocks): return False
     tensors = [*model.parameters(), *model.buffers()]
     return all(t.device.type == 'cpu' and t.dtype == torch.float32 and t.is_contiguous()
                for t in tensors)
 
 # %% ../../nbs/llm/11_engine.ipynb #a1e00050
 @torch.no_grad()
-def _many_rows(blocks: nn.ModuleList, layers: list, caches: list, x: np.ndarray, rows: Rows,
+def _many_rows(blocks: list, layers: list, caches: list, x: np.ndarray, rows: Rows,
                scores: np.ndarray) -> np.ndarray: # [R, C]; room for scores [R, H, S]
     "All layers for many rows: products by PyTorch, attention by the loops."
     stream = torch.from_numpy(x)
@@ -285,7 +298,8 @@ class CompiledStep:
         most: int = MAX_ROWS, # most rows whose logits are wanted, at least 32
     ):
         c = self.config = model.config
-        self.blocks, self.layers = model.blocks, [_layer(b) for b in model.blocks]
+        self.blocks: list = list(model.blocks)
+        self.layers = [_layer(b) for b in self.blocks]
         self.caches = [(k.numpy(), v.numpy()) for k, v in zip(cache.k, cache.v)]
         self.wte = _array(model.wte.weight)
         self.norm, self.head = _pair(model.norm), _pair(model.head)
@@ -378,9 +392,10 @@ def generate(model: GPT, prompts: list, max_tokens: int = 100, sampling: Samplin
     return plain.generate(model, prompts, max_tokens, sampling, stop, known, fast_decoder)
 
 def beam_search(model: GPT, prompt: list, beams: int = 4, max_tokens: int = 50, stop = None,
-                alpha: float = 1.) -> list: # as in the last chapter
+                alpha: float = 1., known: int | None = None) -> list: # as in the last chapter
     "`generate.beam_search` with the fast decoder."
-    return plain.beam_search(model, prompt, beams, max_tokens, stop, alpha, fast_decoder)
+    return plain.beam_search(model, prompt, beams, max_tokens, stop, alpha, fast_decoder,
+                             known)
 
 # %% ../../nbs/llm/11_engine.ipynb #bffac431
 @command
@@ -417,7 +432,7 @@ def _our_model() -> GPT:
     return GPT(modern(vocab_size=1024, block_size=256, n_layer=8, n_head=8, n_embd=256, hidden=768,
                       qk_norm=False))
 
-def _their_model() -> nn.Module: # the same sizes in transformers
+def _their_model(): # the same sizes in transformers
     hf = need('transformers', 'llm')
     ends = dict(bos_token_id=None, eos_token_id=None)
     return hf.LlamaForCausalLM(hf.LlamaConfig(

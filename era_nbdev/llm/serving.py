@@ -150,17 +150,18 @@ class GatheredStep:
     def __init__(self, model: GPT, cache: PagedCache):
         self.model, self.cache = model, cache
 
-    def __call__(self, tokens, positions, tables, first, at, wanted) -> Tensor: # as `CompiledStep`
+    def __call__(self, tokens: np.ndarray, positions: np.ndarray, tables: np.ndarray,
+                 first: np.ndarray, at: np.ndarray, wanted: np.ndarray) -> Tensor:
+        # the arguments of `CompiledStep`
         "Logits of the wanted rows; the keys and values of all rows are stored."
         device = self.model.wte.weight.device
         def move(a):
             return torch.from_numpy(a).to(device)
-        tables, first, at = move(tables), move(first), move(at)
+        pages = _Pages(self.cache, move(tables), move(at))
         columns = torch.arange(tables.shape[1]*self.cache.size, device=device)
-        mask = (columns >= first[:, None]) & (columns <= at[:, None])
-        ids, positions = move(tokens)[:, None], move(positions)[:, None]
-        pages = _Pages(self.cache, tables, at)
-        return self.model(ids, positions, pages, mask[:, None, None])[move(wanted), -1]
+        mask = (columns >= move(first)[:, None]) & (columns <= move(at)[:, None])
+        ids, places = move(tokens)[:, None], move(positions)[:, None]
+        return self.model(ids, places, pages, mask[:, None, None])[move(wanted), -1]
 
 # %% ../../nbs/llm/12_serving.ipynb #b200001c
 def step_arrays(
@@ -200,9 +201,10 @@ class Engine(Scheduler):
         size: int = 16, # tokens in a block
         max_batch: int = 16, # most texts that run together
         rows: int = MAX_ROWS, # most tokens of a step, at least one for each text
+        known: int | None = None, # only ids below this may be chosen; default all
     ):
         super().__init__(PagedCache(model, blocks, size), max_batch, max(max_batch, rows))
-        self.model, self.steps = model.eval(), 0
+        self.model, self.steps, self.known = model.eval(), 0, known
         columns = min(blocks*size, self.cache.needs(model.config.block_size)*size)
         self.forward = GatheredStep(model, self.cache)
         if can_compile(model):
@@ -238,12 +240,13 @@ class Engine(Scheduler):
         return ready
 
     def _read(self, plan: list) -> list: # requests without an unread token: they get their next
-        *arrays, last_rows = step_arrays(plan)
+        tokens, positions, tables, first, at, last_rows = step_arrays(plan)
         for r, n in plan:
             r.read += n
         ready = [i for i, (r, _) in enumerate(plan) if r.read == len(r)]
         requests = [plan[i][0] for i in ready]
-        add_next(requests, self.forward(*arrays, last_rows[ready]).float())
+        logits = self.forward(tokens, positions, tables, first, at, last_rows[ready])
+        add_next(requests, logits[:, :self.known].float())
         return requests
 
     def run(self):
