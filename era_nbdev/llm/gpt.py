@@ -48,7 +48,7 @@ _SCALINGS = dict(
 
 def rope_frequencies(
     D: int, # width of a head, even
-    base: float = 10_000., # the slowest pair turns once in about 2π·base positions
+    base: float = 10_000., # the slowest pair turns once in 2π·base^(1−2/D) positions
     scaling: dict = None, # rope_type 'linear' or 'llama3', with its parameters; None: no scaling
 ) -> Tensor: # [D/2] radians for each position
     "Frequencies, Eq. (10). Raises `ValueError` for an odd D or an unknown scaling."
