@@ -1,6 +1,7 @@
 "What the website and the EPUB add to the notebooks: numbers, links of names, links between chapters, pages made from the ledger."
 import ast
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -82,6 +83,13 @@ def test_pages_made_from_the_book_are_in_step(name, monkeypatch):
     stored = [''.join(o['data']['text/markdown']) for c in json.loads(page.read_text(encoding='utf-8'))['cells']
               for o in c.get('outputs', []) if 'text/markdown' in o.get('data', {})]
     assert stored == outputs_now(page), f'run: python -m era_nbdev.core.book execute {name}'
+
+
+def test_docstrings_hold_no_reference_that_only_a_page_resolves():
+    "An editor shows `@eq-…` and `[@key]` as they stand."
+    bad = [f'{p.name}: {line.strip()}' for p in (ROOT/'era_nbdev').rglob('*.py')
+           for line in p.read_text(encoding='utf-8').splitlines() if re.search(r'@eq-|\[@[a-z]', line)]
+    assert bad == []
 
 
 def test_the_course_names_all_twenty_sessions():

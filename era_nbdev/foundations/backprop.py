@@ -44,7 +44,7 @@ def binary_cross_entropy(
     z: np.ndarray, # logits, any shape
     y: np.ndarray, # 0 or 1 for each of them
 ) -> tuple[float, np.ndarray]: # mean loss in nats, its gradient with respect to z
-    "The loss of yes-or-no answers, and (p − y)/N, Eq. (6) and (7) of the chapter. Raises `ValueError`."
+    "The loss of yes-or-no answers, and (p − y)/N, Eq. (6, 7). Raises `ValueError` for shapes."
     if z.shape != np.shape(y) or not z.size:
         raise ValueError(f'z {z.shape}, y {np.shape(y)}: expected equal shapes, not empty')
     loss = np.logaddexp(0, z) - y*z

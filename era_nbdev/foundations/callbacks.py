@@ -323,7 +323,7 @@ def lr_find(
     hi: float = 1., # last rate, more than `lo`
     steps: int = 100, # optimizer steps, 10 or more
 ) -> tuple: # (rates, smoothed losses, suggestion)
-    "Try rates from `lo` to `hi`; suggest the one where the loss falls fastest. [@smith2017]"
+    "Try rates from `lo` to `hi`; suggest the one where the loss falls fastest. After Smith 2017."
     if not 0 < lo < hi: raise ValueError(f'lo is {lo} and hi {hi}, expected 0 < lo < hi')
     if steps < 10: raise ValueError(f'steps is {steps}, expected 10 or more: fewer show no slope')
     found = Finder()

@@ -123,7 +123,7 @@ def device_class(device: str) -> str: # 'NVIDIA L4', 'AMD EPYC, 2 threads': a na
     return next((p.gpu for p in PRICES if p.gpu in words), '')
 
 def predict_hours(exp: Experiment, gpu: str) -> tuple: # what is planned, kind of device; returns (hours, what they rest on)
-    "@eq-cloud-hours, from the recorded run with the most work. Raises `RunError` if nothing is known."
+    "Eq. 4 of the chapter, from the recorded run with the most work. Raises `RunError` if nothing is known."
     known, names = [], {f.name for f in fields(exp)}
     for r in ledger.results(kind='run', name=exp.name):
         old = type(exp)(**{k: tuple(v) if isinstance(v, list) else v for k, v in r['settings'].items() if k in names})

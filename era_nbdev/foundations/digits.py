@@ -256,7 +256,7 @@ def train(
     seed: int = 0, # of the order of the examples
     start: int = 0, # steps already taken, for a run that is resumed
 ) -> Iterator: # of (steps taken, loss of the batch in nats)
-    "Train with a rate that falls to 0; yields after each step. Afterwards `opt.lr` is the peak again."
+    "Train with a rate that falls to 0; yields after each step. At the end `opt.lr` is the peak."
     peak, per_epoch = opt.lr, math.ceil(len(x)/bs)
     total = epochs*per_epoch
     for step in range(start, total):

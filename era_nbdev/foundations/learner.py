@@ -320,7 +320,7 @@ class LearnerState(LearnerValidation):
     PLACES = 'epoch', 'batch', 'step', 'seen', 'sums', 'total', 'history', 'epoch_random'
 
     def state_dict(self) -> dict: # tensors and plain values only
-        "Everything that `fit(resume=…)` needs."
+        "What `fit(resume=…)` needs. Its tensors are the run's own: save or copy them at once."
         if self.opt is None: raise RunError('there is no run to keep yet: call fit first')
         self.flush()
         places = {k: getattr(self, k) for k in self.PLACES}
@@ -441,6 +441,7 @@ class Learner(LearnerPlan):
         if not any(p.requires_grad for p in self.net.parameters()):
             raise ValueError('no parameter of the model needs a gradient: nothing to train')
         self.opt = self.make_opt(self.net.parameters(), lr=lr)
+        self.net.zero_grad(set_to_none=True) # of a run that was interrupted before its step
         if resume:
             self.load_state_dict(resume)
         self.on = {e: [getattr(cb, e) for cb in self.cbs if hasattr(cb, e)] for e in EVENTS}

@@ -52,7 +52,7 @@ class MLP(nn.Module):
         return self.layers[-1](x)
 
     def look(self, x: Tensor) -> dict: # [1, 1, S, S] uint8
-        "Probabilities, hidden activations by layer, saliency of the winning class [@simonyan2014]."
+        "Probabilities, hidden activations by layer, saliency of the winning class (Simonyan et al. 2014)."
         pixels, hidden = x.float().requires_grad_(), {}
         scores = self(pixels, hidden)
         gradient, = torch.autograd.grad(scores.max(), pixels)
@@ -200,7 +200,7 @@ class Pictures(PictureHooks):
         return lambda x: ask(net, check_images(x, kept['channels'], kept['size']))
 
     def explainer(self, run: Run) -> Callable: # of one [1, C, S, S] uint8 image
-        "What `run.explain` calls: probabilities, features, and saliency [@simonyan2014]."
+        "What `run.explain` calls: probabilities, features, and saliency (Simonyan et al. 2014)."
         net, kept = self.trained(run).requires_grad_(False), self.takes(run)
         return lambda x: look_inside(net, check_images(x, kept['channels'], kept['size'])[:1])
 

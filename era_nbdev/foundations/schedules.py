@@ -38,7 +38,7 @@ def cosine(
     warmup: float = 0., # share of the run in which the rate rises, in [0, 1]
     floor: float = 0., # factor of the last step, in [0, 1]
 ) -> Schedule:
-    "Linear warm-up, then half a cosine (@eq-schedules-cosine). [@loshchilov2017]"
+    "Linear warm-up, then half a cosine. Loshchilov and Hutter 2017, Eq. 5"
     if not 0 <= warmup <= 1: raise ValueError(f'warmup is {warmup}, expected a share in [0, 1]')
     if not 0 <= floor <= 1: raise ValueError(f'floor is {floor}, expected a factor in [0, 1]')
     def schedule(step, total):
@@ -55,7 +55,7 @@ def wsd(
     decay: float = .2, # share of the run in which it falls, at the end
     floor: float = 0., # factor of the last step, in [0, 1]
 ) -> Schedule:
-    "Warm-up, stable, decay (@eq-schedules-wsd). [@hu2024]"
+    "Warm-up, stable, decay (Hu et al. 2024)"
     if warmup < 0 or decay < 0 or warmup+decay > 1:
         raise ValueError(f'warmup {warmup}, decay {decay}: expected two shares of one run')
     if not 0 <= floor <= 1: raise ValueError(f'floor is {floor}, expected a factor in [0, 1]')
@@ -74,7 +74,7 @@ def cos_phase(
     b: float, # value at the end
     t: float, # share of the phase, in [0, 1]
 ) -> float:
-    "The value at share `t` of a phase along half a cosine (@eq-schedules-phase)."
+    "The value at share `t` of a phase along half a cosine."
     return a+(b-a)*.5*(1-math.cos(math.pi*t))
 
 # %% ../../nbs/foundations/06_schedules.ipynb #f0e3444a
@@ -132,7 +132,7 @@ def clip_gradients(
     params: Iterable[nn.Parameter] | Tensor, # one or many; those without a gradient are left out
     max_norm: float, # largest length of all gradients together, more than 0
 ) -> Tensor: # the length before clipping, on the device of the gradients
-    "Shorten the gradients to the global norm `max_norm` (@eq-schedules-clip). [@pascanu2013]"
+    "Shorten the gradients to the global norm `max_norm`. Pascanu et al. 2013."
     if not max_norm > 0: raise ValueError(f'max_norm is {max_norm}, expected more than 0')
     several = [params] if isinstance(params, Tensor) else params
     grads = [p.grad for p in several if p.grad is not None]

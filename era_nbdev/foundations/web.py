@@ -198,7 +198,7 @@ def _ink(image): # [H, W] float array, 0 for the ground, 255 for the strongest i
     if a.max() < 32: raise ApiError(422, 'the image is empty: nothing stands out from its border')
     return a*(255/a.max())
 
-def _mass(a): # (y, x): centre of mass, @eq-mass
+def _mass(a): # (y, x): centre of mass, Eq. 1 of the chapter
     return [float((a.sum(axis)*(np.arange(n)+.5)).sum()/a.sum()) for axis, n in ((1, a.shape[0]), (0, a.shape[1]))]
 
 # %% ../../nbs/foundations/10_web.ipynb #87e800bc
@@ -218,7 +218,7 @@ def as_digit(
     margin: int = None, # empty pixels around the digit; None: 4 of 28, and 0 below 16 pixels
     digit: bool = True, # crop and centre the ink? False: only make square and scale
 ): # [1, size, size] uint8 array, light on dark
-    "A picture prepared as MNIST was [@lecun1998, section III-A]. Raises `ApiError` 422 if it is empty."
+    "A picture prepared as MNIST was (LeCun et al. 1998, section III-A). Raises `ApiError` 422 if it is empty."
     if margin is None: margin = round(size/7) if size >= 16 else 0
     a = _ink(image.reduce(max(1, min(image.size)//(16*size)))) # enough detail, bounded work
     if not digit: return _square(a, size)
