@@ -140,11 +140,10 @@ def _check_config(c): # before the defaults are filled in
         if getattr(c, name) in kinds: continue
         expected = ' or '.join(map(repr, kinds))
         raise ValueError(f'{name} is {getattr(c, name)!r}, expected {expected}')
-    derived = 'n_kv_head', 'head_dim', 'hidden' # None: computed from the others
-    for name in ('vocab_size', 'block_size', 'n_layer', 'n_head', 'n_embd', *derived):
+    for name in ('vocab_size', 'block_size', 'n_layer', 'n_head', 'n_embd',
+                 'n_kv_head', 'head_dim', 'hidden'): # the last three may be None: derived
         size = getattr(c, name)
-        if size is None and name in derived: continue
-        if size < 1: raise ValueError(f'{name} is {size}, expected at least 1')
+        if size is not None and size < 1: raise ValueError(f'{name} is {size}, expected at least 1')
     if c.norm_eps < 0: raise ValueError(f'norm_eps is {c.norm_eps}, expected 0 or more')
     if c.n_head % (c.n_kv_head or 1):
         raise ValueError(f'n_kv_head {c.n_kv_head} does not divide n_head {c.n_head}')
