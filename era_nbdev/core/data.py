@@ -1,4 +1,4 @@
-"""`load("mnist")` gives tensors or text: from a folder of yours, from the cache, or by a download that can be interrupted; without a network a named stand-in is offered, never taken in silence.
+"""`load("mnist")` gives tensors, `load("names")` gives text, and both are the published bytes. Without a network the error names a stand-in; none is taken in silence.
 
 Docs: https://era-nbdev.github.io/era_nbdev/core/data.html.md"""
 
@@ -6,199 +6,32 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/data.html.md"""
 
 # %% ../../nbs/core/04_data.ipynb #1ec811f9
 from __future__ import annotations
-import difflib, gzip, hashlib, io, json, os, shutil, struct, tarfile, time, warnings
-from dataclasses import dataclass, field
+import difflib, gzip, hashlib, io, json, math, os, struct, tarfile, warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
-from .errors import BookError, RunError
+from typing import TYPE_CHECKING, Any
+from .downloads import REGISTRY, DataError, Dataset, Info, Resumable, absent
+from .downloads import cache_dir, dataset, decoded, fetch, find, fullest, path
+from .downloads import places, register, sha256, state, verify
+from .errors import RunError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_all_ = ['REGISTRY', 'DataError', 'Dataset', 'Info', 'Resumable', 'absent', 'cache_dir',
+         'dataset', 'decoded', 'fetch', 'find', 'fullest', 'path', 'places', 'register', 'sha256',
+         'state', 'verify']
+
 # %% auto #0
-__all__ = ['REGISTRY', 'DataError', 'Dataset', 'register', 'dataset', 'cache_dir', 'places', 'find', 'fullest', 'Resumable',
-           'fetch', 'absent', 'path', 'load', 'sha256', 'verify', 'checksum', 'Images', 'Info', 'info', 'read_idx',
-           'read_tar', 'read_folder', 'decoded', 'image_folder', 'state']
+__all__ = ['load', 'Images', 'info', 'read_idx', 'read_folder', 'read_tar', 'image_folder', 'checksum', 'REGISTRY', 'DataError',
+           'Dataset', 'Info', 'Resumable', 'absent', 'cache_dir', 'dataset', 'decoded', 'fetch', 'find', 'fullest',
+           'path', 'places', 'register', 'sha256', 'state', 'verify']
 
-# %% ../../nbs/core/04_data.ipynb #62835023
-class DataError(BookError, FileNotFoundError):
-    "A data set is absent, damaged or could not be fetched; the message says what to do."
-
-@dataclass
-class Dataset:
-    "One entry of the registry."
-    name: str # the name that `load` takes
-    title: str # one line for people
-    licence: str # as its source states it
-    parse: Callable # folder -> what `load` returns
-    files: dict = field(default_factory=dict) # file (or folder, ending in /) -> sha256
-    url: str = '' # folder of all files, or empty
-    urls: dict = field(default_factory=dict) # file -> address, where it differs
-    standin: str = '' # a set to use without a network
-    needs: str = '' # extra that provides it, if one is needed
-    mb: float = 0 # size of the files in megabytes
-    info: Info | None = None # sizes and classes of a set of images; `None` for all others
-
-    def address(self, f): # where file `f` is downloaded from; '' if nowhere
-        mirror = os.environ.get('ERA_MIRROR')
-        if mirror: return f'{mirror.rstrip("/")}/{self.name}/{f}'
-        return self.urls.get(f) or (f'{self.url}/{f}' if self.url else '')
-
-# %% ../../nbs/core/04_data.ipynb #7a1c1063
-REGISTRY: dict[str, Dataset] = {}
-
-def register(ds: Dataset) -> Dataset: # adds one entry
-    "Put `ds` in the registry; a second entry of one name raises `ValueError`."
-    if ds.name in REGISTRY: raise ValueError(f'data set {ds.name!r} is registered twice')
-    REGISTRY[ds.name] = ds
-    return ds
-
-def dataset(name: str) -> Dataset: # one entry by its name
-    "The registry's entry for `name`; an unknown name raises `RunError` with the nearest one."
-    if name in REGISTRY: return REGISTRY[name]
-    near = difflib.get_close_matches(str(name), REGISTRY, 1)
-    hint = f': did you mean {near[0]!r}?' if near else ''
-    raise RunError(f"no data set {name!r}{hint} ('era data list' shows all)")
-
-# %% ../../nbs/core/04_data.ipynb #ca801b45
-def cache_dir() -> Path:
-    "Where downloads are kept: `$ERA_CACHE`, else the user's cache folder."
-    import pooch
-    return Path(os.environ.get('ERA_CACHE') or pooch.os_cache('era_nbdev'))
-
-def places(ds: Dataset) -> list: # folders in the order of search
-    "The folders in which `ds` is looked for, first one first."
-    own = os.environ.get('ERA_DATA')
-    return ([Path(own).expanduser()/ds.name] if own else []) + [cache_dir()/ds.name]
-
-def find(ds: Dataset): # a folder, or None
-    "The first of `places` that holds every file of `ds`, or `None`."
-    return next((p for p in places(ds) if all((p/f).exists() for f in ds.files)), None)
-
-def fullest(ds: Dataset) -> Path: # a folder that need not exist
-    "The one of `places` that holds most files of `ds`; the first of several that hold equally many."
-    return max(places(ds), key=lambda folder: sum((folder/f).exists() for f in ds.files))
-
-# %% ../../nbs/core/04_data.ipynb #404ddf83
-class Resumable:
-    "A downloader for pooch that keeps what has arrived and asks for the rest. Progress goes to stderr."
-    def __init__(
-        self,
-        part: Path, # file that keeps the bytes between attempts
-        retries: int = 3, # attempts after the first
-        timeout: float = 30, # seconds of silence after which an attempt ends
-    ):
-        self.part, self.retries = Path(part), retries
-        self.timeout = timeout
-
-    def __call__(self, url, output_file, pooch):
-        import requests
-        for attempt in range(self.retries+1):
-            try:
-                self.get(url)
-                break
-            except requests.HTTPError: raise
-            except requests.RequestException:
-                if attempt == self.retries: raise
-                time.sleep(.2*2**attempt)
-        os.replace(self.part, output_file)
-
-    def get(self, url):
-        "One attempt at `url`, which appends to the part file."
-        import requests
-        have = self.part.stat().st_size if self.part.exists() else 0
-        headers = {'Accept-Encoding': 'identity'}
-        if have: headers['Range'] = f'bytes={have}-'
-        with requests.get(url, stream=True, timeout=(10, self.timeout), headers=headers) as answer:
-            if answer.status_code == 416: return
-            answer.raise_for_status()
-            if answer.status_code != 206: have = 0
-            self.receive(answer, have)
-
-    def receive(self, answer, have): # a response of requests; bytes that are here already
-        "Write the body of `answer` behind the first `have` bytes."
-        import requests
-        length = answer.headers.get('Content-Length')
-        total = have+int(length) if length else None
-        name = self.part.name.removesuffix('.part')
-        with open(self.part, 'ab' if have else 'wb') as f, _progress() as bar:
-            task = bar.add_task(name, total=total, completed=have)
-            for chunk in answer.iter_content(1 << 16):
-                f.write(chunk)
-                bar.advance(task, len(chunk))
-            if total and f.tell() < total:
-                raise requests.ConnectionError(f'the connection ended after {f.tell():,} of {total:,} bytes')
-
-def _progress(): # a bar on stderr, if that is a terminal
-    from rich.console import Console
-    from rich.progress import (BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn,
-                               TransferSpeedColumn)
-    console = Console(stderr=True)
-    columns = [TextColumn('{task.description}'), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-               TimeRemainingColumn()]
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-# %% ../../nbs/core/04_data.ipynb #8f587ccf
-def fetch(
-    ds: Dataset, # an entry of the registry
-    timeout: float = 30, # seconds of silence after which an attempt ends
-) -> Path: # the folder in the cache
-    "Bring the missing files of `ds` into the cache. Raises `DataError`: no address, no network, wrong checksum."
-    folder = cache_dir()/ds.name
-    for f in ds.files:
-        target = folder/f
-        target.parent.mkdir(parents=True, exist_ok=True)
-        elsewhere = [place/f for place in places(ds)[:-1] if (place/f).exists()]
-        if target.exists() and target.is_dir(): continue
-        if elsewhere and not target.exists(): _copy(elsewhere[0], target)
-        else: _download(ds, f, target, timeout)
-    return folder
-
-def _copy(source, target): # a file or a folder, in one step
-    half = target.with_name(f'.{target.name}.{os.getpid()}')
-    if source.is_dir(): shutil.copytree(source, half)
-    else: shutil.copyfile(source, half)
-    os.replace(half, target)
-
-def _download(ds, f, target, timeout): # file `f` of `ds`; nothing happens if it is there and its checksum fits
-    import pooch, requests
-    pooch.get_logger().setLevel('WARNING') # it would announce each file
-    url = '' if f.endswith('/') else ds.address(f)
-    if not url: raise DataError(absent(ds, 'it has no address to be downloaded from'))
-    part = target.with_name(f'{target.name}.part')
-    for fresh in (not part.exists(), True):
-        try:
-            loader: Any = Resumable(part, timeout=timeout)
-            pooch.retrieve(url, ds.files[f], target.name, target.parent, downloader=loader)
-            return
-        except requests.HTTPError as e:
-            raise DataError(absent(ds, f'{url} answered {getattr(e.response, "status_code", "nothing")}')) from None
-        except requests.RequestException as e:
-            raise DataError(absent(ds, f'there is no connection to {url} ({type(e).__name__})')) from None
-        except ValueError:
-            part.unlink(missing_ok=True)
-            if fresh: raise DataError(
-                f'{ds.name}: {url} does not have the checksum {ds.files[f][:12]}…; the file was removed. '
-                'Try again, or put a good copy under $ERA_DATA') from None
-
-# %% ../../nbs/core/04_data.ipynb #05007a6f
-def absent(ds: Dataset, why: str) -> str: # one line for the user
-    "The sentence for a data set that is not on this machine, or not all of it."
-    folder = fullest(ds)
-    lacking = [f for f in ds.files if not (folder/f).exists()]
-    state = 'not on this machine'
-    if len(lacking) < len(ds.files): state = f'not complete on this machine ({folder} lacks {", ".join(lacking)})'
-    hint = f', or use the offline stand-in {ds.standin!r}' if ds.standin else ''
-    return (f'data set {ds.name!r} is {state} and {why}: put its files into $ERA_DATA/{ds.name}/ '
-            f'(set the variable ERA_DATA to that folder){hint}')
-
-def path(name: str) -> Path: # the folder with its files
-    "The folder of data set `name`, fetched if need be."
-    ds = dataset(name)
-    return find(ds) or fetch(ds)
-
-def load(name: str): # tensors, text or documents: see the set's own section
-    "Load data set `name`. Raises `RunError` for an unknown name and `DataError` when it is absent or damaged."
+# %% ../../nbs/core/04_data.ipynb #13c39229
+def load(
+    name: str, # of a data set
+): # tensors, text or documents: see the set's own section
+    "Load data set `name`. Raises `RunError` for an unknown name, `DataError` for files that fail."
     ds = dataset(name)
     if not ds.files: return ds.parse(None)
     folder = path(name)
@@ -207,33 +40,448 @@ def load(name: str): # tensors, text or documents: see the set's own section
     except Exception as e: # decoders of damaged files raise almost anything
         wrong = [f for f, state in verify(name).items() if state != 'ok']
         if not wrong: raise
-        more = f' and {len(wrong)-2} more' if len(wrong) > 2 else ''
-        raise DataError(
-            f"{name}: the files in {folder} cannot be read ({type(e).__name__}: {str(e)[:100]}). "
-            f"Not the published files: {', '.join(wrong[:2])}{more}; 'era data verify {name}' lists all. "
-            f"Remove them, and 'era data get {name}' fetches them") from e
+        raise DataError(_unreadable(name, folder, wrong, e)) from e
 
-# %% ../../nbs/core/04_data.ipynb #0dcec2ba
-def sha256(path) -> str: # 64 hexadecimal digits
-    "The SHA-256 of the file at `path`; of a folder, that of its sorted listing of checksums and names."
-    path = Path(path)
-    if path.is_dir():
-        fs = sorted(f for f in path.rglob('*') if f.is_file())
-        return hashlib.sha256(''.join(f'{sha256(f)}  {f.relative_to(path).as_posix()}\n' for f in fs).encode()).hexdigest()
-    with open(path, 'rb') as f: return hashlib.file_digest(f, 'sha256').hexdigest()
+def _unreadable(name: str, folder: Path, wrong: list, error: Exception) -> str:
+    more = f' and {len(wrong)-2} more' if len(wrong) > 2 else ''
+    cause = f'{type(error).__name__}: {str(error)[:100]}'
+    return (f"{name}: the files in {folder} cannot be read ({cause}). "
+            f"Not the published files: {', '.join(wrong[:2])}{more}; "
+            f"'era data verify {name}' lists all. "
+            f"Remove them, and 'era data get {name}' fetches them")
 
-def verify(name: str) -> dict: # file -> 'ok', 'missing' or 'damaged'
-    "Compare each file of data set `name` with its checksum."
-    ds = dataset(name)
-    folder = find(ds) or fullest(ds)
-    def state(f, sha):
-        if not (folder/f).exists(): return 'missing'
-        return 'ok' if sha256(folder/f) == sha else 'damaged'
-    return {f: state(f, sha) for f, sha in ds.files.items()}
+# %% ../../nbs/core/04_data.ipynb #346be158
+@dataclass
+class Images:
+    "An image classification set with a fixed split."
+    x_train: Tensor # [N, C, H, W] uint8 tensor
+    y_train: Tensor # [N] int64 tensor of classes
+    x_test: Tensor # [M, C, H, W] uint8 tensor
+    y_test: Tensor # [M] int64 tensor
+    classes: list # names of the classes
+
+    def __repr__(self) -> str:
+        train, test = tuple(self.x_train.shape), tuple(self.x_test.shape)
+        return f'Images(train {train}, test {test}, {len(self.classes)} classes)'
+
+# %% ../../nbs/core/04_data.ipynb #20eda4d8
+def info(
+    name: str, # of a data set
+) -> Info:
+    "Sizes and classes of the image set `name`. Raises `RunError` for any other data set."
+    found = dataset(name).info
+    if found is not None: return found
+    sets = [d.name for d in REGISTRY.values() if d.info]
+    raise RunError(f'data set {name!r} has no images of one size: expected {", ".join(sets)}')
+
+# %% ../../nbs/core/04_data.ipynb #1eea43a4
+def read_idx(
+    path, # of a file, gzipped if it ends in .gz
+): # uint8 tensor
+    "Read an IDX file of unsigned bytes. Raises `ValueError` if header or length is wrong."
+    import torch
+    raw = Path(path).read_bytes()
+    if str(path).endswith('.gz'):
+        raw = gzip.decompress(raw)
+    zero, kind, n_axes = struct.unpack('>HBB', raw[:4])
+    if zero or kind != 8:
+        header = raw[:4].hex()
+        raise ValueError(f'{path} is not an IDX file of unsigned bytes (header {header})')
+    start = 4+4*n_axes
+    shape = struct.unpack(f'>{n_axes}I', raw[4:start])
+    x = torch.frombuffer(bytearray(raw[start:]), dtype=torch.uint8)
+    expected = math.prod(shape)
+    if len(x) != expected:
+        raise ValueError(f'{path} has {len(x):,} values, its header promises {expected:,}')
+    return x.view(shape)
+
+# %% ../../nbs/core/04_data.ipynb #4e92f7f0
+def _idx_half(folder: Path, half: str): # images [N, 1, H, W] and labels [N]
+    images = read_idx(folder/f'{half}-images-idx3-ubyte.gz')
+    labels = read_idx(folder/f'{half}-labels-idx1-ubyte.gz')
+    return images[:, None], labels.long()
+
+def _idx_set(classes: tuple): # a function folder -> Images
+    def parse(folder):
+        return Images(*_idx_half(folder, 'train'), *_idx_half(folder, 't10k'), list(classes))
+    return parse
+
+def _idx_files(*checksums: str) -> dict: # file -> sha256
+    names = [f'{half}-{kind}-ubyte.gz' for half in ('train', 't10k')
+             for kind in ('images-idx3', 'labels-idx1')]
+    return dict(zip(names, checksums, strict=True))
+
+# %% ../../nbs/core/04_data.ipynb #7446830c
+_TEN_DIGITS = tuple('0123456789')
+register(Dataset(
+    'mnist', 'MNIST: 70,000 handwritten digits, 28×28', 'CC BY-SA 3.0 (as usually quoted)',
+    _idx_set(_TEN_DIGITS), _idx_files(
+        '440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609',
+        '3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c',
+        '8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6',
+        'f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6'),
+    url='https://ossci-datasets.s3.amazonaws.com/mnist', standin='digits', mb=11.6,
+    info=Info(60_000, 10_000, 28, 1, _TEN_DIGITS)));
+
+# %% ../../nbs/core/04_data.ipynb #9d8bef96
+def _pinned(repository: str, commit: str, folder: str = '') -> str: # an address below GitHub
+    parts = ['https://raw.githubusercontent.com', repository, commit, folder]
+    return '/'.join(part for part in parts if part)
+
+_CLOTHES = ('T-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker',
+            'bag', 'boot')
+register(Dataset(
+    'fashion_mnist', 'Fashion-MNIST: 70,000 pieces of clothing, 28×28', 'MIT',
+    _idx_set(_CLOTHES), _idx_files(
+        '3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84',
+        'a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845',
+        '346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073',
+        '67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5'),
+    url=_pinned('zalandoresearch/fashion-mnist', 'b2617bb6d3ffa2e429640350f613e3291e10b141',
+                'data/fashion'),
+    standin='digits', mb=30.9, info=Info(60_000, 10_000, 28, 1, _CLOTHES)));
+
+# %% ../../nbs/core/04_data.ipynb #8a4d1b8b
+def _picture(raw: bytes): # [3, H, W] uint8 tensor
+    import torch, numpy as np
+    from PIL import Image
+    pixels = np.asarray(Image.open(io.BytesIO(raw)).convert('RGB'))
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+def _tree(named) -> dict: # from (split, class, bytes of a picture), in order
+    out: dict = {}
+    for split, class_name, raw in named:
+        out.setdefault(split, {}).setdefault(class_name, []).append(_picture(raw))
+    return out
+
+# %% ../../nbs/core/04_data.ipynb #efd95be9
+def read_folder(
+    path, # a folder `SPLIT/CLASS/NAME.jpg`
+) -> dict: # split -> class -> list of [3, H, W] uint8 tensors of their own sizes
+    "The pictures of a folder, in the order of their names. Raises `ValueError` if there are none."
+    files = sorted(Path(path).glob('*/*/*.[jp][pn]g'))
+    if not files: raise ValueError(f'no pictures SPLIT/CLASS/NAME.jpg in {path}')
+    return _tree((*file.parts[-3:-1], file.read_bytes()) for file in files)
+
+def read_tar(
+    path, # a tar file with `…/SPLIT/CLASS/NAME.jpg`
+) -> dict: # split -> class -> list of [3, H, W] uint8 tensors
+    "The pictures of a tar file, in the order of their names."
+    raw = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            file = archive.extractfile(member) # None for a folder
+            if file and member.name.lower().endswith(('.jpg', '.jpeg', '.png')):
+                raw[member.name] = file.read()
+    return _tree((*name.split('/')[-3:-1], raw[name]) for name in sorted(raw))
+
+# %% ../../nbs/core/04_data.ipynb #b4f33a04
+def _decode_cifar(archive: Path) -> dict: # x_train, y_train, x_test, y_test, classes
+    import torch, numpy as np
+    splits = read_tar(archive)
+    classes = sorted(splits['train'])
+    arrays = dict(classes=np.array(classes))
+    for name, of_class in splits.items():
+        pictures = [picture for c in classes for picture in of_class[c]]
+        n_pictures = [len(of_class[c]) for c in classes]
+        arrays[f'x_{name}'] = torch.stack(pictures).numpy()
+        arrays[f'y_{name}'] = np.repeat(np.arange(len(classes)), n_pictures)
+    return arrays
+
+def _cifar(folder: Path) -> Images:
+    import torch
+    cache = cache_dir()/'cifar10'/'decoded.npz'
+    arrays = decoded(cache, folder/'cifar10_jpeg.tar.gz', _decode_cifar)
+    names = ('x_train', 'y_train', 'x_test', 'y_test')
+    tensors = [torch.from_numpy(arrays[name]) for name in names]
+    return Images(*tensors, classes=arrays['classes'].tolist())
+
+# %% ../../nbs/core/04_data.ipynb #4c3bc108
+_OBJECTS = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship',
+            'truck')
+register(Dataset(
+    'cifar10', 'CIFAR-10 as JPEGs: 60,000 small photos, 32×32', 'none stated; research use',
+    _cifar, {'cifar10_jpeg.tar.gz':
+             'd22aec7af1429cd44c09831a04b7b776e4d26e85b435b264f97ad4c2a1b8da4f'},
+    standin='digits', mb=19.2, info=Info(50_000, 10_000, 32, 3, _OBJECTS)))
+register(Dataset(
+    'hymenoptera', 'Ants and bees: 120 photos of natural size',
+    'ImageNet terms; non-commercial research', read_folder,
+    {'train/': '206b2a42072683899815ec779be242b4adf7cefa11181a6d9a5a94968f6924a7',
+     'val/': '204b7798c69ca9ad507145eb14702775e6b0bc4e0fa585ce3837f2cc19698a51'},
+    standin='digits', mb=7.6));
+
+# %% ../../nbs/core/04_data.ipynb #bec1fbbf
+def _opened(path: Path, max_pixels: int) -> Any: # a picture of Pillow, not decoded yet
+    from PIL import Image
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning) # the limit is ours
+        picture = Image.open(path)
+    w, h = picture.size
+    if w*h > max_pixels:
+        raise ValueError(f'it has {w}×{h} pixels, more than max_pixels={max_pixels:,}')
+    return picture
+
+def _on_white(picture) -> Any: # the same without transparency
+    from PIL import Image
+    if picture.mode not in ('RGBA', 'LA', 'PA') and 'transparency' not in picture.info:
+        return picture
+    picture = picture.convert('RGBA')
+    white = Image.new('RGBA', picture.size, 'white')
+    return Image.alpha_composite(white, picture)
+
+# %% ../../nbs/core/04_data.ipynb #4870d38f
+def _square(path: Path, size: int, max_pixels: int): # [3, size, size] uint8
+    import torch
+    from PIL import Image, ImageOps
+    picture = _opened(path, max_pixels)
+    picture.draft('RGB', (2*size, 2*size)) # a JPEG need not be decoded larger than that
+    picture = _on_white(ImageOps.exif_transpose(picture)).convert('RGB')
+    w, h = picture.size
+    side = min(w, h)
+    middle = ((w-side)/2, (h-side)/2, (w+side)/2, (h+side)/2)
+    picture = picture.resize((size, size), Image.Resampling.BILINEAR, middle)
+    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return pixels.view(size, size, 3).permute(2, 0, 1)
+
+# %% ../../nbs/core/04_data.ipynb #25a6e768
+def _visible(entries) -> list: # sorted, without hidden files
+    return sorted(entry for entry in entries if not entry.name.startswith('.'))
+
+def _class(folder: Path, size: int, on_error: str, max_pixels: int): # pictures, messages
+    from PIL import Image
+    broken = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+    pictures, bad = [], []
+    for file in _visible(o for o in folder.rglob('*') if o.is_file()):
+        try: pictures.append(_square(file, size, max_pixels))
+        except broken as e:
+            message = f'{file}: {str(e).replace(str(file), "this file")}'
+            bad.append(message)
+            if on_error == 'raise':
+                raise RunError(f"{message} (on_error='skip' leaves such files out)") from e
+    if not pictures: raise RunError(f'{folder} has no picture that can be read')
+    return pictures, bad
+
+# %% ../../nbs/core/04_data.ipynb #95d63a0c
+def _half(folder: Path, expected: str, size: int, on_error: str, max_pixels: int):
+    if not folder.is_dir(): raise DataError(f'no folder {folder}: expected {expected}')
+    classes, bad = {}, []
+    for of_class in _visible(o for o in folder.iterdir() if o.is_dir()):
+        classes[of_class.name], left_out = _class(of_class, size, on_error, max_pixels)
+        bad += left_out
+    if not classes: raise RunError(f'{folder} is empty: expected a folder for each class in it')
+    return classes, bad
+
+def _stacked(classes: dict): # class -> pictures; x [N, 3, size, size] and y [N]
+    import torch
+    names = sorted(classes)
+    pictures = [picture for name in names for picture in classes[name]]
+    labels = [i for i, name in enumerate(names) for _ in classes[name]]
+    return torch.stack(pictures), torch.tensor(labels)
+
+# %% ../../nbs/core/04_data.ipynb #3586681d
+def image_folder(
+    path, # folder with SPLIT/CLASS/NAME.jpg, or any other format that Pillow reads
+    size: int, # pixels on a side of the result
+    on_error: str = 'raise', # or 'skip': for a file that is no picture, damaged or too large
+    max_pixels: int = 50_000_000, # largest picture that is decoded
+    splits: tuple = ('train', 'val'), # names of the training and the test folder
+) -> Images: # x uint8 [N, 3, size, size], y int64 [N]
+    "Pictures from a folder. Raises `DataError` or `RunError` that names the folder or file."
+    if on_error not in ('raise', 'skip'):
+        raise RunError(f"on_error is {on_error!r}, expected 'raise' or 'skip'")
+    if size < 1: raise RunError(f'size is {size}, expected 1 or more')
+    first, second = splits
+    expected = f'{path}/{first}/CLASS/*.jpg and {path}/{second}/CLASS/*.jpg'
+    train, bad = _half(Path(path)/first, expected, size, on_error, max_pixels)
+    test, bad_too = _half(Path(path)/second, expected, size, on_error, max_pixels)
+    if set(train) != set(test):
+        here, there = sorted(set(train)-set(test)), sorted(set(test)-set(train))
+        raise RunError(f'classes differ: {here} only in {first}, {there} only in {second}')
+    bad += bad_too
+    if bad:
+        told = f'{len(bad)} files of {path} left out; the first: {bad[0]}'
+        warnings.warn(told, stacklevel=2)
+    return Images(*_stacked(train), *_stacked(test), sorted(train))
+
+# %% ../../nbs/core/04_data.ipynb #19a87095
+def _read(folder: Path, name: str) -> str:
+    opened: Any = gzip.open if name.endswith('.gz') else open
+    with opened(folder/name, 'rt', encoding='utf-8') as file:
+        return file.read()
+
+def _lines(folder: Path, name: str) -> list:
+    return _read(folder, name).split('\n')[:-1]
+
+# %% ../../nbs/core/04_data.ipynb #79373481
+def _shakespeare(folder): return _read(folder, 'input.txt')
+def _names(folder): return _read(folder, 'names.txt').split()
+
+register(Dataset(
+    'tiny_shakespeare', 'tiny Shakespeare: 1.1 million characters; a `str`', 'public domain text',
+    _shakespeare,
+    {'input.txt': '86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed'},
+    url=_pinned('karpathy/char-rnn', '6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e',
+                'data/tinyshakespeare'), standin='pydocs', mb=1.1))
+register(Dataset(
+    'names', '32,033 first names; a list of `str`', 'MIT', _names,
+    {'names.txt': '0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d'},
+    url=_pinned('karpathy/makemore', '988aa59e4d8fefa526d06f3b453ad116258398d4'),
+    standin='pydocs', mb=.2));
+
+# %% ../../nbs/core/04_data.ipynb #2b48c745
+def _wikitext(folder): return {split: _read(folder, f'{split}.txt') for split in ('valid', 'test')}
+
+register(Dataset(
+    'wikitext2', 'WikiText-2 valid and test; {split: str}', 'CC BY-SA (Wikipedia)', _wikitext,
+    {'valid.txt': 'f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8',
+     'test.txt': 'd790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0'},
+    url=_pinned('pytorch/examples', '77f55b912142e11fcfdf5b530231fb9c52f181e8',
+                'word_language_model/data/wikitext-2'), standin='pydocs', mb=2.4));
+
+# %% ../../nbs/core/04_data.ipynb #b0c8bb0c
+def _web_text(folder):
+    pages = [json.loads(line)['text'] for line in _lines(folder, 'c4_demo.jsonl')]
+    return dict(c4=pages, wiki=_lines(folder, 'wiki_demo.txt'))
+
+register(Dataset(
+    'web_text', '300 C4 and 30 Wikipedia documents; {"c4": [str], "wiki": [str]}',
+    'ODC-BY, CC BY-SA', _web_text,
+    {'c4_demo.jsonl': 'f51528081ef22279f2840c02c4cd7cdfc372138be0817c5b8714d200af692b78',
+     'wiki_demo.txt': '69c0c4d067a95a1a65022f2ae1efff9654b1953b09f206f8832620ebbffa0daf'},
+    url=_pinned('hiyouga/LLaMA-Factory', 'ff6d4d12eeb035d6ce06805a5733dd7b29f2ac30', 'data'),
+    standin='pydocs', mb=1.8));
+
+# %% ../../nbs/core/04_data.ipynb #e7676e35
+_SPLITS = ('train', 'val', 'test_2016_flickr', 'test_2017_flickr')
+
+def _multi30k(folder): # split -> [(German, English)]
+    out = {}
+    for split in _SPLITS:
+        german, english = _lines(folder, f'{split}.de.gz'), _lines(folder, f'{split}.en.gz')
+        out[split] = list(zip(german, english, strict=True))
+    return out
+
+# %% ../../nbs/core/04_data.ipynb #e849f5ae
+register(Dataset(
+    'multi30k', 'Multi30k task 1: 31,014 German–English sentences; {split: [(de, en)]}',
+    'CC BY-NC-SA', _multi30k, {
+    'train.de.gz': '726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6',
+    'train.en.gz': 'd79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f',
+    'val.de.gz': 'f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a',
+    'val.en.gz': '14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28',
+    'test_2016_flickr.de.gz': '9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8',
+    'test_2016_flickr.en.gz': '611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9',
+    'test_2017_flickr.de.gz': 'a2c89666db00c495cd8513b9d708d5a3acc205d7de312ef2bf5fb7ebc1540aee',
+    'test_2017_flickr.en.gz': '76a444ee25172e72695cddb13ae4a3bda59430617be88e0bb46b60504f054074'},
+    url=_pinned('multi30k/dataset', 'a3d2e0d26b56f3846f66a952536ffed4e401d05a', 'data/task1/raw'),
+    mb=1.3));
+
+# %% ../../nbs/core/04_data.ipynb #bce6fbf7
+def _word_sim(folder):
+    out: dict = {}
+    for file in sorted(folder.glob('EN-*.txt')):
+        rows = [line.split() for line in _lines(folder, file.name)]
+        out[file.stem] = [(a, b, float(score)) for a, b, score in rows]
+    sections: dict = {}
+    section: list = []
+    for line in _read(folder, 'questions-words.txt').splitlines():
+        if line.startswith(':'):
+            section = sections.setdefault(line[2:], [])
+        else:
+            section.append(tuple(line.split()))
+    return out | dict(analogies=sections)
+
+# %% ../../nbs/core/04_data.ipynb #18ba33df
+register(Dataset(
+    'word_similarity',
+    'Word similarity and analogies; {list: [(a, b, score)], "analogies": {section: [4 words]}}',
+    'MIT, Apache-2.0', _word_sim, {
+    'EN-MEN-TR-3k.txt': '888b13580faa362c7b11da0a670258cf1b1eb4bf0ecbcd418918729a3bd3f43a',
+    'EN-RW-STANFORD.txt': '5108d54dfc746f44f9c3d7e31d2857c37cf71430bc1594175a61a3b89bb0ae1f',
+    'EN-SIMLEX-999.txt': '405394ffb7d25f6d0e3c041f87c9f27d29dc6b047506769953e85c4523b11685',
+    'EN-WS-353-ALL.txt': 'ce12919b240af45bdf46d243601eaca2b6212b159b5e7e9b435ee7ee40c5619c',
+    'questions-words.txt': '8c29b3332afc46f3fb8be04cb5297bf96f39aa7131272dff57869b4485b22a36'},
+    url=_pinned('mfaruqui/eval-word-vectors', '94b3dd9fdbac7ed08dbee7179cd5ee464acf0594',
+                'data/word-sim'),
+    urls={'questions-words.txt': _pinned(
+        'tmikolov/word2vec', '20c129af10659f7c50e86e3be406df663beff438', 'questions-words.txt')},
+    mb=.7));
+
+# %% ../../nbs/core/04_data.ipynb #ea85f80a
+_GPT2 = _pinned('graykode/gpt-2-Pytorch', '401078fde5e85475590dc04c9ed11b79332b8717', 'GPT2')
+_TOKENIZERS = {
+    'gpt2/encoder.json': f'{_GPT2}/encoder.json',
+    'gpt2/vocab.bpe': f'{_GPT2}/vocab.bpe',
+    'cl100k_base/cl100k_base.tiktoken': _pinned(
+        'secpo/ragflow', 'd7a8b32048bf11250f6d64fd90df69a50f6c9233',
+        '9b5ad71b2ce5302211f9c61530b329a4922fc6a4'),
+    'clip/bpe_simple_vocab_16e6.txt.gz': _pinned(
+        'openai/CLIP', 'd05afc436d78f1c48dc0dbf8e5980a9d471f35f6',
+        'clip/bpe_simple_vocab_16e6.txt.gz'),
+    'llama2/tokenizer.model': _pinned(
+        'karpathy/llama2.c', '350e04fe35433e6d2941dce5a1f53308f87058eb', 'tokenizer.model'),
+}
+
+# %% ../../nbs/core/04_data.ipynb #a108d80a
+def _tokenizers(folder): return {name: folder/name for name in _TOKENIZERS}
+
+register(Dataset(
+    'tokenizers', 'Tokenizer files of GPT-2, cl100k, CLIP, Llama 2; {name: Path}',
+    'MIT, Apache-2.0, Llama 2 licence', _tokenizers, dict(zip(_TOKENIZERS, [
+        '196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783',
+        '1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5',
+        '223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7',
+        '924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a',
+        '9e556afd44213b6bd1be2b850ebbbd98f5481437a8021afaf58ee7fb1818d347'], strict=True)),
+    urls=_TOKENIZERS, mb=5.0));
+
+# %% ../../nbs/core/04_data.ipynb #d5a03f60
+def _folder(folder: Path) -> Path: return folder
+
+register(Dataset(
+    'stories260k', 'a trained Llama of 260,032 parameters with its tokenizer; a folder', 'MIT',
+    _folder, {
+    'config.json': '652c0347151fbe082023bfb8a9c79faf23a062a79b64b32a39e06bfca2d214ac',
+    'generation_config.json': 'b1a85db093320bbd1ef48970da77c5e1f5aeeee1a82bee306caf076d9befcde5',
+    'model.safetensors': '407a7c581bdd66972383ce9ad24857713fb98786d06ea564a2fe9b34ebe77dfd',
+    'tokenizer.json': '3e482f08cbbe5620228421936122d677533c22e9e4f8b3a481aafefa3e618d7a',
+    'tokenizer.model': '822b28dcdee7b4f2de3332e0066a3f33688e08afb26e9e7808a58aa6426bd55b',
+    'tokenizer_config.json': '3e4caece7db5568ea725be7e6e07d1041be8648f716abd619efb1a149d81f9af'},
+    mb=1.1));
+
+# %% ../../nbs/core/04_data.ipynb #6218282a
+def _digits(_) -> Images:
+    import torch
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+    raw: Any = load_digits()
+    x = torch.from_numpy(raw.images*255/16).round().to(torch.uint8)[:, None]
+    y = torch.from_numpy(raw.target).long()
+    train, test = train_test_split(range(len(y)), test_size=.2, stratify=raw.target, random_state=0)
+    return Images(x[train], y[train], x[test], y[test], list(_TEN_DIGITS))
+
+register(Dataset('digits', '1,797 handwritten digits, 8×8, inside scikit-learn', 'CC BY 4.0',
+                 _digits, info=Info(1_437, 360, 8, 1, _TEN_DIGITS)));
+
+# %% ../../nbs/core/04_data.ipynb #777dd401
+def _pydocs(_) -> str:
+    from pydoc_data.topics import topics
+    return '\n\n'.join(topics[k] for k in sorted(topics))
+
+def _stdlib(_) -> dict: # name of a module's file -> its source
+    files = sorted(Path(os.__file__).parent.glob('*.py'))
+    return {f.name: f.read_text(encoding='utf-8', errors='replace') for f in files}
+
+register(Dataset('pydocs', "Python's own help pages, about 0.7 MB of English; a `str`", 'PSF',
+                 _pydocs))
+register(Dataset('stdlib', 'source of the standard library; {module: str}', 'PSF', _stdlib));
 
 # %% ../../nbs/core/04_data.ipynb #1ac5b01d
-def checksum(source: str) -> str: # 64 hexadecimal digits
-    "The SHA-256 of the data behind a set's name, a file or a folder. Raises `DataError` if it is not there."
+def checksum(
+    source: str, # name of a data set, or path of a file or folder
+) -> str: # 64 hexadecimal digits
+    "The SHA-256 of the data as it is on this machine. Raises `DataError` if it is not there."
     if source not in REGISTRY:
         if Path(source).exists(): return sha256(source)
         near = difflib.get_close_matches(str(source), REGISTRY, 1)
@@ -248,317 +496,8 @@ def checksum(source: str) -> str: # 64 hexadecimal digits
 
 def _sha256_of(value) -> str: # of a set that is made from an installed package
     if isinstance(value, Images):
-        parts = [t.numpy().tobytes() for t in (value.x_train, value.y_train, value.x_test, value.y_test)]
+        tensors = (value.x_train, value.y_train, value.x_test, value.y_test)
+        parts = [tensor.numpy().tobytes() for tensor in tensors]
         return hashlib.sha256(b''.join(parts)).hexdigest()
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-# %% ../../nbs/core/04_data.ipynb #346be158
-@dataclass
-class Images:
-    "An image classification set with a fixed split."
-    x_train: Tensor # [N, C, H, W] uint8 tensor
-    y_train: Tensor # [N] int64 tensor of classes
-    x_test: Tensor # [M, C, H, W] uint8 tensor
-    y_test: Tensor # [M] int64 tensor
-    classes: list # names of the classes
-
-    def __repr__(self): return f'Images(train {tuple(self.x_train.shape)}, test {tuple(self.x_test.shape)}, {len(self.classes)} classes)'
-
-# %% ../../nbs/core/04_data.ipynb #20eda4d8
-@dataclass(frozen=True)
-class Info:
-    "Sizes and classes of a set of images, known without loading it."
-    train: int # images to train on
-    test: int # images to test on
-    size: int # pixels on a side
-    channels: int # 1 for grey, 3 for colour
-    classes: tuple # names of the classes
-
-def info(name: str) -> Info: # sizes and classes
-    "Sizes and classes of the image set `name`. Raises `RunError` for any other data set."
-    found = dataset(name).info
-    if found is not None: return found
-    sets = [d.name for d in REGISTRY.values() if d.info]
-    raise RunError(f'data set {name!r} has no images of one size: expected {", ".join(sets)}')
-
-# %% ../../nbs/core/04_data.ipynb #1eea43a4
-def read_idx(path): # uint8 tensor
-    "Read an IDX file of unsigned bytes, gzipped or not. Raises `ValueError` if the header or the length is wrong."
-    import torch
-    raw = Path(path).read_bytes()
-    if str(path).endswith('.gz'): raw = gzip.decompress(raw)
-    zero, kind, ndim = struct.unpack('>HBB', raw[:4])
-    if zero or kind != 8: raise ValueError(f'{path} is not an IDX file of unsigned bytes (header {raw[:4].hex()})')
-    shape = struct.unpack(f'>{ndim}I', raw[4:4+4*ndim])
-    x = torch.frombuffer(bytearray(raw[4+4*ndim:]), dtype=torch.uint8)
-    n = 1
-    for s in shape: n *= s
-    if len(x) != n: raise ValueError(f'{path} has {len(x):,} values, its header promises {n:,}')
-    return x.view(shape)
-
-# %% ../../nbs/core/04_data.ipynb #4e92f7f0
-_TEN_DIGITS = tuple('0123456789')
-
-def _idx_set(classes):
-    def parse(d):
-        x, y = [read_idx(d/f'{s}-images-idx3-ubyte.gz')[:, None] for s in ('train', 't10k')], [
-                read_idx(d/f'{s}-labels-idx1-ubyte.gz').long() for s in ('train', 't10k')]
-        return Images(x[0], y[0], x[1], y[1], list(classes))
-    return parse
-
-register(Dataset('mnist', 'MNIST: 70,000 handwritten digits, 28×28', 'CC BY-SA 3.0 (as usually quoted)', _idx_set(_TEN_DIGITS), {
-    'train-images-idx3-ubyte.gz': '440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609',
-    'train-labels-idx1-ubyte.gz': '3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c',
-    't10k-images-idx3-ubyte.gz': '8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6',
-    't10k-labels-idx1-ubyte.gz': 'f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6'},
-    url='https://ossci-datasets.s3.amazonaws.com/mnist', standin='digits', mb=11.6,
-    info=Info(60_000, 10_000, 28, 1, _TEN_DIGITS)))
-
-# %% ../../nbs/core/04_data.ipynb #9d8bef96
-_CLOTHES = ('T-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag',
-            'boot')
-register(Dataset('fashion_mnist', 'Fashion-MNIST: 70,000 pieces of clothing, 28×28', 'MIT',
-    _idx_set(_CLOTHES), {
-    'train-images-idx3-ubyte.gz': '3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84',
-    'train-labels-idx1-ubyte.gz': 'a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845',
-    't10k-images-idx3-ubyte.gz': '346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073',
-    't10k-labels-idx1-ubyte.gz': '67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5'},
-    url='https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion',
-    standin='digits', mb=30.9, info=Info(60_000, 10_000, 28, 1, _CLOTHES)));
-
-# %% ../../nbs/core/04_data.ipynb #8a4d1b8b
-def _picture(raw): # [3, H, W] uint8 tensor
-    import torch, numpy as np
-    from PIL import Image
-    return torch.from_numpy(np.asarray(Image.open(io.BytesIO(raw)).convert('RGB')).transpose(2, 0, 1).copy())
-
-def read_tar(path) -> dict: # split -> class -> list of [3, H, W] uint8 tensors
-    "Read a tar of `…/SPLIT/CLASS/NAME.jpg`, in the order of the names."
-    out = {}
-    with tarfile.open(path) as t:
-        pictures = [m for m in t if m.isfile() and m.name.lower().endswith(('.jpg', '.jpeg', '.png'))]
-        raw = {m.name: f.read() for m in pictures if (f := t.extractfile(m)) is not None}
-    for name in sorted(raw):
-        split, cls = name.split('/')[-3:-1]
-        out.setdefault(split, {}).setdefault(cls, []).append(_picture(raw[name]))
-    return out
-
-def read_folder(path) -> dict: # split -> class -> list of [3, H, W] uint8 tensors of their own sizes
-    "Read a folder `SPLIT/CLASS/NAME.jpg`, in the order of the names."
-    out = {}
-    for f in sorted(Path(path).glob('*/*/*.[jp][pn]g')): out.setdefault(f.parts[-3], {}).setdefault(f.parts[-2], []).append(_picture(f.read_bytes()))
-    if not out: raise ValueError(f'no pictures SPLIT/CLASS/NAME.jpg in {path}')
-    return out
-
-# %% ../../nbs/core/04_data.ipynb #b4f33a04
-def decoded(
-    cache: Path, # an .npz file
-    source: Path, # the file that it is made from
-    decode: Callable, # source -> {name: array}
-) -> dict: # {name: array}
-    "What `decode(source)` gives, kept in `cache`; made again if that file is damaged or belongs to another source."
-    import numpy as np
-    origin = sha256(source)
-    try:
-        with np.load(cache) as kept:
-            arrays = {name: kept[name] for name in kept}
-        if str(arrays.pop('origin', '')) == origin: return arrays
-    except Exception: pass # absent, damaged, or no such archive: in each case it is made anew
-    arrays = decode(source)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    half = cache.with_name(f'.{cache.stem}.{os.getpid()}.npz')
-    try:
-        np.savez(half, origin=origin, **arrays)
-        os.replace(half, cache)
-    finally: half.unlink(missing_ok=True)
-    return arrays
-
-def _decode_cifar(archive): # {x_train, y_train, x_test, y_test, classes}
-    import torch, numpy as np
-    splits = read_tar(archive)
-    classes = sorted(splits['train'])
-    arrays = dict(classes=np.array(classes))
-    for name, of_class in splits.items():
-        arrays[f'x_{name}'] = torch.stack([picture for c in classes for picture in of_class[c]]).numpy()
-        arrays[f'y_{name}'] = np.repeat(np.arange(len(classes)), [len(of_class[c]) for c in classes])
-    return arrays
-
-def _cifar(folder):
-    import torch
-    arrays = decoded(cache_dir()/'cifar10'/'decoded.npz', folder/'cifar10_jpeg.tar.gz', _decode_cifar)
-    tensors = [torch.from_numpy(arrays[k]) for k in ('x_train', 'y_train', 'x_test', 'y_test')]
-    return Images(*tensors, classes=arrays['classes'].tolist())
-
-_OBJECTS = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
-register(Dataset('cifar10', 'CIFAR-10 as JPEGs: 60,000 small photos, 32×32', 'none stated; research use', _cifar,
-    {'cifar10_jpeg.tar.gz': 'd22aec7af1429cd44c09831a04b7b776e4d26e85b435b264f97ad4c2a1b8da4f'}, standin='digits', mb=19.2,
-    info=Info(50_000, 10_000, 32, 3, _OBJECTS)))
-register(Dataset('hymenoptera', 'Ants and bees: 120 photos of natural size', 'ImageNet terms; non-commercial research', read_folder, {
-    'train/': '206b2a42072683899815ec779be242b4adf7cefa11181a6d9a5a94968f6924a7',
-    'val/': '204b7798c69ca9ad507145eb14702775e6b0bc4e0fa585ce3837f2cc19698a51'}, standin='digits', mb=7.6));
-
-# %% ../../nbs/core/04_data.ipynb #bec1fbbf
-def _square(path, size, max_pixels): # [3, size, size] uint8
-    import torch
-    from PIL import Image, ImageOps
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', Image.DecompressionBombWarning) # the limit is ours
-        im = Image.open(path)
-    if im.width*im.height > max_pixels: raise ValueError(f'it has {im.width}×{im.height} pixels, more than max_pixels={max_pixels:,}')
-    im.draft('RGB', (2*size, 2*size)) # a JPEG need not be decoded larger than that
-    im = ImageOps.exif_transpose(im)
-    if im.mode in ('RGBA', 'LA', 'PA') or 'transparency' in im.info:
-        im = im.convert('RGBA'); white = Image.new('RGBA', im.size, 'white'); im = Image.alpha_composite(white, im)
-    s, w, h = min(im.size), *im.size
-    im = im.convert('RGB').resize((size, size), Image.Resampling.BILINEAR, ((w-s)/2, (h-s)/2, (w+s)/2, (h+s)/2))
-    return torch.frombuffer(bytearray(im.tobytes()), dtype=torch.uint8).view(size, size, 3).permute(2, 0, 1)
-
-# %% ../../nbs/core/04_data.ipynb #25a6e768
-def _split(folder, size, on_error, max_pixels): # class -> list of images, [messages]
-    from PIL import Image
-    classes, bad = {}, []
-    for c in sorted(o for o in folder.iterdir() if o.is_dir() and not o.name.startswith('.')):
-        classes[c.name] = []
-        for f in sorted(o for o in c.rglob('*') if o.is_file() and not o.name.startswith('.')):
-            try: classes[c.name].append(_square(f, size, max_pixels))
-            except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
-                bad.append(f'{f}: {str(e).replace(str(f), "this file")}')
-                if on_error == 'raise': raise RunError(f"{bad[0]} (on_error='skip' leaves such files out)") from e
-        if not classes[c.name]: raise RunError(f'{c} has no picture that can be read')
-    return classes, bad
-
-# %% ../../nbs/core/04_data.ipynb #3586681d
-def image_folder(
-    path, # folder with SPLIT/CLASS/NAME.jpg, or any other format that Pillow reads
-    size: int, # pixels on a side of the result
-    on_error: str = 'raise', # or 'skip': what to do with a file that is no picture, damaged or too large
-    max_pixels: int = 50_000_000, # largest picture that is decoded
-    splits: tuple = ('train', 'val'), # names of the training and the test folder
-) -> Images: # x_train, y_train, x_test, y_test as uint8 [N, 3, size, size] and int64 [N]; classes
-    "Pictures from a folder. Raises `DataError` or `RunError` that names the folder or file."
-    import torch
-    if on_error not in ('raise', 'skip'): raise RunError(f"on_error is {on_error!r}, expected 'raise' or 'skip'")
-    if size < 1: raise RunError(f'size is {size}, expected 1 or more')
-    found, bad = [], []
-    for folder in (Path(path)/s for s in splits):
-        if not folder.is_dir(): raise DataError(f'no folder {folder}: expected {path}/{splits[0]}/CLASS/*.jpg and {path}/{splits[1]}/CLASS/*.jpg')
-        classes, b = _split(folder, size, on_error, max_pixels); found.append(classes); bad += b
-        if not classes: raise RunError(f'{folder} is empty: expected a folder for each class in it')
-    here, there = map(set, found)
-    if here != there: raise RunError(f'classes differ: {sorted(here-there)} only in {splits[0]}, {sorted(there-here)} only in {splits[1]}')
-    if bad: warnings.warn(f'{len(bad)} files of {path} left out; the first: {bad[0]}', stacklevel=2)
-    names = sorted(here)
-    def tensors(c): return torch.stack([im for k in names for im in c[k]]), torch.tensor([i for i, k in enumerate(names) for _ in c[k]])
-    return Images(*tensors(found[0]), *tensors(found[1]), names)
-
-# %% ../../nbs/core/04_data.ipynb #19a87095
-def _read(d, f): return (gzip.open(d/f, 'rt', encoding='utf-8') if f.endswith('.gz') else open(d/f, encoding='utf-8')).read()
-def _lines(d, f): return _read(d, f).split('\n')[:-1]
-_raw = 'https://raw.githubusercontent.com'
-
-register(Dataset('tiny_shakespeare', 'tiny Shakespeare: 1.1 million characters; a `str`', 'public domain text', lambda d: _read(d, 'input.txt'),
-    {'input.txt': '86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed'}, standin='pydocs', mb=1.1,
-    url=f'{_raw}/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare'))
-register(Dataset('names', '32,033 first names; a list of `str`', 'MIT', lambda d: _read(d, 'names.txt').split(),
-    {'names.txt': '0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d'}, standin='pydocs', mb=.2,
-    url=f'{_raw}/karpathy/makemore/988aa59e4d8fefa526d06f3b453ad116258398d4'));
-
-# %% ../../nbs/core/04_data.ipynb #2b48c745
-register(Dataset('wikitext2', 'WikiText-2 valid and test; {split: str}', 'CC BY-SA (Wikipedia)', lambda d: {s: _read(d, f'{s}.txt') for s in ('valid', 'test')}, {
-    'valid.txt': 'f0737ed31fc1329026e95cb8b98e19c2a182c39c240ab909dc31abf2f8af58e8',
-    'test.txt': 'd790b833ef8cf03a90db7bf1271b7520b83c45ce07ba3c1a9699df81e239eca0'}, standin='pydocs', mb=2.4,
-    url=f'{_raw}/pytorch/examples/77f55b912142e11fcfdf5b530231fb9c52f181e8/word_language_model/data/wikitext-2'))
-_m30k = ['train', 'val', 'test_2016_flickr', 'test_2017_flickr']
-register(Dataset('multi30k', 'Multi30k task 1: 31,014 German–English sentences; {split: [(de, en)]}', 'CC BY-NC-SA',
-    lambda d: {s: list(zip(_lines(d, f'{s}.de.gz'), _lines(d, f'{s}.en.gz'), strict=True)) for s in _m30k}, {
-    'train.de.gz': '726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6',
-    'train.en.gz': 'd79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f',
-    'val.de.gz': 'f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a',
-    'val.en.gz': '14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28',
-    'test_2016_flickr.de.gz': '9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8',
-    'test_2016_flickr.en.gz': '611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9',
-    'test_2017_flickr.de.gz': 'a2c89666db00c495cd8513b9d708d5a3acc205d7de312ef2bf5fb7ebc1540aee',
-    'test_2017_flickr.en.gz': '76a444ee25172e72695cddb13ae4a3bda59430617be88e0bb46b60504f054074'}, mb=1.3,
-    url=f'{_raw}/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw'));
-
-# %% ../../nbs/core/04_data.ipynb #ea85f80a
-register(Dataset('tokenizers', 'Tokenizer files of GPT-2, cl100k, CLIP, Llama 2; {name: Path}', 'MIT, Apache-2.0, Llama 2 licence',
-    lambda d: {f: d/f for f in REGISTRY['tokenizers'].files}, {
-    'gpt2/encoder.json': '196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783',
-    'gpt2/vocab.bpe': '1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5',
-    'cl100k_base/cl100k_base.tiktoken': '223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7',
-    'clip/bpe_simple_vocab_16e6.txt.gz': '924691ac288e54409236115652ad4aa250f48203de50a9e4722a6ecd48d6804a',
-    'llama2/tokenizer.model': '9e556afd44213b6bd1be2b850ebbbd98f5481437a8021afaf58ee7fb1818d347'}, mb=5.0, urls={
-    'gpt2/encoder.json': f'{_raw}/graykode/gpt-2-Pytorch/401078fde5e85475590dc04c9ed11b79332b8717/GPT2/encoder.json',
-    'gpt2/vocab.bpe': f'{_raw}/graykode/gpt-2-Pytorch/401078fde5e85475590dc04c9ed11b79332b8717/GPT2/vocab.bpe',
-    'cl100k_base/cl100k_base.tiktoken': f'{_raw}/secpo/ragflow/d7a8b32048bf11250f6d64fd90df69a50f6c9233/9b5ad71b2ce5302211f9c61530b329a4922fc6a4',
-    'clip/bpe_simple_vocab_16e6.txt.gz': f'{_raw}/openai/CLIP/d05afc436d78f1c48dc0dbf8e5980a9d471f35f6/clip/bpe_simple_vocab_16e6.txt.gz',
-    'llama2/tokenizer.model': f'{_raw}/karpathy/llama2.c/350e04fe35433e6d2941dce5a1f53308f87058eb/tokenizer.model'}));
-
-# %% ../../nbs/core/04_data.ipynb #bce6fbf7
-def _word_sim(d):
-    out = {f.stem: [(a, b, float(s)) for a, b, s in (l.split() for l in _lines(d, f.name))] for f in sorted(d.glob('EN-*.txt'))}
-    sections, now = {}, []
-    for l in _read(d, 'questions-words.txt').splitlines():
-        if l.startswith(':'): now = sections.setdefault(l[2:], [])
-        else: now.append(tuple(l.split()))
-    return out | {'analogies': sections}
-
-_sim = f'{_raw}/mfaruqui/eval-word-vectors/94b3dd9fdbac7ed08dbee7179cd5ee464acf0594/data/word-sim'
-register(Dataset('word_similarity', 'Word similarity and analogies; {list: [(a, b, score)], "analogies": {section: [4 words]}}', 'MIT, Apache-2.0', _word_sim, {
-    'EN-MEN-TR-3k.txt': '888b13580faa362c7b11da0a670258cf1b1eb4bf0ecbcd418918729a3bd3f43a',
-    'EN-RW-STANFORD.txt': '5108d54dfc746f44f9c3d7e31d2857c37cf71430bc1594175a61a3b89bb0ae1f',
-    'EN-SIMLEX-999.txt': '405394ffb7d25f6d0e3c041f87c9f27d29dc6b047506769953e85c4523b11685',
-    'EN-WS-353-ALL.txt': 'ce12919b240af45bdf46d243601eaca2b6212b159b5e7e9b435ee7ee40c5619c',
-    'questions-words.txt': '8c29b3332afc46f3fb8be04cb5297bf96f39aa7131272dff57869b4485b22a36'}, url=_sim, mb=.7,
-    urls={'questions-words.txt': f'{_raw}/tmikolov/word2vec/20c129af10659f7c50e86e3be406df663beff438/questions-words.txt'}));
-
-# %% ../../nbs/core/04_data.ipynb #b0c8bb0c
-register(Dataset('web_text', '300 C4 and 30 Wikipedia documents; {"c4": [str], "wiki": [str]}', 'ODC-BY, CC BY-SA',
-    lambda d: {'c4': [json.loads(l)['text'] for l in _lines(d, 'c4_demo.jsonl')], 'wiki': _lines(d, 'wiki_demo.txt')}, {
-    'c4_demo.jsonl': 'f51528081ef22279f2840c02c4cd7cdfc372138be0817c5b8714d200af692b78',
-    'wiki_demo.txt': '69c0c4d067a95a1a65022f2ae1efff9654b1953b09f206f8832620ebbffa0daf'}, standin='pydocs', mb=1.8,
-    url=f'{_raw}/hiyouga/LLaMA-Factory/ff6d4d12eeb035d6ce06805a5733dd7b29f2ac30/data'));
-
-# %% ../../nbs/core/04_data.ipynb #d5a03f60
-register(Dataset('stories260k', 'a trained Llama of 260,032 parameters with its tokenizer; a folder', 'MIT', lambda d: d, {
-    'config.json': '652c0347151fbe082023bfb8a9c79faf23a062a79b64b32a39e06bfca2d214ac',
-    'generation_config.json': 'b1a85db093320bbd1ef48970da77c5e1f5aeeee1a82bee306caf076d9befcde5',
-    'model.safetensors': '407a7c581bdd66972383ce9ad24857713fb98786d06ea564a2fe9b34ebe77dfd',
-    'tokenizer.json': '3e482f08cbbe5620228421936122d677533c22e9e4f8b3a481aafefa3e618d7a',
-    'tokenizer.model': '822b28dcdee7b4f2de3332e0066a3f33688e08afb26e9e7808a58aa6426bd55b',
-    'tokenizer_config.json': '3e4caece7db5568ea725be7e6e07d1041be8648f716abd619efb1a149d81f9af'}, mb=1.1));
-
-# %% ../../nbs/core/04_data.ipynb #6218282a
-def _digits(_):
-    import torch
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-    d: Any = load_digits()
-    x = torch.from_numpy(d.images*255/16).round().to(torch.uint8)[:, None]; y = torch.from_numpy(d.target).long()
-    a, b = train_test_split(range(len(y)), test_size=.2, stratify=d.target, random_state=0)
-    return Images(x[a], y[a], x[b], y[b], list(_TEN_DIGITS))
-
-register(Dataset('digits', '1,797 handwritten digits, 8×8, inside scikit-learn', 'CC BY 4.0', _digits,
-    info=Info(1_437, 360, 8, 1, _TEN_DIGITS)));
-
-# %% ../../nbs/core/04_data.ipynb #777dd401
-def _pydocs(_):
-    from pydoc_data.topics import topics
-    return '\n\n'.join(topics[k] for k in sorted(topics))
-
-def _stdlib(_):
-    lib = Path(os.__file__).parent
-    return {f.name: f.read_text(encoding='utf-8', errors='replace') for f in sorted(lib.glob('*.py'))}
-
-register(Dataset('pydocs', "Python's own help pages, about 0.7 MB of English; a `str`", 'PSF', _pydocs))
-register(Dataset('stdlib', 'source of the standard library; {module: str}', 'PSF', _stdlib));
-
-# %% ../../nbs/core/04_data.ipynb #3a9fdc6f
-def state(ds: Dataset) -> str: # 'installed', 'here', 'cached', 'to download' or 'absent'
-    "Where data set `ds` is."
-    if not ds.files: return 'installed'
-    at = find(ds)
-    if at: return 'here' if at.parent != cache_dir() else 'cached'
-    return 'to download' if all(ds.address(f) for f in ds.files) else 'absent'
