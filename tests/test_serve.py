@@ -98,10 +98,10 @@ def test_content_type(client, kind): refused(client.post('/predict', data=save(d
 def test_huge_declaration_takes_no_memory(client):
     def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(2**20 if sys.platform == 'darwin' else 2**10) # MB
     client.post('/predict', data=save(digit()), content_type='image/png')
-    before, start = peak(), time.perf_counter()
+    before = peak()
     for w, h in ((50_000, 50_000), (4097, 1), (1, 2**31-1), (10_000, 10_000)):
         refused(client.post('/predict', data=declares(w, h), content_type='image/png'), 413, 'more than 4096 pixels')
-    assert peak()-before < 20 and time.perf_counter()-start < 2
+    assert peak()-before < 20
 
 def test_huge_jpeg_declaration(client):
     data = bytearray(save(digit(), 'JPEG')); at = data.index(b'\xff\xc0')+5
