@@ -13,7 +13,9 @@ llm/07a_parts
 llm/08_gpt
 core/01_errors
 core/02_plot
-core/18_style
+core/04_downloads
+core/05_data
+core/19_style
 '''.split()
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
@@ -29,20 +31,19 @@ NOT_YET: dict[str, list[str]] = {
     'llm/14_serving': ['long_cells'],
     'llm/15_speculation': ['long_cells'],
     'core/03_diagram': ['code_runs', 'long_cells', 'long_lines', 'long_module', 'stacked_lines', 'thin_sections'],
-    'core/04_data': ['code_runs', 'long_cells', 'long_lines', 'long_module', 'stacked_lines', 'thin_sections'],
-    'core/05_ledger': ['thin_sections'],
-    'core/06_trackers': ['code_runs', 'thin_sections'],
-    'core/07_experiments': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
-    'core/08_folders': ['code_runs', 'thin_sections'],
-    'core/09_run': ['thin_sections'],
-    'core/10_rng': ['long_cells', 'thin_sections'],
-    'core/11_batches': ['thin_sections'],
-    'core/12_distributed': ['thin_sections'],
-    'core/13_parity': ['thin_sections'],
-    'core/14_bench': ['code_runs', 'thin_sections'],
-    'core/15_cli': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
-    'core/16_notebooks': ['long_cells', 'thin_sections'],
-    'core/17_book': ['code_runs', 'long_cells', 'long_lines', 'stacked_lines', 'thin_sections'],
+    'core/06_ledger': ['thin_sections'],
+    'core/07_trackers': ['code_runs', 'thin_sections'],
+    'core/08_experiments': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
+    'core/09_folders': ['code_runs', 'thin_sections'],
+    'core/10_run': ['thin_sections'],
+    'core/11_rng': ['long_cells', 'thin_sections'],
+    'core/12_batches': ['thin_sections'],
+    'core/13_distributed': ['thin_sections'],
+    'core/14_parity': ['thin_sections'],
+    'core/15_bench': ['code_runs', 'thin_sections'],
+    'core/16_cli': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
+    'core/17_notebooks': ['long_cells', 'thin_sections'],
+    'core/18_book': ['code_runs', 'long_cells', 'long_lines', 'stacked_lines', 'thin_sections'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)
