@@ -16,6 +16,7 @@ foundations.learner
 foundations.callbacks
 llm.attention
 llm.flash
+llm.parts
 llm.gpt
 llm.budget
 llm.pretraining
