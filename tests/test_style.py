@@ -26,6 +26,8 @@ core/12_batches
 core/13_distributed
 core/14_parity
 core/15_bench
+core/16_cli
+core/16a_doctor
 core/17_notebooks
 core/19_style
 '''.split()
@@ -42,7 +44,6 @@ NOT_YET: dict[str, list[str]] = {
     'llm/14_serving': ['long_cells'],
     'llm/15_speculation': ['long_cells'],
     'core/03_diagram': ['long_cells'],
-    'core/16_cli': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
     'core/18_book': ['code_runs', 'long_cells', 'long_lines', 'stacked_lines', 'thin_sections'],
 }
 
