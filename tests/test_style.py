@@ -7,7 +7,10 @@ CHAPTERS = '''
 foundations/01_neurons
 foundations/02_backprop
 foundations/03_digits
+foundations/04_tools
 foundations/06_schedules
+foundations/07_learner
+foundations/08_callbacks
 llm/01_attention
 llm/02_flash
 llm/07a_parts
@@ -21,9 +24,6 @@ core/19_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'foundations/04_tools': ['long_cells', 'long_lines', 'schematics'],
-    'foundations/07_learner': ['long_cells', 'thin_sections'],
-    'foundations/08_callbacks': ['long_cells', 'thin_sections'],
     'llm/09_budget': ['long_cells'],
     'llm/10_pretraining': ['long_cells', 'thin_sections'],
     'llm/12_generate': ['long_cells'],
