@@ -20,6 +20,7 @@ core/04_downloads
 core/05_data
 core/06_ledger
 core/07_trackers
+core/08_experiments
 core/09_folders
 core/10_run
 core/11_rng
@@ -41,7 +42,6 @@ NOT_YET: dict[str, list[str]] = {
     'llm/13_engine': ['long_cells'],
     'llm/15_speculation': ['long_cells'],
     'core/03_diagram': ['long_cells'],
-    'core/08_experiments': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
     'core/16_cli': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
     'core/18_book': ['code_runs', 'long_cells', 'long_lines', 'stacked_lines', 'thin_sections'],
 }
