@@ -13,6 +13,7 @@ llm/02_flash
 llm/07a_parts
 llm/08_gpt
 llm/12_generate
+llm/13_engine
 llm/14_serving
 core/01_errors
 core/02_plot
@@ -39,7 +40,6 @@ NOT_YET: dict[str, list[str]] = {
     'foundations/08_callbacks': ['long_cells', 'thin_sections'],
     'llm/09_budget': ['long_cells'],
     'llm/10_pretraining': ['long_cells', 'thin_sections'],
-    'llm/13_engine': ['long_cells'],
     'llm/15_speculation': ['long_cells'],
     'core/03_diagram': ['long_cells'],
     'core/16_cli': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
