@@ -15,6 +15,7 @@ llm/08_gpt
 llm/12_generate
 llm/13_engine
 llm/14_serving
+llm/15_speculation
 core/01_errors
 core/02_plot
 core/04_downloads
@@ -40,7 +41,6 @@ NOT_YET: dict[str, list[str]] = {
     'foundations/08_callbacks': ['long_cells', 'thin_sections'],
     'llm/09_budget': ['long_cells'],
     'llm/10_pretraining': ['long_cells', 'thin_sections'],
-    'llm/15_speculation': ['long_cells'],
     'core/03_diagram': ['long_cells'],
     'core/16_cli': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
     'core/18_book': ['code_runs', 'long_cells', 'long_lines', 'stacked_lines', 'thin_sections'],

@@ -23,6 +23,7 @@ llm.pretraining
 llm.generate
 llm.engine
 llm.serving
+llm.speculation
 '''.split()
 NOT_YET: list = [] # of core
 
