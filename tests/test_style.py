@@ -12,12 +12,16 @@ llm/01_attention
 llm/02_flash
 llm/07a_parts
 llm/08_gpt
+llm/12_generate
+llm/13_engine
+llm/14_serving
 core/01_errors
 core/02_plot
 core/04_downloads
 core/05_data
 core/06_ledger
 core/07_trackers
+core/08_experiments
 core/09_folders
 core/10_run
 core/11_rng
@@ -36,12 +40,8 @@ NOT_YET: dict[str, list[str]] = {
     'foundations/08_callbacks': ['long_cells', 'thin_sections'],
     'llm/09_budget': ['long_cells'],
     'llm/10_pretraining': ['long_cells', 'thin_sections'],
-    'llm/12_generate': ['long_cells'],
-    'llm/13_engine': ['long_cells'],
-    'llm/14_serving': ['long_cells'],
     'llm/15_speculation': ['long_cells'],
     'core/03_diagram': ['long_cells'],
-    'core/08_experiments': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
     'core/16_cli': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
     'core/18_book': ['code_runs', 'long_cells', 'long_lines', 'stacked_lines', 'thin_sections'],
 }

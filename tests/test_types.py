@@ -21,6 +21,7 @@ llm.gpt
 llm.budget
 llm.pretraining
 llm.generate
+llm.engine
 llm.serving
 '''.split()
 NOT_YET: list = [] # of core
