@@ -11,6 +11,8 @@ llm/01_attention
 llm/02_flash
 llm/07a_parts
 llm/08_gpt
+llm/09_budget
+llm/10_pretraining
 core/01_errors
 core/02_plot
 core/04_downloads
@@ -24,8 +26,6 @@ NOT_YET: dict[str, list[str]] = {
     'foundations/06_schedules': ['long_cells'],
     'foundations/07_learner': ['long_cells', 'thin_sections'],
     'foundations/08_callbacks': ['long_cells', 'thin_sections'],
-    'llm/09_budget': ['long_cells'],
-    'llm/10_pretraining': ['long_cells', 'thin_sections'],
     'llm/12_generate': ['long_cells'],
     'llm/13_engine': ['long_cells'],
     'llm/14_serving': ['long_cells'],
