@@ -42,6 +42,7 @@ def each_tensor(
     parts = [each_tensor(f, part) for part in o]
     return type(o)(*parts) if hasattr(o, '_fields') else type(o)(parts)
 
+# %% ../../nbs/core/12_batches.ipynb #9bd0fb03
 def tensors_in(
     o, # tensor, or a tuple, list or dictionary
 ) -> list: # of tensors

@@ -30,6 +30,20 @@ class Row:
     rate: float # work per second
     ratio: float # median over the rounds of our rate / its rate: above 1, ours is faster
 
+# %% ../../nbs/core/15_bench.ipynb #8718e781
+def _rates(timed): # work per second of each round
+    return [work/max(seconds, 1e-9) for seconds, work in timed]
+
+def _rows(turns): # name -> list of (seconds, work); ours comes first
+    ours = _rates(next(iter(turns.values()), []))
+    rows = []
+    for name, timed in turns.items():
+        rate = _rates(timed)
+        seconds = statistics.median(seconds for seconds, _ in timed)
+        ratio = statistics.median(a/max(b, 1e-9) for a, b in zip(ours, rate))
+        rows.append(Row(name, seconds, statistics.median(rate), ratio))
+    return rows
+
 # %% ../../nbs/core/15_bench.ipynb #2e61db21
 def race(
     contestants: dict, # name -> function that returns the amount of its work; ours first
@@ -59,20 +73,6 @@ def _rounds(contestants, turn, rounds): # name -> list of (seconds, work), witho
         for name, contestant in contestants.items():
             turns[name].append(turn(contestant))
     return {name: timed[1:] for name, timed in turns.items()}
-
-# %% ../../nbs/core/15_bench.ipynb #8718e781
-def _rates(timed): # work per second of each round
-    return [work/max(seconds, 1e-9) for seconds, work in timed]
-
-def _rows(turns): # name -> list of (seconds, work); ours comes first
-    ours = _rates(next(iter(turns.values()), []))
-    rows = []
-    for name, timed in turns.items():
-        rate = _rates(timed)
-        seconds = statistics.median(seconds for seconds, _ in timed)
-        ratio = statistics.median(a/max(b, 1e-9) for a, b in zip(ours, rate))
-        rows.append(Row(name, seconds, statistics.median(rate), ratio))
-    return rows
 
 # %% ../../nbs/core/15_bench.ipynb #ba05fbd0
 BENCHES: dict = {}

@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/experiments.html.md"""
 
 # %% ../../nbs/core/08_experiments.ipynb #566d86f7
 from __future__ import annotations
-import dataclasses, importlib, json, math, sys
+import dataclasses, importlib, json, math, operator, sys
 from dataclasses import dataclass
 from importlib.resources import files
 from numbers import Integral, Real
@@ -20,34 +20,56 @@ if TYPE_CHECKING:
     from era_nbdev.core.run import Run
 
 # %% auto #0
-__all__ = ['PLAIN', 'SCALES', 'EXPERIMENTS', 'KINDS', 'SERVES', 'range_fault', 'is_whole', 'is_finite', 'fault', 'sequence_fault',
-           'Experiment', 'names_around', 'declarations', 'check_fields', 'experiment', 'chapters', 'lookup',
-           'find_experiment', 'is_experiment', 'serves', 'settings']
+__all__ = ['LIMITS', 'COMPARISONS', 'PLAIN', 'SCALES', 'EXPERIMENTS', 'KINDS', 'SERVES', 'bounds_of', 'range_in_words',
+           'range_fault', 'is_whole', 'is_finite', 'is_plain', 'fault', 'sequence_fault', 'Experiment', 'names_around',
+           'declarations', 'check_fields', 'experiment', 'chapters', 'lookup', 'find_experiment', 'is_experiment',
+           'serves', 'settings']
+
+# %% ../../nbs/core/08_experiments.ipynb #c92224a0
+LIMITS = (Ge, Gt, Le, Lt, MultipleOf)
+
+def bounds_of(
+    limits, # what stands beside the type in `Annotated[type, …]`
+) -> dict: # some of 'ge', 'gt', 'le', 'lt', 'multiple_of' -> a number
+    "The limits of a declaration by their names."
+    bounds: dict = {}
+    for limit in limits:
+        parts = limit if isinstance(limit, GroupedMetadata) else [limit]
+        for part in parts:
+            if not isinstance(part, LIMITS): continue
+            bounds |= dataclasses.asdict(part)
+    return bounds
+
+# %% ../../nbs/core/08_experiments.ipynb #ab2f29fa
+def range_in_words(
+    bounds: dict, # from `bounds_of`, at least one of 'ge', 'gt', 'le', 'lt'
+    whole: bool, # is the number that is refused a whole one?
+) -> str:
+    "What a number within `bounds` is called in a message."
+    lower = f'{bounds["ge"]} or more' if 'ge' in bounds else f'more than {bounds.get("gt")}'
+    upper = f'{bounds["le"]} or less' if 'le' in bounds else f'less than {bounds.get("lt")}'
+    if not {'ge', 'gt'} & set(bounds): return upper
+    if not {'le', 'lt'} & set(bounds): return lower
+    if whole and {'ge', 'le'} <= set(bounds): return f'{bounds["ge"]} to {bounds["le"]}'
+    left = f'[{bounds["ge"]}' if 'ge' in bounds else f'({bounds["gt"]}'
+    right = f'{bounds["le"]}]' if 'le' in bounds else f'{bounds["lt"]})'
+    return f'a number in {left}, {right}'
 
 # %% ../../nbs/core/08_experiments.ipynb #afb2c9d5
+COMPARISONS = dict(ge=operator.ge, gt=operator.gt, le=operator.le, lt=operator.lt)
+
 def range_fault(
     value, # a number
     limits, # what stands beside the type in `Annotated[type, …]`
 ) -> str: # what is expected instead of `value`, or ''
     "Compare a number with the limits of its declaration."
-    flat = [o for m in limits for o in (m if isinstance(m, GroupedMetadata) else [m])]
-    bounds = {type(m): m for m in flat if isinstance(m, (Ge, Gt, Le, Lt, MultipleOf))}
-    low, above = getattr(bounds.get(Ge), 'ge', None), getattr(bounds.get(Gt), 'gt', None)
-    high, below = getattr(bounds.get(Le), 'le', None), getattr(bounds.get(Lt), 'lt', None)
-    step = getattr(bounds.get(MultipleOf), 'multiple_of', None)
+    bounds = bounds_of(limits)
+    step = bounds.pop('multiple_of', None)
     if step is not None and value % step: return f'a multiple of {step}'
-    fits = (low is None or value >= low) and (above is None or value > above)
-    if fits and (high is None or value <= high) and (below is None or value < below): return ''
-    left = f'[{low}' if low is not None else f'({above}'
-    right = f'{high}]' if high is not None else f'{below})'
-    has_low, has_high = low is not None or above is not None, high is not None or below is not None
-    if has_low and has_high:
-        whole = isinstance(value, Integral) and low is not None and high is not None
-        return f'{low} to {high}' if whole else f'a number in {left}, {right}'
-    if has_low: return f'{low} or more' if low is not None else f'more than {above}'
-    return f'{high} or less' if high is not None else f'less than {below}'
+    if all(COMPARISONS[name](value, bound) for name, bound in bounds.items()): return ''
+    return range_in_words(bounds, isinstance(value, Integral))
 
-# %% ../../nbs/core/08_experiments.ipynb #968b1551
+# %% ../../nbs/core/08_experiments.ipynb #76e704b7
 def is_whole(
     value, # anything
 ) -> bool:
@@ -60,10 +82,20 @@ def is_finite(
     "Is it a number, and neither nan nor infinite?"
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
-PLAIN = {bool: (lambda v: isinstance(v, bool), 'True or False'), int: (is_whole, 'a whole number'),
-         float: (is_finite, 'a finite number'), str: (lambda v: isinstance(v, str), 'a text'),
-         type(None): (lambda v: v is None, 'None')}
+# %% ../../nbs/core/08_experiments.ipynb #b6fc48fb
+PLAIN = {bool: 'True or False', int: 'a whole number', float: 'a finite number', str: 'a text',
+         type(None): 'None'}
 
+def is_plain(
+    value, # anything
+    kind: type, # one of `PLAIN`
+) -> bool:
+    "Is `value` of the plain type `kind`?"
+    if kind is int: return is_whole(value)
+    if kind is float: return is_finite(value)
+    return isinstance(value, kind)
+
+# %% ../../nbs/core/08_experiments.ipynb #968b1551
 def fault(
     value, # of a field
     hint, # the field's annotation
@@ -73,12 +105,13 @@ def fault(
     if kind is Annotated: return fault(value, parts[0]) or range_fault(value, parts[1:])
     if kind is Literal: return '' if value in parts else f'one of {", ".join(map(repr, parts))}'
     if kind in (Union, UnionType):
-        faults = [fault(value, p) for p in parts]
+        faults = [fault(value, part) for part in parts]
         return ' or '.join(faults) if all(faults) else ''
     if kind in (tuple, list): return sequence_fault(value, kind, parts)
-    holds, expected = PLAIN.get(hint, (lambda v: True, ''))
-    return '' if holds(value) else expected
+    if hint not in PLAIN or is_plain(value, hint): return ''
+    return PLAIN[hint]
 
+# %% ../../nbs/core/08_experiments.ipynb #1155b3cb
 def sequence_fault(
     value, # of a field
     kind: type, # tuple or list
@@ -139,11 +172,14 @@ class Experiment:
             if not holds: raise RunError(f'{name} is {getattr(self, name)!r}, expected {expected}')
 
 # %% ../../nbs/core/08_experiments.ipynb #280cf94d
-def names_around(cls: type) -> dict: # name -> what it means
+def names_around(
+    cls: type, # a dataclass
+) -> dict: # name -> what it means
     "The names that the annotations of `cls` and its bases may use, also where a cell defined them."
     names: dict = {}
     for base in reversed(cls.__mro__):
-        own = [m for k, m in vars(base).items() if isinstance(m, FunctionType) and not k.startswith('__')]
+        methods = {k: m for k, m in vars(base).items() if isinstance(m, FunctionType)}
+        own = [m for k, m in methods.items() if not k.startswith('__')]
         names |= own[0].__globals__ if own else vars(sys.modules[base.__module__])
     return names
 
@@ -158,7 +194,10 @@ def declarations(
         hints = {f.name: f.type for f in known}
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.name in hints}
 
-def check_fields(exp: Experiment): # with its settings
+# %% ../../nbs/core/08_experiments.ipynb #26e1a376
+def check_fields(
+    exp: Experiment, # with its settings
+):
     "Raise `RunError` for the first value that is not as declared. A default of `None` may stay."
     defaults = {f.name: f.default for f in dataclasses.fields(exp)}
     for name, hint in declarations(type(exp)).items():
@@ -174,7 +213,7 @@ def experiment(
     name: str, # what `era run` takes
     **scales, # smoke=dict(field=value, …), lesson=…, full=…: defaults that a scale changes
 ): # class decorator
-    "Register a subclass of `Experiment`, a dataclass. Raises `RunError` for unknown scales or fields."
+    "Register a subclass of `Experiment`. Raises `RunError` for an unknown scale or field."
     def register(cls):
         fields = {f.name for f in dataclasses.fields(cls)}
         for scale, changed in scales.items():
@@ -198,25 +237,32 @@ def lookup(
     name: str, # of an experiment, bench, app or command
 ): # its module
     "Import the chapter that registers `name`. Raises `RunError` for an unknown one."
-    where = {n: c['module'] for c in chapters() for n in c[kind]}
+    where = {n: chapter['module'] for chapter in chapters() for n in chapter[kind]}
     if name not in where: raise RunError(nearest(KINDS[kind], name, where))
     return importlib.import_module(f'era_nbdev.{where[name]}')
 
-def find_experiment(name: str) -> type: # what `era run` takes
+# %% ../../nbs/core/08_experiments.ipynb #47dcbb47
+def find_experiment(
+    name: str, # what `era run` takes
+) -> type:
     "The class of experiment `name`, from this session or from its chapter."
     if name not in EXPERIMENTS:
         lookup('experiments', name)
     return EXPERIMENTS[name]
 
-def is_experiment(name: str) -> bool: # what may be the name of one
+def is_experiment(
+    name: str, # what may be the name of one
+) -> bool:
     "Is `name` an experiment, of this session or of a chapter?"
     return name in EXPERIMENTS or any(name in c['experiments'] for c in chapters())
 
 # %% ../../nbs/core/08_experiments.ipynb #f84a295b
 SERVES: dict = {}
 
-def serves(name: str): # what `era serve` takes
-    "Decorator that registers a function `(run, host, port, out)` as an app."
+def serves(
+    name: str, # what `era serve` takes
+): # decorator
+    "Register a function `(run, host, port, out)` as an app."
     def register(f):
         SERVES[name] = f
         return f

@@ -81,6 +81,7 @@ def as_lists(
     "A state with lists in place of arrays, so that a checkpoint can hold it."
     return {k: as_lists(v) if isinstance(v, dict) else plain(v) for k, v in state.items()}
 
+# %% ../../nbs/core/11_rng.ipynb #6a4fdc92
 def as_arrays(
     state: dict, # from `as_lists`
 ) -> dict:

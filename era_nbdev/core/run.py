@@ -28,7 +28,7 @@ _all_ = ['BookError', 'CheckpointError', 'Diverged', 'Interrupted', 'MissingExtr
 # %% auto #0
 __all__ = ['pick_device', 'seed_everything', 'rng_state', 'set_rng_state', 'stop_signals', 'print_nowhere', 'guarded', 'Run',
            'saved_experiment', 'absolute_paths', 'make_folder', 'create', 'resumed_device', 'fit', 'measured_fit',
-           'launch', 'peak_memory', 'record_run', 'option', 'canonical', 'keep_memory', 'latest_run', 'open_run',
+           'launch', 'peak_memory', 'option', 'canonical', 'record_run', 'keep_memory', 'latest_run', 'open_run',
            'check_complete', 'differences', 'to_resume', 'BookError', 'CheckpointError', 'Diverged', 'Interrupted',
            'MissingExtra', 'RunError', 'Experiment', 'experiment', 'find_experiment', 'settings', 'need', 'nearest',
            'outlook', 'read_weights']
@@ -301,20 +301,6 @@ def peak_memory() -> int: # megabytes
     unit = 2**20 if sys.platform == 'darwin' else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//unit
 
-# %% ../../nbs/core/10_run.ipynb #ce69e7b9
-def record_run(
-    exp: Experiment, # with its settings
-    run: Run, # which is finished
-    result: dict, # what `fit` gave
-    extra: dict, # what the table of results does not show
-):
-    "Write a finished run into the ledger."
-    module = type(exp).__module__
-    chapter = module.removeprefix('era_nbdev.') if module.startswith('era_nbdev.') else exp.name
-    ledger.record(chapter, 'run', exp.name, result, device=run.device, command=canonical(exp, run),
-                  scale=run.config['scale'], seed=run.config['seed'],
-                  settings=dataclasses.asdict(exp), resumed=run.resumed, **extra)
-
 # %% ../../nbs/core/10_run.ipynb #b631aa4b
 def option(
     name: str, # of a setting
@@ -342,6 +328,20 @@ def canonical(
     changed = [n for n in names if getattr(exp, n) != getattr(base, n)]
     words += [option(n, getattr(exp, n)) for n in changed]
     return ' '.join(words)
+
+# %% ../../nbs/core/10_run.ipynb #ce69e7b9
+def record_run(
+    exp: Experiment, # with its settings
+    run: Run, # which is finished
+    result: dict, # what `fit` gave
+    extra: dict, # what the table of results does not show
+):
+    "Write a finished run into the ledger."
+    module = type(exp).__module__
+    chapter = module.removeprefix('era_nbdev.') if module.startswith('era_nbdev.') else exp.name
+    ledger.record(chapter, 'run', exp.name, result, device=run.device, command=canonical(exp, run),
+                  scale=run.config['scale'], seed=run.config['seed'],
+                  settings=dataclasses.asdict(exp), resumed=run.resumed, **extra)
 
 # %% ../../nbs/core/10_run.ipynb #a943a5c7
 def keep_memory() -> bool: # whether anything was changed

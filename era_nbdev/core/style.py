@@ -10,7 +10,7 @@ import ast, io, json, re, sys, tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from . import book
+from .book import module_of, pages, project
 
 # %% auto #0
 __all__ = ['MAX_LINE', 'MEDIAN_CELL', 'LONG_CELL', 'MAX_CELL', 'MAX_CLASS_CELL', 'MAX_FUNCTION', 'MAX_MODULE', 'WORDS_A_LINE',
@@ -19,7 +19,7 @@ __all__ = ['MAX_LINE', 'MEDIAN_CELL', 'LONG_CELL', 'MAX_CELL', 'MAX_CLASS_CELL',
            'after_semicolon', 'after_colon', 'stacked', 'stacked_lines', 'median_example', 'cell_lengths',
            'is_too_long', 'long_cells', 'long_functions', 'module_lines', 'long_module', 'sections', 'thin_sections',
            'code_runs', 'schematics', 'exercises', 'callout', 'lacks', 'bad_exercises', 'private_words', 'comments',
-           'site_references', 'own_names', 'is_patch', 'patched', 'bad_size', 'faults', 'page_of', 'overview', 'main']
+           'site_references', 'own_names', 'is_patch', 'patched', 'bad_size', 'page_of', 'faults', 'overview', 'main']
 
 # %% ../../nbs/core/19_style.ipynb #9f32e1d5
 MAX_LINE = 100 # characters
@@ -95,7 +95,7 @@ def read_cells(
     return [cell for cell in cells if cell.source.strip()]
 
 def is_only_imports(
-    cell: Cell,
+    cell: Cell, # of any kind
 ) -> bool:
     "Does the cell import names and do nothing else?"
     body = cell.tree.body
@@ -103,7 +103,7 @@ def is_only_imports(
 
 # %% ../../nbs/core/19_style.ipynb #ac81a426
 def long_lines(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[str]:
     "Lines of code with more than `MAX_LINE` characters."
     codes = [cell.code for cell in cells if cell.kind == 'code']
@@ -114,7 +114,7 @@ def long_lines(
 LEAVING = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
 def after_semicolon(
-    node: ast.AST,
+    node: ast.AST, # a statement or a block of them
 ) -> list[ast.stmt]:
     "Statements directly below `node` that begin on the line on which another one ends."
     found = []
@@ -125,7 +125,7 @@ def after_semicolon(
     return found
 
 def after_colon(
-    node: ast.AST,
+    node: ast.AST, # a statement or a block of them
 ) -> list[ast.stmt]:
     "The body of a loop, a condition or a `with` that stands behind its colon."
     if not isinstance(node, (ast.For, ast.While, ast.With, ast.If)): return []
@@ -135,14 +135,14 @@ def after_colon(
 
 # %% ../../nbs/core/19_style.ipynb #13dd7a9e
 def stacked(
-    tree: ast.AST,
+    tree: ast.AST, # of a cell
 ) -> list[ast.stmt]:
     "Statements that begin on a line on which another one stands."
     nodes = list(ast.walk(tree))
     return [found for node in nodes for found in after_semicolon(node)+after_colon(node)]
 
 def stacked_lines(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[str]:
     "Lines of exported code with more than one statement."
     trees = [cell.tree for cell in cells if cell.exported]
@@ -151,14 +151,14 @@ def stacked_lines(
 
 # %% ../../nbs/core/19_style.ipynb #74b18793
 def median_example(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> float:
     "The middle length of the examples, in lines; 0 if there are none."
     examples = [o for o in cells if o.visible and not o.exported and not o.folded]
     return median([cell.n_lines for cell in examples] or [0])
 
 def cell_lengths(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> tuple[int, int]: # what nine in ten do not exceed, and the longest
     "How long the visible code cells are, in lines."
     lengths = sorted(cell.n_lines for cell in cells if cell.visible) or [0]
@@ -166,14 +166,14 @@ def cell_lengths(
 
 # %% ../../nbs/core/19_style.ipynb #e9e1496d
 def is_too_long(
-    cell: Cell,
+    cell: Cell, # of any kind
 ) -> bool:
     "Does a visible cell exceed `MAX_CELL`, or `MAX_CLASS_CELL` if it defines a class?"
     has_class = any(isinstance(node, ast.ClassDef) for node in cell.tree.body)
     return cell.visible and cell.n_lines > (MAX_CLASS_CELL if has_class else MAX_CELL)
 
 def long_cells(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[str]:
     "What is wrong with the sizes of the visible code cells."
     middle, (nine_in_ten, _) = median_example(cells), cell_lengths(cells)
@@ -187,7 +187,7 @@ def long_cells(
 
 # %% ../../nbs/core/19_style.ipynb #1ff872bd
 def long_functions(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[str]:
     "Functions of the module with more than `MAX_FUNCTION` lines."
     found = []
@@ -222,7 +222,7 @@ def long_module(
 
 # %% ../../nbs/core/19_style.ipynb #72e6e194
 def sections(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[tuple[str, int, int]]: # heading, words of prose, lines of visible code
     "The amounts of prose and code under each heading."
     rows = [('opening', 0, 0)]
@@ -241,7 +241,7 @@ def sections(
 
 # %% ../../nbs/core/19_style.ipynb #8e5a8a76
 def thin_sections(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[str]:
     "Sections with fewer than `WORDS_A_LINE` words of prose for a line of visible code."
     found = []
@@ -252,7 +252,7 @@ def thin_sections(
 
 # %% ../../nbs/core/19_style.ipynb #25256a82
 def code_runs(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[str]:
     "Places where more than `MAX_RUN` visible code cells follow each other."
     found, run = [], 0
@@ -265,7 +265,7 @@ def code_runs(
 
 # %% ../../nbs/core/19_style.ipynb #c249b5b2
 def schematics(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[str]:
     "A sentence if the chapter has no schematic drawing."
     figures = [cell.code for cell in cells if 'label: fig-' in cell.source]
@@ -274,7 +274,7 @@ def schematics(
 
 # %% ../../nbs/core/19_style.ipynb #3e738b55
 def exercises(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> dict[str, str]: # number -> the prose up to the next exercise
     "The exercises of a chapter."
     start = r'^(?:\*\*|#+ )(?:Exercise |Practice )?(\d+)[.:]'
@@ -303,7 +303,7 @@ def lacks(
     return [name for name, found in has.items() if not found]
 
 def bad_exercises(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[str]:
     "A wrong number of exercises, and what each of them lacks."
     texts = exercises(cells)
@@ -320,7 +320,7 @@ PRIVATE_WORDS = [r'way back', r'gradients? by', r'the filling', r'filled up',
                  r'of above', r'hands of clocks', r'judged? by', r'for there are']
 
 def private_words(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[str]:
     "Expressions in the prose that no other text of the field uses."
     text = '\n'.join(cell.source for cell in cells if cell.kind == 'markdown')
@@ -343,7 +343,7 @@ def comments(
     return docs+[token.string for token in tokens if token.type == tokenize.COMMENT]
 
 def site_references(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[str]:
     "References for the website in docstrings and comments of the module."
     texts = [text for cell in cells if cell.exported for text in comments(cell.code)]
@@ -352,7 +352,7 @@ def site_references(
 
 # %% ../../nbs/core/19_style.ipynb #ea12ca76
 def own_names(
-    tree: ast.AST,
+    tree: ast.AST, # of a cell
 ) -> set[str]:
     "Classes that `tree` defines, and names that it imports from this package."
     own = set()
@@ -366,14 +366,14 @@ def own_names(
 
 # %% ../../nbs/core/19_style.ipynb #cced4a7a
 def is_patch(
-    node: ast.FunctionDef,
+    node: ast.FunctionDef, # a function of the module
 ) -> bool:
     "Has the function a first parameter and the decorator `patch`?"
     if not node.args.args: return False
     return any(re.match(r'patch(_to|_property)?\b', ast.unparse(o)) for o in node.decorator_list)
 
 def patched(
-    cells: list[Cell],
+    cells: list[Cell], # of a notebook
 ) -> list[str]:
     "Methods that are patched into a class of our own."
     trees = [cell.tree for cell in cells if cell.exported]
@@ -400,6 +400,18 @@ def bad_size(
         found.append(f'{kilobytes:.0f} KB, expected {MAX_KILOBYTES} or less')
     return found
 
+# %% ../../nbs/core/19_style.ipynb #5e1fa90c
+def page_of(
+    name: str, # 'foundations/schedules', 'foundations.schedules' or the notebook's path
+) -> str:
+    "The page of a chapter. Raises `FileNotFoundError` if there is none."
+    plain = name.removeprefix('nbs/').removesuffix('.ipynb').replace('/', '.')
+    for page in pages():
+        names = [module_of(page), page.replace('/', '.')] if '/' in page else []
+        if plain in names: return page
+    raise FileNotFoundError(f"no chapter {name!r}: expected a part and a chapter, such as "
+                            "'core/style', or its notebook (nbs/sidebar.yml lists all)")
+
 # %% ../../nbs/core/19_style.ipynb #28dc6a4d
 RULES = [long_lines, stacked_lines, long_cells, long_functions, thin_sections, code_runs,
          private_words, site_references, patched]
@@ -410,8 +422,8 @@ def faults(
 ) -> dict[str, list[str]]: # name of a rule -> places that break it
     "What breaks the rules of style in one chapter; empty if nothing does."
     is_core = page.startswith('core/')
-    path = book.project()/'nbs'/f'{page}.ipynb'
-    module = book.project()/'era_nbdev'/(book.module_of(page).replace('.', '/')+'.py')
+    path = project()/'nbs'/f'{page}.ipynb'
+    module = project()/'era_nbdev'/(module_of(page).replace('.', '/')+'.py')
     cells = read_cells(path)
     found = {rule.__name__: rule(cells) for rule in (RULES if is_core else RULES+TEACHING)}
     found['bad_size'] = bad_size(path, 0 if is_core else CELLS[0])
@@ -420,21 +432,11 @@ def faults(
     return {rule: places for rule, places in found.items() if places}
 
 # %% ../../nbs/core/19_style.ipynb #6dc586c1
-def page_of(
-    name: str, # 'foundations/schedules', 'foundations.schedules' or the notebook's path
-) -> str:
-    "The page of a chapter. Raises `FileNotFoundError` if there is none."
-    plain = name.removeprefix('nbs/').removesuffix('.ipynb').replace('/', '.')
-    for page in book.pages():
-        names = [book.module_of(page), page.replace('/', '.')] if '/' in page else []
-        if plain in names: return page
-    raise FileNotFoundError(f'no chapter {name!r}: nbs/sidebar.yml lists them')
-
 def overview(
     page: str, # 'foundations/06_schedules'
 ) -> str: # one line
     "Cells, median example, nine in ten, longest, words for a line of code, kilobytes."
-    path = book.project()/'nbs'/f'{page}.ipynb'
+    path = project()/'nbs'/f'{page}.ipynb'
     cells, kilobytes = read_cells(path), path.stat().st_size/1024
     nine_in_ten, longest = cell_lengths(cells)
     n_words = sum(words for _, words, _ in sections(cells))
@@ -445,10 +447,13 @@ def overview(
 # %% ../../nbs/core/19_style.ipynb #58bc5a57
 def main(
     argv: list[str] | None = None, # names of chapters; none: the whole book
-) -> int: # 1 if a rule is broken
+) -> int: # exit status: 1 if a rule is broken, 2 if a name is no chapter
     "python -m era_nbdev.core.style [CHAPTER …]"
     names = sys.argv[1:] if argv is None else argv
-    chapters = [page_of(o) for o in names] or [page for page in book.pages() if '/' in page]
+    try: chapters = [page_of(o) for o in names] or [page for page in pages() if '/' in page]
+    except FileNotFoundError as error:
+        print(f'style: {error}', file=sys.stderr)
+        return 2
     print(f"{'chapter':30}{'cells':>6}{'median':>8}{'9/10':>6}{'max':>6}{'words':>8}{'KB':>6}")
     print('\n'.join(overview(page) for page in chapters))
     broken = {page: found for page in chapters if (found := faults(page))}
