@@ -15,6 +15,8 @@ llm/01_attention
 llm/02_flash
 llm/07a_parts
 llm/08_gpt
+llm/09_budget
+llm/10_pretraining
 llm/12_generate
 llm/13_engine
 llm/14_serving
@@ -39,8 +41,6 @@ core/19_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'llm/09_budget': ['long_cells'],
-    'llm/10_pretraining': ['long_cells', 'thin_sections'],
     'core/03_diagram': ['long_cells'],
     'core/16_cli': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
     'core/18_book': ['code_runs', 'long_cells', 'long_lines', 'stacked_lines', 'thin_sections'],
