@@ -7,11 +7,20 @@ CHAPTERS = '''
 foundations/01_neurons
 foundations/02_backprop
 foundations/03_digits
+foundations/04_tools
 foundations/06_schedules
+foundations/07_learner
+foundations/08_callbacks
 llm/01_attention
 llm/02_flash
 llm/07a_parts
 llm/08_gpt
+llm/09_budget
+llm/10_pretraining
+llm/12_generate
+llm/13_engine
+llm/14_serving
+llm/15_speculation
 core/01_errors
 core/02_plot
 core/04_downloads
@@ -34,15 +43,6 @@ core/19_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'foundations/04_tools': ['long_cells', 'long_lines', 'schematics'],
-    'foundations/07_learner': ['long_cells', 'thin_sections'],
-    'foundations/08_callbacks': ['long_cells', 'thin_sections'],
-    'llm/09_budget': ['long_cells'],
-    'llm/10_pretraining': ['long_cells', 'thin_sections'],
-    'llm/12_generate': ['long_cells'],
-    'llm/13_engine': ['long_cells'],
-    'llm/14_serving': ['long_cells'],
-    'llm/15_speculation': ['long_cells'],
     'core/03_diagram': ['long_cells'],
     'core/18_book': ['code_runs', 'long_cells', 'long_lines', 'stacked_lines', 'thin_sections'],
 }

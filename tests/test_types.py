@@ -21,7 +21,9 @@ llm.gpt
 llm.budget
 llm.pretraining
 llm.generate
+llm.engine
 llm.serving
+llm.speculation
 '''.split()
 NOT_YET: list = [] # of core
 
