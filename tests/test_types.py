@@ -16,11 +16,14 @@ foundations.learner
 foundations.callbacks
 llm.attention
 llm.flash
+llm.parts
 llm.gpt
 llm.budget
 llm.pretraining
 llm.generate
+llm.engine
 llm.serving
+llm.speculation
 '''.split()
 NOT_YET: list = [] # of core
 
