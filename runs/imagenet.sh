@@ -16,6 +16,8 @@ if [ -n "${LOCAL_RANK:-}" ]; then # one of the processes that torchrun started
 fi
 processes=${PROCESSES:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}
 if [ "$processes" -lt 1 ]; then echo "imagenet.sh: no GPU found; PROCESSES=2 starts two processes on the CPU" >&2; exit 2; fi
-exec torchrun --nnodes "${NODES:-1}" --node-rank "${NODE_RANK:-0}" --nproc-per-node "$processes" \
-  --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}" --max-restarts "${RESTARTS:-3}" \
-  --no-python "$0" "$@"
+meet=(--standalone)
+if [ "${NODES:-1}" -gt 1 ]; then
+  meet=(--nnodes "$NODES" --node-rank "${NODE_RANK:?}" --master-addr "${MASTER_ADDR:?}" --master-port "${MASTER_PORT:-29500}")
+fi
+exec torchrun "${meet[@]}" --nproc-per-node "$processes" --max-restarts "${RESTARTS:-3}" --no-python "$0" "$@"
