@@ -356,10 +356,10 @@ def weights_of(
         weights[here] = represented(G[members], places)
     return torch.tensor(weights/weights.mean(), dtype=torch.float32)
 
-# %% ../../nbs/vision/07_scores.ipynb #9ee7f09c
+# %% ../../nbs/vision/07_scores.ipynb #39653b50
 @experiment('coresets', smoke={},
             lesson=dict(data='fashion_mnist', pool=20_000, held_out=2_000, widths=(0, 16, 0, 32, 0, 64),
-                        percents=(1, 2, 5, 10, 20, 50), methods=METHODS, seeds=3, steps=250,
+                        percents=(1, 2, 5, 10, 20, 50), methods=METHODS, seeds=3, steps=300, bs=128,
                         epochs=8),
             full=dict(data='cifar10', pool=45_000, held_out=5_000, widths=(64, 0, 128, 0, 256, 0, 512),
                       percents=(1, 2, 5, 10, 20, 50), methods=METHODS, seeds=5, steps=8_000,
