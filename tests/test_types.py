@@ -14,13 +14,18 @@ foundations.tools
 foundations.schedules
 foundations.learner
 foundations.callbacks
+vision.coresets
+vision.scores
 llm.attention
 llm.flash
+llm.parts
 llm.gpt
 llm.budget
 llm.pretraining
 llm.generate
+llm.engine
 llm.serving
+llm.speculation
 '''.split()
 NOT_YET: list = [] # of core
 

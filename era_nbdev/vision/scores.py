@@ -307,7 +307,7 @@ def photo_features(
     maps = network.forward_features((small-127)/128)
     return network.forward_head(maps, pre_logits=True).numpy()
 
-# %% ../../nbs/vision/07_scores.ipynb #112d6ba2
+# %% ../../nbs/vision/07_scores.ipynb #d0271dad
 GEOMETRIC: dict[str, Callable] = dict(kcenter=k_center, facility=facility_location, herding=herding)
 SCORED = 'el2n', 'easy', 'grand', 'forgetting', 'uncertainty'
 BASELINES = 'random', 'balanced'
@@ -321,7 +321,6 @@ def scores_of(e: Evidence, method: str) -> np.ndarray: # of `SCORED`; [n], highe
     hardness = el2n(e.early, e.y)
     return -hardness if method == 'easy' else hardness
 
-# %% ../../nbs/vision/07_scores.ipynb #b2628706
 def order_in_class(
     e: Evidence,
     method: str, # of `METHODS`, without the baselines and GLISTER
@@ -334,7 +333,7 @@ def order_in_class(
     if method == 'moderate': return moderate(e.H[members])
     return ranked(scores_of(e, method)[members])
 
-# %% ../../nbs/vision/07_scores.ipynb #1b4a2f10
+# %% ../../nbs/vision/07_scores.ipynb #e5890e2e
 def selections(
     e: Evidence,
     method: str, # of `METHODS`
@@ -357,7 +356,7 @@ def selections(
     return [np.concatenate([orders[c][:quota] for c, quota in class_quotas(e.y, k).items()])
             for k in sizes]
 
-# %% ../../nbs/vision/07_scores.ipynb #5c1e31dc
+# %% ../../nbs/vision/07_scores.ipynb #dc9fe644
 def weights_of(
     e: Evidence,
     chosen: np.ndarray, # [k] indices
@@ -371,7 +370,7 @@ def weights_of(
         weights[here] = represented(G[members], places)
     return torch.tensor(weights/weights.mean(), dtype=torch.float32)
 
-# %% ../../nbs/vision/07_scores.ipynb #7d0837c5
+# %% ../../nbs/vision/07_scores.ipynb #eb262096
 @experiment('coresets', smoke={},
             lesson=dict(data='fashion_mnist', pool=20_000, held_out=2_000,
                         widths=(0, 16, 0, 32, 0, 64), percents=(1, 2, 5, 10, 20, 50),
@@ -431,16 +430,19 @@ class CoreSets(Experiment):
         n_trainings = self.seeds*(1+len(self.methods)*len(self.percents))
         return 3.*layers.flop*self.steps*self.bs*n_trainings
 
-# %% ../../nbs/vision/07_scores.ipynb #19478e3e
-def one_accuracy(exp: CoreSets, chosen: tuple, pool: Images, test: tuple, seed: int) -> float:
-    "Train a fresh network on the chosen images (x, y, weights); its accuracy on the test images."
-    x, y, weights = chosen # weights may be None
+# %% ../../nbs/vision/07_scores.ipynb #8cd00df2
+def one_accuracy(
+    exp: CoreSets, chosen: tuple, # images, classes, weights or None
+    pool: Images, test: tuple, # images, classes
+    seed: int,
+) -> float: # 0 to 1
+    "Train a fresh network on the chosen images; its accuracy on the test images."
+    x, y, weights = chosen
     network = fresh(pool, exp.widths, seed)
     train(network, x, y, exp.steps, min(exp.bs, len(x)), exp.lr, seed, weights)
     p, _ = answers(network, test[0])
     return float((p.argmax(axis=1) == test[1].numpy()).mean())
 
-# %% ../../nbs/vision/07_scores.ipynb #e1ca6cc5
 def compare(
     exp: CoreSets,
     run: Run, # whose folder keeps each accuracy as soon as it is known
@@ -462,7 +464,7 @@ def compare(
     run.looping = False
     return summarised(known)
 
-# %% ../../nbs/vision/07_scores.ipynb #3dd7857a
+# %% ../../nbs/vision/07_scores.ipynb #d828cbd5
 def tasks(exp: CoreSets, e: Evidence, seed: int): # yields (cell, indices, weights or None)
     "Every training of one seed: the whole pool first, then each method at each share."
     yield f'all 100 {seed}', np.arange(len(e.y)), None
@@ -471,7 +473,6 @@ def tasks(exp: CoreSets, e: Evidence, seed: int): # yields (cell, indices, weigh
             weights = weights_of(e, indices) if method == 'craig' else None
             yield f'{method} {percent:g} {seed}', indices, weights
 
-# %% ../../nbs/vision/07_scores.ipynb #030e2d9b
 def summarised(known: dict) -> dict: # 'method percent seed' -> accuracy; results by name
     "The mean accuracies, and every single one by method and share."
     curves: dict = {}
