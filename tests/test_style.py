@@ -29,6 +29,7 @@ core/15_bench
 core/16_cli
 core/16a_doctor
 core/17_notebooks
+core/18_book
 core/19_style
 '''.split()
 
@@ -44,7 +45,6 @@ NOT_YET: dict[str, list[str]] = {
     'llm/14_serving': ['long_cells'],
     'llm/15_speculation': ['long_cells'],
     'core/03_diagram': ['long_cells'],
-    'core/18_book': ['code_runs', 'long_cells', 'long_lines', 'stacked_lines', 'thin_sections'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)
