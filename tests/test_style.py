@@ -7,6 +7,8 @@ CHAPTERS = '''
 foundations/01_neurons
 foundations/02_backprop
 foundations/03_digits
+vision/08_ddp
+vision/09_ranks
 llm/01_attention
 llm/02_flash
 core/01_errors
@@ -52,7 +54,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'attention', 'flash', 'gpt', 'pretraining', 'generate', 'engine'}
+REQUIRED = {'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'gpt', 'pretraining', 'generate', 'engine'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

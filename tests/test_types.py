@@ -14,6 +14,8 @@ foundations.tools
 foundations.schedules
 foundations.learner
 foundations.callbacks
+vision.ddp
+vision.ranks
 llm.attention
 llm.flash
 llm.gpt
