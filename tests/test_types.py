@@ -18,11 +18,14 @@ vision.ddp
 vision.ranks
 llm.attention
 llm.flash
+llm.parts
 llm.gpt
 llm.budget
 llm.pretraining
 llm.generate
+llm.engine
 llm.serving
+llm.speculation
 '''.split()
 NOT_YET: list = [] # of core
 
