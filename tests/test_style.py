@@ -7,11 +7,22 @@ CHAPTERS = '''
 foundations/01_neurons
 foundations/02_backprop
 foundations/03_digits
+foundations/04_tools
 foundations/06_schedules
+foundations/07_learner
+foundations/08_callbacks
+vision/08_ddp
+vision/09_ranks
 llm/01_attention
 llm/02_flash
 llm/07a_parts
 llm/08_gpt
+llm/09_budget
+llm/10_pretraining
+llm/12_generate
+llm/13_engine
+llm/14_serving
+llm/15_speculation
 core/01_errors
 core/02_plot
 core/04_downloads
@@ -35,15 +46,6 @@ core/19_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'foundations/04_tools': ['long_cells', 'long_lines', 'schematics'],
-    'foundations/07_learner': ['long_cells', 'thin_sections'],
-    'foundations/08_callbacks': ['long_cells', 'thin_sections'],
-    'llm/09_budget': ['long_cells'],
-    'llm/10_pretraining': ['long_cells', 'thin_sections'],
-    'llm/12_generate': ['long_cells'],
-    'llm/13_engine': ['long_cells'],
-    'llm/14_serving': ['long_cells'],
-    'llm/15_speculation': ['long_cells'],
     'core/03_diagram': ['long_cells'],
 }
 
@@ -55,7 +57,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine'}
+REQUIRED = {'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

@@ -14,6 +14,8 @@ foundations.tools
 foundations.schedules
 foundations.learner
 foundations.callbacks
+vision.ddp
+vision.ranks
 llm.attention
 llm.flash
 llm.parts
@@ -21,7 +23,9 @@ llm.gpt
 llm.budget
 llm.pretraining
 llm.generate
+llm.engine
 llm.serving
+llm.speculation
 '''.split()
 NOT_YET: list = [] # of core
 
