@@ -16,6 +16,8 @@ foundations.learner
 foundations.callbacks
 vision.coresets
 vision.scores
+vision.ddp
+vision.ranks
 llm.attention
 llm.flash
 llm.parts

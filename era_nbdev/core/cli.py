@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/cli.html.md"""
 
 # %% ../../nbs/core/16_cli.ipynb #d20a8f42
 from __future__ import annotations
-import dataclasses, importlib.util, inspect, os, shutil, subprocess, sys, traceback, warnings
+import dataclasses, importlib.util, inspect, os, sys, traceback, warnings
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -14,24 +14,25 @@ from shlex import quote
 from typing import Literal
 from .. import __version__
 import era_nbdev.core.run as runs
-from .errors import BookError, Interrupted, MissingExtra, RunError
+from .errors import BookError, Interrupted, RunError
 from .errors import is_refusal, nearest, out_of_memory
 from .ledger import Table
 from .run import SCALES
 
 # %% auto #0
-__all__ = ['COMMANDS', 'OPTIONS', 'PACKAGES', 'SCRIPTS', 'SECOND', 'command', 'show', 'parse', 'list_', 'data', 'show_data',
-           'verify_data', 'results', 'parity', 'parity_row', 'RunOptions', 'ScaleOption', 'scale_of', 'run_parser',
-           'named_options', 'read_options', 'run', 'run_usage', 'finish', 'last_for_resume', 'run_to_resume', 'bench',
-           'bench_row', 'serve', 'tool', 'doctor', 'usage', 'tell', 'report_to', 'quiet_warning', 'main', 'explain',
-           'find_command', 'dispatch', 'completion', 'candidates', 'run_candidates', 'starting', 'importing',
-           'bench_import']
+__all__ = ['COMMANDS', 'OPTIONS', 'SCRIPTS', 'SECOND', 'command', 'show', 'parse', 'list_', 'data', 'show_data', 'verify_data',
+           'results', 'parity', 'parity_row', 'RunOptions', 'ScaleOption', 'scale_of', 'run_parser', 'named_options',
+           'read_options', 'run', 'run_usage', 'finish', 'last_for_resume', 'run_to_resume', 'bench', 'bench_row',
+           'serve', 'usage', 'completion', 'candidates', 'run_candidates', 'find_command', 'dispatch', 'tell',
+           'report_to', 'quiet_warning', 'explain', 'main']
 
 # %% ../../nbs/core/16_cli.ipynb #98699678
 COMMANDS: dict = {}
 
-def command(f): # decorator
-    "Register a function as a command: its signature becomes the options, its docstring the help."
+def command(
+    f, # function: its signature becomes the options, its docstring the help
+): # the same function
+    "Register a function as a command of `era`."
     COMMANDS[f.__name__.rstrip('_').replace('_', '-')] = f
     return f
 
@@ -56,7 +57,7 @@ def parse(
     prog: str, # name in the help
     default=None, # an instance of the dataclass that holds the defaults
 ): # what `f` returns when called with the parsed options
-    "Parse `argv` for `f` and call it. For what does not fit, tyro prints it and raises `SystemExit(2)`."
+    "Parse `argv` for `f` and call it. tyro prints what does not fit and raises `SystemExit(2)`."
     import tyro
     defaults = {} if default is None else {'default': default}
     return tyro.cli(f, prog=prog, args=argv, **defaults)
@@ -66,20 +67,21 @@ def parse(
 def list_():
     "The chapters in order, with their ERA session, experiments and what is missing to run them."
     rows = []
-    for c in runs.chapters():
-        lacks = [e for e in c['needs'] if importlib.util.find_spec(e) is None]
-        rows.append([c['module'], c['session'] or '', c['title'], ' '.join(c['experiments']), ' '.join(lacks)])
+    for chapter in runs.chapters():
+        lacks = [o for o in chapter['needs'] if importlib.util.find_spec(o) is None]
+        names, session = ' '.join(chapter['experiments']), chapter['session'] or ''
+        rows.append([chapter['module'], session, chapter['title'], names, ' '.join(lacks)])
     show(['chapter', 'session', 'title', 'experiments', 'missing'], rows)
 
 # %% ../../nbs/core/16_cli.ipynb #9a467744
 @command
 def data(
-    what: Literal['list', 'get', 'path', 'verify'], # list all sets; fetch one; print its folder; compare its checksums
+    what: Literal['list', 'get', 'path', 'verify'], # all sets; fetch; its folder; checksums
     name: str = '', # of a data set
     /,
 ):
     "The data sets: size, licence, whether they are here; fetch, locate or verify one."
-    from era_nbdev.core import data as sets
+    import era_nbdev.core.data as sets
     if what == 'list': return show_data()
     if not name:
         raise RunError(f"'era data {what}' needs the name of a data set: 'era data list' shows all")
@@ -90,17 +92,20 @@ def data(
         return print(f'{name} is installed with Python or scikit-learn')
     print(sets.path(name))
 
+# %% ../../nbs/core/16_cli.ipynb #30c3625b
 def show_data():
     "Print the table of all data sets."
-    from era_nbdev.core import data as sets
-    rows = [[s.name, s.mb or '', sets.state(s), s.standin, s.licence, s.title] for s in sets.REGISTRY.values()]
+    import era_nbdev.core.data as sets
+    rows = []
+    for o in sets.REGISTRY.values():
+        rows.append([o.name, o.mb or '', sets.state(o), o.standin, o.licence, o.title])
     show(['name', 'MB', 'state', 'stand-in', 'licence', 'title'], rows)
 
 def verify_data(
     name: str, # of a data set
 ):
     "Compare its files with their checksums. Raises `RunError` if one differs."
-    from era_nbdev.core import data as sets
+    import era_nbdev.core.data as sets
     bad = ', '.join(f'{f} is {state}' for f, state in sets.verify(name).items() if state != 'ok')
     if bad: raise RunError(f"{name}: {bad}; 'era data get {name}' fetches a file that was removed")
     print(f'{name}: all files are as they should be')
@@ -127,7 +132,10 @@ def parity():
     head = ['chapter', 'check', 'difference', 'gradients', 'allowed', 'speed × reference']
     show(head, [parity_row(r) for r in rows])
 
-def parity_row(entry: dict) -> list: # of the ledger; returns cells
+# %% ../../nbs/core/16_cli.ipynb #7c8edde1
+def parity_row(
+    entry: dict, # of the ledger
+) -> list: # of cells
     "One comparison for the table."
     metrics = ('error', 'grad_error', 'allowed', 'speed')
     numbers = {k: m['value'] for k, m in entry['metrics'].items()}
@@ -137,7 +145,7 @@ def parity_row(entry: dict) -> list: # of the ledger; returns cells
 @dataclass
 class RunOptions:
     "Options of every run."
-    scale: Literal['smoke', 'lesson', 'full'] = 'smoke' # a minute; the chapter's numbers; the real thing
+    scale: Literal['smoke', 'lesson', 'full'] = 'smoke' # a minute; the chapter's; the real thing
     seed: int = 0 # of every random generator
     device: str = 'auto' # auto, cpu, cuda or mps
     out: str = 'era_runs' # folder of all runs
@@ -155,12 +163,20 @@ class ScaleOption:
     "The option that decides the defaults of all others."
     scale: Literal['smoke', 'lesson', 'full'] = 'smoke'
 
-def scale_of(argv: list, prog: str) -> str: # all options; name in the help
+def scale_of(
+    argv: list, # all options
+    prog: str, # name in the help
+) -> str:
     "The scale among the options."
     import tyro
-    return tyro.cli(ScaleOption, args=argv, prog=prog, return_unknown_args=True, add_help=False)[0].scale
+    known, _ = tyro.cli(ScaleOption, args=argv, prog=prog, return_unknown_args=True, add_help=False)
+    return known.scale
 
-def run_parser(cls: type, scale: str) -> tuple: # (dataclass, defaults)
+# %% ../../nbs/core/16_cli.ipynb #61368291
+def run_parser(
+    cls: type, # an experiment
+    scale: str, # one of `SCALES`
+) -> tuple: # (dataclass, defaults)
     "The dataclass of all options of experiment `cls` at `scale`."
     fields = dataclasses.fields(cls)
     defaults = {f.name: f.default for f in fields}
@@ -173,12 +189,18 @@ def run_parser(cls: type, scale: str) -> tuple: # (dataclass, defaults)
     return both, defaults | cls.scales.get(scale, {}) | {'scale': scale}
 
 # %% ../../nbs/core/16_cli.ipynb #a73c4cba
-def named_options(argv: list) -> set: # of names of fields
+def named_options(
+    argv: list, # all options
+) -> set: # of names of fields
     "The options that were given, whatever their value."
     words = [a[2:].split('=')[0] for a in argv if a.startswith('--')]
     return {w.removeprefix('no-').replace('-', '_') for w in words}
 
-def read_options(cls: type, name: str, argv: list) -> tuple: # (RunOptions, experiment, given values)
+def read_options(
+    cls: type, # an experiment
+    name: str, # its name
+    argv: list, # all options
+) -> tuple: # (RunOptions, experiment, given values)
     "Parse the options of `era run NAME`. Raises `RunError` for values out of range."
     prog = f'era run {name}'
     both, defaults = run_parser(cls, scale_of(argv, prog))
@@ -208,7 +230,10 @@ def run(*argv):
     done = runs.launch(exp, o.scale, o.seed, o.device, o.out, o.track, o.record, run=old)
     finish(done)
 
-def run_usage(argv):
+# %% ../../nbs/core/16_cli.ipynb #438174a6
+def run_usage(
+    argv, # the words after `era run`, which do not begin with a name
+):
     "What `era run` says without a name."
     if argv and argv[0] not in ('-h', '--help'):
         raise RunError(f"the name comes first: 'era run NAME {' '.join(argv)}'")
@@ -216,7 +241,9 @@ def run_usage(argv):
     print(f"usage: era run NAME [OPTIONS]\n\nexperiments: {names}\n'era run NAME --help' shows "
           f"the options of one.")
 
-def finish(done: runs.Run):
+def finish(
+    done: runs.Run, # a run that has ended
+):
     "Print what a run achieved and where it is."
     results = {k: v for k, v in done.summary.items() if not isinstance(v, (list, dict))}
     short = {k: f'{v:.4g}' if isinstance(v, float) else v for k, v in results.items()}
@@ -227,7 +254,9 @@ def finish(done: runs.Run):
         print(f'next: era serve {name} --run {quote(str(done.dir))}')
 
 # %% ../../nbs/core/16_cli.ipynb #60f2d1c4
-def last_for_resume(argv) -> list: # of words
+def last_for_resume(
+    argv, # all options
+) -> list: # of words
     "The options, with `--resume last` in place of a `--resume` that names no run."
     words = []
     for i, word in enumerate(argv):
@@ -235,6 +264,7 @@ def last_for_resume(argv) -> list: # of words
         words.append('--resume=last' if alone else word)
     return words
 
+# %% ../../nbs/core/16_cli.ipynb #5e90f2a5
 def run_to_resume(
     name: str, # experiment
     options: RunOptions, # of the run
@@ -273,7 +303,11 @@ def bench(
         head = ['contestant', 'per second', 'ours is faster by', 'goal', '']
         show(head, [bench_row(*o) for o in rows])
 
-def bench_row(row, goal) -> list: # of cells; a `Row` and the ratio to be reached, or None
+# %% ../../nbs/core/16_cli.ipynb #0d448294
+def bench_row(
+    row, # a `Row` of `core.bench`
+    goal, # the ratio to be reached, or None
+) -> list: # of cells
     "One contestant for the table."
     verdict = '' if goal is None else 'reached' if row.ratio >= goal else 'missed'
     return [row.name, row.rate, row.ratio, goal or '', verdict]
@@ -294,36 +328,6 @@ def serve(
         runs.lookup('serves', name)
     runs.SERVES[name](run=run, host=host, port=port, out=out)
 
-def tool(*command: str) -> str: # one line
-    "The first line that a program prints, or that it is not there."
-    if not shutil.which(command[0]): return 'not installed'
-    done = subprocess.run(command, capture_output=True, text=True)
-    lines = done.stdout.strip().splitlines()
-    return lines[0] if lines else f'does not answer (status {done.returncode})'
-
-# %% ../../nbs/core/16_cli.ipynb #0d9c2b17
-PACKAGES = ('torchvision', 'optuna', 'boto3', 'sky', 'wandb', 'mlflow', 'fastai', 'lightning', 'nbdev',
-            'playwright')
-
-@command
-def doctor():
-    "What this machine has: Python, torch, devices, driver, git, threads, extras, disk, data, Quarto."
-    from era_nbdev.core import data as sets, ledger
-    import torch
-    gpu = ledger.device_name('cuda') if torch.cuda.is_available() else 'none'
-    here = [p for p in PACKAGES if importlib.util.find_spec(p) is not None]
-    missing = [p for p in PACKAGES if p not in here]
-    data_here = [s.name for s in sets.REGISTRY.values() if sets.state(s) in ('here', 'cached', 'installed')]
-    rows = [['era_nbdev', __version__], *ledger.versions('fastcore').items(), ['CPU', ledger.device_name()],
-            ['threads', torch.get_num_threads()], ['GPU', gpu],
-            ['NVIDIA driver', tool('nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader')],
-            ['CUDA that torch was built with', torch.version.cuda or 'none'], ['git', tool('git', '--version')],
-            ['optional packages', ', '.join(here) or 'none'], ['missing', ', '.join(missing) or 'none'],
-            ['free disk', f"{shutil.disk_usage('.').free/2**30:.0f} GB"], ['ERA_DATA', os.environ.get('ERA_DATA', 'not set')],
-            ['cache', sets.cache_dir()], ['data here', ', '.join(data_here)],
-            ['Quarto', shutil.which('quarto') or 'not installed (needed only to build the site)']]
-    show(['what', 'state'], rows)
-
 # %% ../../nbs/core/16_cli.ipynb #83cc01a1
 def usage() -> str:
     "The help of `era`, made from the commands' docstrings."
@@ -332,26 +336,120 @@ def usage() -> str:
     rows = '\n'.join(f'  {k:8} {d.splitlines()[0]}' for k, d in docs.items())
     return (f'era {__version__}: the command of the book\n\nusage: era COMMAND '
             f'[OPTIONS]\n\n{rows}\n\n'
-            "'era COMMAND --help' shows a command's options; 'era completion bash|zsh' prints a completion script;\n"
-            '--debug shows tracebacks.')
+            "'era COMMAND --help' shows a command's options; "
+            "'era completion bash|zsh' prints a completion script;\n--debug shows tracebacks.")
 
-def tell(message: str):
+# %% ../../nbs/core/16_cli.ipynb #1c021348
+SCRIPTS = dict(bash='''_era() {
+  local words="$(era completion words "${COMP_WORDS[@]:1:COMP_CWORD-1}")"
+  COMPREPLY=($(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -o default -F _era era''', zsh='''#compdef era
+_era() { compadd -- $(era completion words ${words[2,CURRENT-1]}); }
+compdef _era era''')
+
+def completion(
+    shell: str = 'bash', # one of `SCRIPTS`, or 'words'
+    *words, # what stands on the command line, if the script asks
+):
+    "Print a completion script for `shell`, or (called by that script with `words`) the candidates."
+    if shell == 'words': return print('\n'.join(candidates(list(words))))
+    if shell not in SCRIPTS: raise RunError(nearest('shell', shell, SCRIPTS))
+    print(SCRIPTS[shell])
+
+# %% ../../nbs/core/16_cli.ipynb #965489cc
+SECOND = dict(run='experiments', bench='benches', serve='serves', tune='experiments')
+
+def candidates(
+    words: list, # on the command line, after `era`
+) -> list: # of strings
+    "What may follow `words`."
+    book = runs.chapters()
+    if not words: return [*COMMANDS, *(k for c in book for k in c['commands']), 'completion']
+    first = words[0]
+    if len(words) == 1 and first in SECOND: return [n for c in book for n in c[SECOND[first]]]
+    if len(words) == 1 and first == 'data': return ['list', 'get', 'path', 'verify']
+    if first == 'run': return list(SCALES) if words[-1] == '--scale' else run_candidates(words[1])
+    if first in COMMANDS and first != 'data':
+        return [f'--{p}' for p in inspect.signature(COMMANDS[first]).parameters]
+    return []
+
+def run_candidates(
+    name: str, # of an experiment
+) -> list: # of strings
+    "The options of `era run NAME`."
+    fields = [f for c in runs.chapters() for f in c['experiments'].get(name, {}).get('fields', [])]
+    return [f'--{o}'.replace('_', '-') for o in [*fields, *OPTIONS]]
+
+# %% ../../nbs/core/16_cli.ipynb #91d5c7b8
+def find_command(
+    name: str, # the first word after `era`
+): # its function
+    "The command `name`, of this module or of a chapter. Raises `RunError` for an unknown one."
+    later = [k for c in runs.chapters() for k in c['commands']]
+    if name not in COMMANDS and name not in later:
+        raise RunError(nearest('command', name, [*COMMANDS, *later]))
+    if name not in COMMANDS:
+        runs.lookup('commands', name)
+    return COMMANDS[name]
+
+def dispatch(
+    argv: list, # words after `era`
+):
+    "Find the command and call it."
+    if not argv or argv[0] in ('-h', '--help'): return print(usage())
+    if argv[0] == '--version': return print(__version__)
+    if argv[0] == 'completion': return completion(*argv[1:])
+    f = find_command(argv[0])
+    takes_words = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(f).parameters.values())
+    return f(*argv[1:]) if takes_words else parse(f, argv[1:], f'era {argv[0]}')
+
+# %% ../../nbs/core/16_cli.ipynb #652c41ba
+def tell(
+    message: str, # in one sentence; line breaks become spaces
+):
     "Print one line on stderr, if anybody can read it."
     try: print('era:', ' '.join(message.split()), file=sys.stderr)
     except OSError: pass # the terminal is gone
 
-def report_to() -> str:
+def report_to() -> str: # an address
     "Where faults of the book are reported."
     try: urls = [u.split(', ') for u in metadata('era_nbdev').get_all('Project-URL') or []]
     except PackageNotFoundError: urls = []
-    return next((f'{url}/issues' for label, url in urls if label == 'Repository'), "the project's page")
+    found = [f'{url}/issues' for label, url in urls if label == 'Repository']
+    return found[0] if found else "the project's page"
 
-def quiet_warning(message, *args, **kwargs):
+def quiet_warning(
+    message, # the warning
+    *args, # category, file and line, which are not printed
+    **kwargs,
+):
     "A warning as one line."
     print(f'note: {message}', file=sys.stderr)
 
+# %% ../../nbs/core/16_cli.ipynb #207f39e2
+def explain(
+    e: Exception, # that a command raised
+) -> int: # exit status
+    "Tell the user what went wrong."
+    if isinstance(e, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    if isinstance(e, Interrupted):
+        tell(str(e))
+        return e.status
+    if isinstance(e, (BookError, OSError)) or out_of_memory(e) or is_refusal(e):
+        tell(str(e) or 'not enough memory')
+        return 2
+    traceback.print_exception(e)
+    tell(f'this is a fault of the book and not yours: please report it, with the lines above, '
+         f'at {report_to()}')
+    return 1
+
 # %% ../../nbs/core/16_cli.ipynb #4af06d9e
-def main(argv: list | None = None) -> int: # words after `era`; returns the exit status
+def main(
+    argv: list | None = None, # words after `era`; those of this process if None
+) -> int: # exit status
     "The console command: one line for mistakes of the user, a traceback for those of the book."
     argv = list(sys.argv[1:] if argv is None else argv)
     debug = '--debug' in argv
@@ -373,101 +471,7 @@ def main(argv: list | None = None) -> int: # words after `era`; returns the exit
         tell('stopped by SIGINT')
         return 130
 
-def explain(e: Exception) -> int: # exit status
-    "Tell the user what went wrong."
-    if isinstance(e, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
-    if isinstance(e, Interrupted):
-        tell(str(e))
-        return e.status
-    if isinstance(e, (BookError, OSError)) or out_of_memory(e) or is_refusal(e):
-        tell(str(e) or 'not enough memory')
-        return 2
-    traceback.print_exception(e)
-    tell(f'this is a fault of the book and not yours: please report it, with the lines above, '
-         f'at {report_to()}')
-    return 1
-
-# %% ../../nbs/core/16_cli.ipynb #91d5c7b8
-def find_command(name: str): # its function
-    "The command `name`, of this module or of a chapter. Raises `RunError` for an unknown one."
-    later = [k for c in runs.chapters() for k in c['commands']]
-    if name not in COMMANDS and name not in later:
-        raise RunError(nearest('command', name, [*COMMANDS, *later]))
-    if name not in COMMANDS:
-        runs.lookup('commands', name)
-    return COMMANDS[name]
-
-def dispatch(argv: list): # words after `era`
-    "Find the command and call it."
-    if not argv or argv[0] in ('-h', '--help'): return print(usage())
-    if argv[0] == '--version': return print(__version__)
-    if argv[0] == 'completion': return completion(*argv[1:])
-    f = find_command(argv[0])
-    takes_words = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(f).parameters.values())
-    return f(*argv[1:]) if takes_words else parse(f, argv[1:], f'era {argv[0]}')
-
 # %% ../../nbs/core/16_cli.ipynb #b8becb38
 if __name__ == '__main__' and '__file__' in globals():
     # not this copy: the module of that name, in which chapters register their commands
     sys.exit(importlib.import_module('era_nbdev.core.cli').main())
-
-# %% ../../nbs/core/16_cli.ipynb #1c021348
-SCRIPTS = dict(bash='''_era() {
-  COMPREPLY=($(compgen -W "$(era completion words "${COMP_WORDS[@]:1:COMP_CWORD-1}")" -- "${COMP_WORDS[COMP_CWORD]}"))
-}
-complete -o default -F _era era''', zsh='''#compdef era
-_era() { compadd -- $(era completion words ${words[2,CURRENT-1]}); }
-compdef _era era''')
-
-def completion(shell: str = 'bash', *words):
-    "Print a completion script for `shell`, or (called by that script with `words`) the candidates."
-    if shell == 'words': return print('\n'.join(candidates(list(words))))
-    if shell not in SCRIPTS: raise RunError(nearest('shell', shell, SCRIPTS))
-    print(SCRIPTS[shell])
-
-SECOND = dict(run='experiments', bench='benches', serve='serves', tune='experiments')
-
-def candidates(words: list) -> list: # of strings
-    "What may follow `words` on the command line of `era`."
-    book = runs.chapters()
-    if not words: return [*COMMANDS, *(k for c in book for k in c['commands']), 'completion']
-    first = words[0]
-    if len(words) == 1 and first in SECOND: return [n for c in book for n in c[SECOND[first]]]
-    if len(words) == 1 and first == 'data': return ['list', 'get', 'path', 'verify']
-    if first == 'run': return list(SCALES) if words[-1] == '--scale' else run_candidates(words[1])
-    if first in COMMANDS and first != 'data':
-        return [f'--{p}' for p in inspect.signature(COMMANDS[first]).parameters]
-    return []
-
-def run_candidates(name: str) -> list: # experiment
-    "The options of `era run NAME`."
-    fields = [f for c in runs.chapters() for f in c['experiments'].get(name, {}).get('fields', [])]
-    return [f'--{o}'.replace('_', '-') for o in [*fields, *OPTIONS]]
-
-# %% ../../nbs/core/16_cli.ipynb #18ff597d
-from .bench import bench as benchmark
-
-def starting(*words: str): # of Python's command line
-    "A contestant of `bench_import`: what it prepares starts a fresh Python process."
-    env = os.environ | {'PYTHONPATH': os.pathsep.join(p for p in sys.path if p)}
-    def once():
-        subprocess.run([sys.executable, *words], check=True, capture_output=True, env=env)
-        return 1
-    return lambda: once
-
-def importing(module: str):
-    "A contestant of `bench_import` that imports a library, if it is installed."
-    def prepare():
-        if importlib.util.find_spec(module.split('.')[0]) is None:
-            raise MissingExtra(f'{module} is not installed')
-        return starting('-c', f'import {module}')()
-    return prepare
-
-@benchmark('import', 'starts', torch=10.)
-def bench_import(device='cpu'):
-    "Contestants of `era bench import`: CPU seconds of a fresh Python process."
-    help_of_era = 'from era_nbdev.core.cli import main; main(["--help"])'
-    peers = {m: importing(m) for m in ('torch', 'lightning', 'fastai.vision.all')}
-    return {'import era_nbdev': starting('-c', 'import era_nbdev'), 'era --help': starting('-c', help_of_era)} | peers
