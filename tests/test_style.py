@@ -11,6 +11,8 @@ foundations/04_tools
 foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks
+vision/06_coresets
+vision/07_scores
 vision/08_ddp
 vision/09_ranks
 llm/01_attention
@@ -57,7 +59,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine'}
+REQUIRED = {'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]
