@@ -11,6 +11,10 @@ foundations/04_tools
 foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks
+vision/06_coresets
+vision/07_scores
+vision/08_ddp
+vision/09_ranks
 llm/01_attention
 llm/02_flash
 llm/07a_parts
@@ -38,13 +42,13 @@ core/15_bench
 core/16_cli
 core/16a_doctor
 core/17_notebooks
+core/18_book
 core/19_style
 '''.split()
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
     'core/03_diagram': ['long_cells'],
-    'core/18_book': ['code_runs', 'long_cells', 'long_lines', 'stacked_lines', 'thin_sections'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)
@@ -55,7 +59,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine'}
+REQUIRED = {'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

@@ -14,6 +14,10 @@ foundations.tools
 foundations.schedules
 foundations.learner
 foundations.callbacks
+vision.coresets
+vision.scores
+vision.ddp
+vision.ranks
 llm.attention
 llm.flash
 llm.parts

@@ -11,31 +11,36 @@ from pathlib import Path
 from .ledger import root, write_atomic
 
 # %% auto #0
-__all__ = ['DECORATORS', 'DISTRIBUTIONS', 'EXPORT', 'LABELS', 'project', 'pages', 'order', 'module_of', 'registered',
-           'front_matter', 'needs', 'catalogue', 'catalogue_text', 'write_catalogue', 'requirements', 'extra_of',
-           'repository', 'colab_requirements', 'colab_cell', 'with_colab', 'with_guard', 'colab_pages', 'notebook_text',
-           'write_colab', 'readme_text', 'write_readme', 'execute', 'slim_svg', 'tidy', 'imports', 'imports_forward',
-           'cells_of', 'prose', 'citations', 'bibliography', 'figures_without_text', 'unlabelled_figures',
-           'broken_links', 'bad_entries', 'machine_paths', 'without_encoding', 'write_both', 'main']
+__all__ = ['DECORATORS', 'DISTRIBUTIONS', 'EXPORT', 'PICTURES', 'LABELS', 'CIRCUMSTANCES', 'project', 'pages', 'order',
+           'module_of', 'registered', 'front_matter', 'needs', 'catalogue', 'catalogue_text', 'write_catalogue',
+           'requirements', 'extra_of', 'repository', 'colab_requirements', 'colab_cell', 'with_colab', 'with_guard',
+           'notebook_text', 'colab_pages', 'write_colab', 'readme_text', 'write_readme', 'page_named', 'execute',
+           'slim_svg', 'tidy', 'imports', 'imports_forward', 'cells_of', 'prose', 'citations', 'bibliography',
+           'figures_without_text', 'unlabelled_figures', 'broken_links', 'bad_entries', 'machine_paths',
+           'without_encoding', 'write_both', 'main']
 
 # %% ../../nbs/core/18_book.ipynb #0dc80ff8
 def project() -> Path:
     "The project's folder. Raises `FileNotFoundError` outside a clone."
     folder = root()
     if folder is not None: return folder
-    raise FileNotFoundError('this is not a clone of the project: no settings.ini with a folder results beside it')
+    raise FileNotFoundError('this is not a clone of the project: no settings.ini with a folder '
+                            'results beside it')
 
 def pages() -> list: # of paths relative to nbs/, without ending
     "All pages of the site in book order, from `sidebar.yml`."
     text = (project()/'nbs/sidebar.yml').read_text(encoding='utf-8')
-    return [m for l in text.splitlines() if not l.lstrip().startswith('#') for m in re.findall(r'([\w./-]+)\.(?:ipynb|qmd)', l)]
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith('#')]
+    return re.findall(r'([\w./-]+)\.(?:ipynb|qmd)', '\n'.join(lines))
 
 def order() -> list: # module names: 'core.plot', 'foundations.tensors', …
     "Chapters that become modules, in the order in which they may be imported: core first."
     mods = [module_of(p) for p in pages() if '/' in p]
     return sorted(mods, key=lambda m: not m.startswith('core.'))
 
-def module_of(page: str) -> str: # 'foundations/05_tensors' -> 'foundations.tensors'
+def module_of(
+    page: str, # 'foundations/05_tensors'
+) -> str: # 'foundations.tensors'
     "The module of a page."
     part, name = page.rsplit('/', 1)
     return f'{part.replace("/", ".")}.{re.sub(r"^[0-9]+[a-z]?_", "", name)}'
@@ -43,36 +48,52 @@ def module_of(page: str) -> str: # 'foundations/05_tensors' -> 'foundations.tens
 # %% ../../nbs/core/18_book.ipynb #3c260bdb
 DECORATORS = dict(experiment='experiments', bench='benches', benchmark='benches', serves='serves')
 
-def registered(module: str) -> dict: # kind -> {name: {doc, fields}}
+def registered(
+    module: str, # 'foundations.mnist'
+) -> dict: # kind -> {name: {doc, fields}}
     "What a module registers by decorator."
-    out = dict(experiments={}, benches={}, serves={}, commands={})
-    tree = ast.parse((project()/'era_nbdev'/f'{module.replace(".", "/")}.py').read_text(encoding='utf-8'))
-    for node in tree.body:
+    out: dict = dict(experiments={}, benches={}, serves={}, commands={})
+    path = project()/'era_nbdev'/f'{module.replace(".", "/")}.py'
+    for node in ast.parse(path.read_text(encoding='utf-8')).body:
         if not isinstance(node, (ast.FunctionDef, ast.ClassDef)): continue
         doc = ast.get_docstring(node)
         for d in node.decorator_list:
             if getattr(d, 'id', '') == 'command' and module != 'core.cli':
                 out['commands'][node.name.rstrip('_').replace('_', '-')] = dict(doc=doc)
-            if not isinstance(d, ast.Call) or not isinstance(d.func, ast.Name): continue
-            if d.func.id in DECORATORS and d.args and isinstance(d.args[0], ast.Constant):
-                entry = dict(doc=doc or '', fields=_fields(node))
-                out[DECORATORS[d.func.id]][d.args[0].value] = entry
+            kind, name = _registers(d)
+            if not kind: continue
+            out[kind][name] = dict(doc=doc or '', fields=_fields(node))
     return out
+
+# %% ../../nbs/core/18_book.ipynb #d2b20a3c
+def _registers(decorator): # ('benches', 'import') of @bench('import', …)
+    function = getattr(getattr(decorator, 'func', None), 'id', '')
+    if function not in DECORATORS or not decorator.args: return '', ''
+    name = decorator.args[0]
+    return (DECORATORS[function], name.value) if isinstance(name, ast.Constant) else ('', '')
 
 def _fields(node): # names of the annotated attributes of a class; none of a function
     targets = [o.target for o in node.body if isinstance(o, ast.AnnAssign)]
     is_class = isinstance(node, ast.ClassDef)
     return [o.id for o in targets if isinstance(o, ast.Name)] if is_class else []
 
-def front_matter(page: str) -> dict: # key -> text
+# %% ../../nbs/core/18_book.ipynb #d51f06ef
+def front_matter(
+    page: str, # 'foundations/05_tensors'
+) -> dict: # key -> text
     "Title, promise and the front matter of a notebook."
-    cells = json.loads((project()/'nbs'/f'{page}.ipynb').read_text(encoding='utf-8'))['cells']
+    text = (project()/'nbs'/f'{page}.ipynb').read_text(encoding='utf-8')
+    cells = json.loads(text)['cells']
     head = ''.join(cells[0]['source']).splitlines()
-    raw = next((''.join(c['source']) for c in cells[:3] if c['cell_type'] == 'raw'), '')
-    pairs = [l.split(':', 1) for l in raw.splitlines() if ':' in l]
-    return dict(title=head[0].lstrip('# '), promise=next((l[2:] for l in head if l.startswith('> ')), '')) | {k.strip(): v.strip() for k, v in pairs}
+    promises = [line[2:] for line in head if line.startswith('> ')]
+    raw = [''.join(c['source']) for c in cells[:3] if c['cell_type'] == 'raw']
+    pairs = [line.split(':', 1) for line in ''.join(raw[:1]).splitlines() if ':' in line]
+    matter = {k.strip(): v.strip() for k, v in pairs}
+    return dict(title=head[0].lstrip('# '), promise=''.join(promises[:1])) | matter
 
-def needs(page: str) -> list: # of names of modules
+def needs(
+    page: str, # 'vision/05_resnet'
+) -> list: # of names of modules
     "The optional modules that a page imports, from its front matter."
     return re.findall(r'\w+', front_matter(page).get('needs', ''))
 
@@ -80,14 +101,21 @@ def needs(page: str) -> list: # of names of modules
 def catalogue() -> list: # of dictionaries
     "All chapters in book order with what they register."
     rows = []
-    for p in (p for p in pages() if '/' in p):
-        fm = front_matter(p)
-        rows.append(dict(module=module_of(p), page=p, title=fm['title'], promise=fm['promise'], session=fm.get('session', ''), minutes=fm.get('minutes', ''),
-                         needs=needs(p)) | registered(module_of(p)))
+    for page in (page for page in pages() if '/' in page):
+        matter, module = front_matter(page), module_of(page)
+        row = dict(module=module, page=page, title=matter['title'], promise=matter['promise'],
+                   session=matter.get('session', ''), minutes=matter.get('minutes', ''),
+                   needs=needs(page))
+        rows.append(row | registered(module))
     return rows
 
-def catalogue_text() -> str: return json.dumps(catalogue(), indent=1, ensure_ascii=False)+'\n'
-def write_catalogue(): write_atomic(project()/'era_nbdev/chapters.json', catalogue_text())
+def catalogue_text() -> str:
+    "The catalogue as JSON."
+    return json.dumps(catalogue(), indent=1, ensure_ascii=False)+'\n'
+
+def write_catalogue():
+    "Write `era_nbdev/chapters.json`."
+    write_atomic(project()/'era_nbdev/chapters.json', catalogue_text())
 
 # %% ../../nbs/core/18_book.ipynb #da2804b0
 DISTRIBUTIONS = dict(umap='umap-learn', sky='skypilot') # modules whose package has another name
@@ -115,43 +143,60 @@ def repository() -> str: # an address
     return tomllib.loads(text)['project']['urls']['Repository']
 
 # %% ../../nbs/core/18_book.ipynb #cccdd7dd
-def colab_requirements(page: str) -> list: # what pip is asked to install
+def colab_requirements(
+    page: str, # 'vision/05_resnet'
+) -> list: # what pip is asked to install
     "This package with the extras of `page`, and the modules that only maintainers have."
     extras, alone = [], []
     for module in needs(page):
         extra = extra_of(module)
-        if extra == 'dev': alone.append(requirements()['dev'][module])
-        elif extra not in extras: extras.append(extra)
+        if extra == 'dev':
+            alone.append(requirements()['dev'][module])
+        elif extra not in extras:
+            extras.append(extra)
     chosen = f'[{",".join(extras)}]' if extras else ''
     return [f'era_nbdev{chosen} @ git+{repository()}', *alone]
 
-def colab_cell(page: str) -> str:
+def colab_cell(
+    page: str, # 'vision/05_resnet'
+) -> str:
     "The source of the cell that prepares Colab for `page`."
     quoted = ' '.join(f'"{requirement}"' for requirement in colab_requirements(page))
     return f"#| hide\nimport sys\nif 'google.colab' in sys.modules:\n    %pip install -q {quoted}"
 
 # %% ../../nbs/core/18_book.ipynb #1b2fadbc
-def with_colab(notebook: dict, source: str) -> dict: # a changed copy
-    "`notebook` with `source` as its cell for Colab."
-    lines = source.splitlines(keepends=True)
-    cells = [dict(cell) for cell in notebook['cells']]
-    for cell in cells:
-        text = ''.join(cell['source'])
-        if cell['cell_type'] == 'code' and text.startswith('#| hide') and "'google.colab' in sys.modules" in text:
-            cell['source'] = lines
-            return dict(notebook, cells=cells)
-    new = dict(cell_type='code', execution_count=None, id=hashlib.sha256(source.encode()).hexdigest()[:8],
-               metadata={}, outputs=[], source=lines)
-    place = 0
-    while place < len(cells) and not _is_first_code(cells[place]): place += 1
-    return dict(notebook, cells=[*cells[:place], new, *cells[place:]])
+def _is_colab(cell): # does it prepare Colab?
+    text = ''.join(cell['source'])
+    hidden = cell['cell_type'] == 'code' and text.startswith('#| hide')
+    return hidden and "'google.colab' in sys.modules" in text
 
 def _is_first_code(cell): # a code cell that does more than name the module
     return cell['cell_type'] == 'code' and '#| default_exp' not in ''.join(cell['source'])
 
-EXPORT = 'import nbdev; nbdev.nbdev_'+'export()' # in two parts: nbdev-test leaves out cells with the call
+def with_colab(
+    notebook: dict, # as JSON
+    source: str, # from `colab_cell`
+) -> dict: # a changed copy
+    "`notebook` with `source` as its cell for Colab."
+    lines = source.splitlines(keepends=True)
+    cells = [dict(cell) for cell in notebook['cells']]
+    for cell in cells:
+        if _is_colab(cell):
+            cell['source'] = lines
+            return dict(notebook, cells=cells)
+    identity = hashlib.sha256(source.encode()).hexdigest()[:8]
+    new = dict(cell_type='code', execution_count=None, id=identity, metadata={}, outputs=[],
+               source=lines)
+    places = [i for i, cell in enumerate(cells) if _is_first_code(cell)]
+    place = places[0] if places else len(cells)
+    return dict(notebook, cells=[*cells[:place], new, *cells[place:]])
 
-def with_guard(notebook: dict) -> dict: # a changed copy
+# %% ../../nbs/core/18_book.ipynb #4bac9306
+EXPORT = 'import nbdev; nbdev.nbdev_'+'export()' # in two: nbdev-test leaves out cells with the call
+
+def with_guard(
+    notebook: dict, # as JSON
+) -> dict: # a changed copy
     "`notebook` with the export in its last cell left out on Colab, where nbdev is not installed."
     guarded = f"import sys\nif 'google.colab' not in sys.modules:\n    {EXPORT}"
     cells = [dict(cell) for cell in notebook['cells']]
@@ -161,6 +206,13 @@ def with_guard(notebook: dict) -> dict: # a changed copy
             changed = '\n'.join(guarded if line == EXPORT else line for line in lines)
             cell['source'] = changed.splitlines(keepends=True)
     return dict(notebook, cells=cells)
+
+# %% ../../nbs/core/18_book.ipynb #f845aa31
+def notebook_text(
+    notebook: dict, # as JSON
+) -> str:
+    "A notebook as `nbdev-clean` writes it."
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)+'\n'
 
 def colab_pages() -> dict: # path -> the text that the notebook should have
     "Every notebook of the book with its cells for Colab in step."
@@ -173,16 +225,15 @@ def colab_pages() -> dict: # path -> the text that the notebook should have
         texts[path] = notebook_text(prepared)
     return texts
 
-def notebook_text(notebook: dict) -> str:
-    "A notebook as `nbdev-clean` writes it."
-    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)+'\n'
-
 def write_colab():
     "Bring the cells for Colab of every notebook in step."
     for path, text in colab_pages().items():
-        if path.read_text(encoding='utf-8') != text: write_atomic(path, text)
+        if path.read_text(encoding='utf-8') == text: continue
+        write_atomic(path, text)
 
 # %% ../../nbs/core/18_book.ipynb #99a493e0
+PICTURES = {'image/svg+xml', 'image/png'}
+
 def readme_text() -> str:
     "The README made from `nbs/index.ipynb` with nbconvert."
     import nbformat
@@ -192,26 +243,39 @@ def readme_text() -> str:
     for c in nb.cells:
         c.metadata = {}
         if c.cell_type == 'code':
-            c.outputs = [o for o in c.outputs if 'image/svg+xml' not in o.get('data', {}) and 'image/png' not in o.get('data', {})]
+            c.outputs = [o for o in c.outputs if not PICTURES & set(o.get('data', {}))]
     text, _ = MarkdownExporter(exclude_input=True).from_notebook_node(nb)
-    text = re.sub(r'\]\((?!https?:|#)([\w/.]+\.(?:ipynb|qmd|svg))\)(?:\{[^}]*\})?', r'](nbs/\1)', text)
+    link = r'\]\((?!https?:|#)([\w/.]+\.(?:ipynb|qmd|svg))\)(?:\{[^}]*\})?'
+    text = re.sub(link, r'](nbs/\1)', text)
     text = re.sub(r' ?@fig-[\w-]+', ' The figure on the front page of the site', text)
     return re.sub(r'\n{3,}', '\n\n', text).strip()+'\n'
 
-def write_readme(): write_atomic(project()/'README.md', readme_text())
+def write_readme():
+    "Write `README.md`."
+    write_atomic(project()/'README.md', readme_text())
 
 # %% ../../nbs/core/18_book.ipynb #116f297c
-def execute(*names: str): # notebooks, or module names such as 'foundations.tensors'; all chapters if none
-    "Run notebooks, keep their outputs, record their parity rows. Raises `SystemExit` if one fails."
-    paths = [next((p for p in pages() if '/' in p and module_of(p) == n), n.removeprefix('nbs/').removesuffix('.ipynb')) for n in names] or [
-             p for p in pages() if (project()/'nbs'/f'{p}.ipynb').exists()]
-    for p in paths:
-        nb = project()/'nbs'/f'{p}.ipynb'
-        if not nb.exists(): raise FileNotFoundError(f'no notebook {nb.name!r} for {p!r}')
-        subprocess.run(['nbdev-test', str(nb), '--save'], check=True, cwd=project(), env=os.environ | {'ERA_RECORD': '1'})
+def page_named(
+    name: str, # 'foundations.tensors' or 'nbs/foundations/05_tensors.ipynb'
+) -> str: # 'foundations/05_tensors'
+    "The page of a module or a file, whether it exists or not."
+    found = [page for page in pages() if '/' in page and module_of(page) == name]
+    return found[0] if found else name.removeprefix('nbs/').removesuffix('.ipynb')
+
+def execute(
+    *names: str, # notebooks, or modules such as 'foundations.tensors'; all chapters if none
+):
+    "Run notebooks, keep their outputs and parity rows. Raises `CalledProcessError` if one fails."
+    chosen = [page_named(name) for name in names]
+    everything = [page for page in pages() if (project()/'nbs'/f'{page}.ipynb').exists()]
+    for page in chosen or everything:
+        nb = project()/'nbs'/f'{page}.ipynb'
+        if not nb.exists(): raise FileNotFoundError(f'no notebook {nb.name!r} for {page!r}')
+        recording = os.environ | {'ERA_RECORD': '1'}
+        run = ['nbdev-test', str(nb), '--save']
+        subprocess.run(run, check=True, cwd=project(), env=recording)
         tidy(nb)
         subprocess.run(['nbdev-clean', '--fname', str(nb)], check=True, cwd=project())
-
 
 # %% ../../nbs/core/18_book.ipynb #51a7b0e2
 def slim_svg(text: str) -> str: # an SVG
@@ -223,21 +287,25 @@ def slim_svg(text: str) -> str: # an SVG
 
 
 # %% ../../nbs/core/18_book.ipynb #51a7b0e5
-def tidy(nb: Path):
-    "Drop what nobody reads from stored outputs: stderr, and what makes a figure larger than it looks."
+def tidy(
+    nb: Path, # of a notebook, which is changed
+):
+    "Drop what nobody reads from stored outputs: stderr, and what makes a figure too large."
     notebook = json.loads(nb.read_text(encoding='utf-8'))
     for cell in notebook['cells']:
         if cell['cell_type'] != 'code': continue
         cell['outputs'] = [o for o in cell['outputs'] if o.get('name') != 'stderr']
-        for output in cell['outputs']:
-            data = output.get('data', {})
-            if 'image/svg+xml' in data:
-                data['image/svg+xml'] = slim_svg(''.join(data['image/svg+xml'])).splitlines(keepends=True)
+        for data in (o.get('data', {}) for o in cell['outputs']):
+            if 'image/svg+xml' not in data: continue
+            slim = slim_svg(''.join(data['image/svg+xml']))
+            data['image/svg+xml'] = slim.splitlines(keepends=True)
     write_atomic(nb, notebook_text(notebook))
 
-
 # %% ../../nbs/core/18_book.ipynb #e4ee4749
-def imports(source: str, module: str = 'part.chapter') -> list: # of module names without the package
+def imports(
+    source: str, # of a module
+    module: str = 'part.chapter', # its name, from which relative imports start
+) -> list: # of module names without the package
     "The modules of this package that the `source` of `module` imports."
     found, tree = [], ast.parse(source)
     checks = [n for n in ast.walk(tree) if isinstance(n, ast.If)]
@@ -246,15 +314,20 @@ def imports(source: str, module: str = 'part.chapter') -> list: # of module name
     for n in ast.walk(tree):
         if id(n) in never: continue
         if isinstance(n, ast.ImportFrom):
-            base = ['era_nbdev', *module.split('.')][:-n.level] if n.level else []
-            full = '.'.join([*base, *([n.module] if n.module else [])])
-            if full.split('.')[0] != 'era_nbdev': continue
-            tail = full.removeprefix('era_nbdev').lstrip('.')
-            found += [tail] if '.' in tail else [f'{tail}.{a.name}'.lstrip('.') for a in n.names]
+            found += _imported_from(n, module)
         elif isinstance(n, ast.Import):
-            found += [alias.name.removeprefix('era_nbdev.') for alias in n.names if alias.name.startswith('era_nbdev.')]
-        elif isinstance(n, ast.Call): found += _called_import(n)
+            names = [alias.name for alias in n.names]
+            found += [o.removeprefix('era_nbdev.') for o in names if o.startswith('era_nbdev.')]
+        elif isinstance(n, ast.Call):
+            found += _called_import(n)
     return found
+
+def _imported_from(node, module): # ['llm.gpt'] of `from era_nbdev.llm import gpt`
+    base = ['era_nbdev', *module.split('.')][:-node.level] if node.level else []
+    full = '.'.join([*base, *([node.module] if node.module else [])])
+    if full.split('.')[0] != 'era_nbdev': return []
+    tail = full.removeprefix('era_nbdev').lstrip('.')
+    return [tail] if '.' in tail else [f'{tail}.{a.name}'.lstrip('.') for a in node.names]
 
 def _called_import(call): # ['llm.gpt'] of import_module('era_nbdev.llm.gpt')
     function = getattr(call.func, 'attr', getattr(call.func, 'id', ''))
@@ -262,70 +335,119 @@ def _called_import(call): # ['llm.gpt'] of import_module('era_nbdev.llm.gpt')
     name = getattr(call.args[0], 'value', '')
     return [name.removeprefix('era_nbdev.')] if str(name).startswith('era_nbdev.') else []
 
-def imports_forward(sources: dict) -> list: # module -> source, in the order of the book
+# %% ../../nbs/core/18_book.ipynb #c1b87a05
+def imports_forward(
+    sources: dict, # module -> source, in the order of the book
+) -> list: # of sentences
     "Imports of a later chapter, or of any chapter from core."
     place = {m: i for i, m in enumerate(sources)}
-    return [f'{m} imports {o}, which comes later' for m, s in sources.items() for o in imports(s, m) if o in place and place[o] > place[m]]
+    found = []
+    for module, source in sources.items():
+        later = [o for o in imports(source, module) if place.get(o, -1) > place[module]]
+        found += [f'{module} imports {o}, which comes later' for o in later]
+    return found
 
 # %% ../../nbs/core/18_book.ipynb #04bc1f6b
-def cells_of(page: Path) -> list: # of (kind, source)
+def cells_of(
+    page: Path, # of a notebook or a text
+) -> list: # of (kind, source)
     "The cells of a notebook, or the text of a page."
-    if page.suffix == '.qmd': return [('markdown', page.read_text(encoding='utf-8'))]
-    return [(c['cell_type'], ''.join(c['source'])) for c in json.loads(page.read_text(encoding='utf-8'))['cells']]
+    text = page.read_text(encoding='utf-8')
+    if page.suffix == '.qmd': return [('markdown', text)]
+    return [(c['cell_type'], ''.join(c['source'])) for c in json.loads(text)['cells']]
 
-def prose(page: Path) -> str:
+def prose(
+    page: Path, # of a notebook or a text
+) -> str:
     "All Markdown of a page, without code."
-    text = '\n'.join(s for k, s in cells_of(page) if k == 'markdown')
+    text = '\n'.join(source for kind, source in cells_of(page) if kind == 'markdown')
     return re.sub(r'`[^`\n]*`', '', re.sub(r'```.*?```', '', text, flags=re.S))
 
+# %% ../../nbs/core/18_book.ipynb #3c5200f3
 LABELS = 'fig', 'eq', 'tbl', 'sec', 'lst', 'exr', 'thm'
 
-def citations(page: Path) -> set: # of keys
+def citations(
+    page: Path, # of a notebook or a text
+) -> set: # of keys
     "The works that a page cites."
     keys = {k.rstrip('.') for k in re.findall(r'(?<![\w.])@([\w:.-]*\w)', prose(page))}
     return {k for k in keys if not k.startswith(tuple(f'{o}-' for o in LABELS))}
 
 def bibliography() -> set: # of keys
     "The entries of `references.bib`."
-    return set(re.findall(r'^@\w+\{([^,\s]+),', (project()/'nbs/references.bib').read_text(encoding='utf-8'), flags=re.M))
+    text = (project()/'nbs/references.bib').read_text(encoding='utf-8')
+    return set(re.findall(r'^@\w+\{([^,\s]+),', text, flags=re.M))
 
 # %% ../../nbs/core/18_book.ipynb #718669ad
-def figures_without_text(page: Path) -> list:
+def figures_without_text(
+    page: Path, # of a notebook or a text
+) -> list: # of sentences
     "Labelled figures without `fig-alt` or `fig-cap`, and pictures without a text."
-    out = [f'{page.name}: {s.splitlines()[0]}' for k, s in cells_of(page) if k == 'code' and re.search(r'^#\| label: fig-', s, re.M)
-           and not (re.search(r'^#\| fig-alt: \S', s, re.M) and re.search(r'^#\| fig-cap: \S', s, re.M))]
-    return out + [f'{page.name}: {m}' for m in re.findall(r'!\[\s*\]\([^)]*\)(?!\{[^}]*fig-alt)', prose(page))]
+    codes = [source for kind, source in cells_of(page) if kind == 'code']
+    figures = [code for code in codes if re.search(r'^#\| label: fig-', code, re.M)]
+    out = []
+    for code in figures:
+        texts = [re.search(rf'^#\| {o}: \S', code, re.M) for o in ('fig-alt', 'fig-cap')]
+        if all(texts): continue
+        out.append(f'{page.name}: {code.splitlines()[0]}')
+    pictures = re.findall(r'!\[\s*\]\([^)]*\)(?!\{[^}]*fig-alt)', prose(page))
+    return out+[f'{page.name}: {picture}' for picture in pictures]
 
-def unlabelled_figures(nb: Path) -> list:
+def unlabelled_figures(
+    nb: Path, # of a notebook
+) -> list: # of sentences
     "Cells whose stored output is a picture but which have no label."
-    cells = json.loads(nb.read_text(encoding='utf-8'))['cells']
-    return [f'{nb.name}: {"".join(c["source"])[:50]!r}' for c in cells if c['cell_type'] == 'code' and '#| label: fig-' not in ''.join(c['source'])
-            and '#| hide' not in ''.join(c['source']) and any({'image/svg+xml', 'image/png'} & set(o.get('data', {})) for o in c.get('outputs', []))]
+    out = []
+    for cell in json.loads(nb.read_text(encoding='utf-8'))['cells']:
+        source = ''.join(cell['source'])
+        if cell['cell_type'] != 'code' or '#| hide' in source: continue
+        shown = [PICTURES & set(o.get('data', {})) for o in cell.get('outputs', [])]
+        if any(shown) and '#| label: fig-' not in source:
+            out.append(f'{nb.name}: {source[:50]!r}')
+    return out
 
 # %% ../../nbs/core/18_book.ipynb #bdae4228
-def broken_links(page: Path) -> list:
+def broken_links(
+    page: Path, # of a notebook or a text
+) -> list: # of sentences
     "Relative links to files that do not exist, and cross-references without a target on the page."
     text, out = prose(page), []
     for target in re.findall(r'\]\((?!https?:|mailto:|#)([^)\s#]+)', text):
-        if not (page.parent/target).exists(): out.append(f'{page.name}: {target} does not exist')
-    have = set(re.findall(r'\{#([\w-]+)', text)) | {m for k, s in cells_of(page) for m in re.findall(r'^#\| label: ([\w-]+)', s, re.M)}
-    refs = re.findall(r'(?<![\w{])@((?:' + '|'.join(LABELS) + r')-[\w-]+)', text)
-    return out + [f'{page.name}: @{r} has no target' for r in refs if r not in have]
+        if (page.parent/target).exists(): continue
+        out.append(f'{page.name}: {target} does not exist')
+    have = set(re.findall(r'\{#([\w-]+)', text))
+    for _, source in cells_of(page):
+        have |= set(re.findall(r'^#\| label: ([\w-]+)', source, re.M))
+    references = re.findall(rf'(?<![\w{{])@((?:{"|".join(LABELS)})-[\w-]+)', text)
+    return out+[f'{page.name}: @{r} has no target' for r in references if r not in have]
 
 # %% ../../nbs/core/18_book.ipynb #98853657
-def bad_entries(file: Path) -> list:
-    "Entries of a ledger file that lack their circumstances."
-    need = 'kind', 'name', 'metrics', 'command', 'device', 'versions', 'commit', 'when'
-    return [f'{file.name}: {o.get("name")} lacks {k}' for o in json.loads(file.read_text(encoding='utf-8')) for k in need if not o.get(k)]
+CIRCUMSTANCES = 'kind', 'name', 'metrics', 'command', 'device', 'versions', 'commit', 'when'
 
-def machine_paths(text: str) -> list:
+def bad_entries(
+    file: Path, # of the ledger
+) -> list: # of sentences
+    "Entries of a ledger file that lack their circumstances."
+    out = []
+    for entry in json.loads(file.read_text(encoding='utf-8')):
+        lacks = [key for key in CIRCUMSTANCES if not entry.get(key)]
+        out += [f'{file.name}: {entry.get("name")} lacks {key}' for key in lacks]
+    return out
+
+def machine_paths(
+    text: str, # of any file
+) -> list: # of paths
     "Absolute paths of somebody's home or work folder in `text`."
-    return re.findall(r'(?<![\w:./])/(?:home|Users|root|work|tmp)/[\w.-]+/[\w./-]*|[A-Z]:\\Users\\\w+', text)
+    unix = r'(?<![\w:./])/(?:home|Users|root|work|tmp)/[\w.-]+/[\w./-]*'
+    return re.findall(unix+r'|[A-Z]:\\Users\\\w+', text)
 
 # %% ../../nbs/core/18_book.ipynb #7de4f4f6
-def without_encoding(source: str) -> list: # of line numbers
+def without_encoding(
+    source: str, # of a module
+) -> list: # of line numbers
     "The lines of `source` that read or write text in an encoding of chance."
-    return [n.lineno for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call) and _by_chance(n)]
+    calls = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
+    return [call.lineno for call in calls if _by_chance(call)]
 
 def _by_chance(call): # is this call text without an encoding?
     function = getattr(call.func, 'attr', getattr(call.func, 'id', ''))
@@ -334,8 +456,12 @@ def _by_chance(call): # is this call text without an encoding?
     if function == 'read_text': return not call.args
     if function == 'write_text': return len(call.args) == 1
     owner = getattr(getattr(call.func, 'value', None), 'id', '')
-    opens_text = function == 'fdopen' or function == 'open' and owner not in ('os', 'Image', 'tarfile', 'webbrowser')
-    if not opens_text: return False
+    other = owner in ('os', 'Image', 'tarfile', 'webbrowser') # what these open is no text
+    opens_text = function == 'fdopen' or function == 'open' and not other
+    return opens_text and _opens_by_chance(call, owner)
+
+# %% ../../nbs/core/18_book.ipynb #4c42e346
+def _opens_by_chance(call, owner): # does this call of `open` open text?
     nodes = [node for argument in [*call.args, *call.keywords] for node in ast.walk(argument)]
     if any(getattr(node, 'attr', '') == 'devnull' for node in nodes): return False
     constants = [str(node.value) for node in nodes if isinstance(node, ast.Constant)]
@@ -351,12 +477,16 @@ def write_both():
     write_catalogue()
     write_colab()
 
-def main(argv: list | None = None):
+def main(
+    argv: list | None = None, # words of the command; those of this process if None
+):
     "python -m era_nbdev.core.book readme | catalog | colab | execute [NOTEBOOK …]"
     argv = sys.argv[1:] if argv is None else argv
     acts = dict(readme=write_readme, catalog=write_both, colab=write_colab, execute=execute)
-    if not argv or argv[0] not in acts: sys.exit(main.__doc__)
+    if not argv or argv[0] not in acts:
+        sys.exit(main.__doc__)
     try: acts[argv[0]](*argv[1:])
     except (FileNotFoundError, subprocess.CalledProcessError) as e: sys.exit(f'book: {e}')
 
-if __name__ == '__main__' and '__file__' in globals() and __file__.endswith('book.py'): main()
+if __name__ == '__main__' and '__file__' in globals() and __file__.endswith('book.py'):
+    main()
