@@ -208,15 +208,19 @@ def test_average_moves_to_the_model():
     learn.fit(1)
     kept = learn.cbs[0].state_dict()
     ema.load_state_dict(kept)
-    class There: model = Tied().to('meta')
+    class There: model, step = Tied().to('meta'), 3 # a run that is resumed
     ema.before_fit(There)
     ema.after_step(There)
     assert {t.device.type for t in ema.avg.values()} == {'meta'}
 
 def test_average_of_another_model_is_refused():
     ema = EMA(.9)
-    Learner(One(), [(A, Y)], cbs=[ema]).fit(1)
-    with pytest.raises(RunError, match='another model'): Learner(Tied(), Batches(IDS, WANTED[:, 0], 4), cbs=[ema]).fit(1)
+    learn = Learner(One(), [(A, Y)], cbs=[ema]).fit(1)
+    class Resumed: model, step = Tied(), 3
+    with pytest.raises(RunError, match='another model'): ema.before_fit(Resumed)
+    assert torch.equal(ema.avg['wte.weight'], Resumed.model.wte.weight)
+    other = Learner(Tied(), Batches(IDS, WANTED[:, 0], 4), cbs=[ema]).fit(1) # a new run starts a new average
+    assert set(ema.avg) == set(other.model.state_dict()) and ema.n == other.step
 
 # ---- stopping
 

@@ -33,7 +33,7 @@ def test_a_name_links_to_where_this_page_has_it_from(tmp_path):
     text = 'See `GPT`, `load`, `lm_head_of_nobody`, `Perceptron`.'
     html = filtered('anchors.lua', text, 'llm/08_gpt.ipynb', 'html:js', tmp_path)
     assert '<a href="#GPT"><code>GPT</code></a>' in html
-    assert '<a href="../core/04_data.html#load"><code>load</code></a>' in html
+    assert '<a href="../core/05_data.html#load"><code>load</code></a>' in html
     assert ', <code>lm_head_of_nobody</code>, <code>Perceptron</code>' in html
 
 

@@ -7,41 +7,48 @@ CHAPTERS = '''
 foundations/01_neurons
 foundations/02_backprop
 foundations/03_digits
+foundations/04_tools
+foundations/06_schedules
+foundations/07_learner
+foundations/08_callbacks
+vision/06_coresets
+vision/07_scores
+vision/08_ddp
+vision/09_ranks
 llm/01_attention
 llm/02_flash
+llm/07a_parts
+llm/08_gpt
+llm/09_budget
+llm/10_pretraining
+llm/12_generate
+llm/13_engine
+llm/14_serving
+llm/15_speculation
 core/01_errors
 core/02_plot
-core/18_style
+core/04_downloads
+core/05_data
+core/06_ledger
+core/07_trackers
+core/08_experiments
+core/09_folders
+core/10_run
+core/11_rng
+core/12_batches
+core/13_distributed
+core/14_parity
+core/15_bench
+core/16_cli
+core/16a_doctor
+core/17_notebooks
+core/18_book
+core/19_style
 '''.split()
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'foundations/04_tools': ['long_cells', 'long_lines', 'schematics'],
-    'foundations/06_schedules': ['long_cells'],
-    'foundations/07_learner': ['long_cells', 'thin_sections'],
-    'foundations/08_callbacks': ['long_cells', 'thin_sections'],
-    'llm/08_gpt': ['bad_size', 'long_cells'],
-    'llm/09_budget': ['long_cells'],
-    'llm/10_pretraining': ['long_cells', 'thin_sections'],
-    'llm/12_generate': ['long_cells'],
-    'llm/13_engine': ['long_cells'],
-    'llm/14_serving': ['long_cells'],
-    'llm/15_speculation': ['long_cells'],
-    'core/03_diagram': ['code_runs', 'long_cells', 'long_lines', 'long_module', 'stacked_lines', 'thin_sections'],
-    'core/04_data': ['code_runs', 'long_cells', 'long_lines', 'long_module', 'stacked_lines', 'thin_sections'],
-    'core/05_ledger': ['thin_sections'],
-    'core/06_trackers': ['code_runs', 'thin_sections'],
-    'core/07_experiments': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
-    'core/08_folders': ['code_runs', 'thin_sections'],
-    'core/09_run': ['thin_sections'],
-    'core/10_rng': ['long_cells', 'thin_sections'],
-    'core/11_batches': ['thin_sections'],
-    'core/12_distributed': ['thin_sections'],
-    'core/13_parity': ['thin_sections'],
-    'core/14_bench': ['code_runs', 'thin_sections'],
-    'core/15_cli': ['code_runs', 'long_cells', 'long_lines', 'thin_sections'],
-    'core/16_notebooks': ['long_cells', 'thin_sections'],
-    'core/17_book': ['code_runs', 'long_cells', 'long_lines', 'stacked_lines', 'thin_sections'],
+    'core/03_diagram': ['long_cells'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)
@@ -52,7 +59,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'attention', 'flash', 'gpt', 'pretraining', 'generate', 'engine'}
+REQUIRED = {'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

@@ -14,13 +14,20 @@ foundations.tools
 foundations.schedules
 foundations.learner
 foundations.callbacks
+vision.coresets
+vision.scores
+vision.ddp
+vision.ranks
 llm.attention
 llm.flash
+llm.parts
 llm.gpt
 llm.budget
 llm.pretraining
 llm.generate
+llm.engine
 llm.serving
+llm.speculation
 '''.split()
 NOT_YET: list = [] # of core
 

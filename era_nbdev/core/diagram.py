@@ -43,9 +43,12 @@ class Circle(Box):
     def towards(self, point: tuple) -> tuple[float, float]: # (x, y) of the far end
         "The point of the circle that faces `point`."
         cx, cy = self.centre
-        dx, dy = point[0]-cx, point[1]-cy
-        share = self.w/2/max(math.hypot(dx, dy), 1e-9)
-        return cx+dx*share, cy+dy*share
+        ux, uy = _direction(self.centre, point)
+        return cx+ux*self.w/2, cy+uy*self.w/2
+
+def _direction(a: tuple, b: tuple) -> tuple[float, float]: # from a to b, of length 1
+    length = max(math.dist(a, b), 1e-9)
+    return (b[0]-a[0])/length, (b[1]-a[1])/length
 
 # %% ../../nbs/core/03_diagram.ipynb #051ca0e3
 class Canvas:
@@ -69,10 +72,9 @@ class Canvas:
         color: int | None = None, # number of a colour of `PALETTE`; None: grey
     ):
         "Write `words`, centred on height `y`."
-        lines = words.split('\n')
-        style = f'font-size="{size}" text-anchor="{anchor}" fill="{_ink(color)}"'
-        if bold:
-            style += ' font-weight="bold"'
+        lines = words.split('\n') if words else []
+        weight = ' font-weight="bold"' if bold else ''
+        style = f'font-size="{size}" text-anchor="{anchor}" fill="{_ink(color)}"{weight}'
         for i, line in enumerate(lines):
             base = y+(i-(len(lines)-1)/2)*size*1.25+size*.35
             inside = _indices(escape(line), size)
@@ -91,8 +93,7 @@ class Canvas:
         "The drawing as the text of an SVG file."
         size = f'width="{self.width:g}" height="{self.height:g}"'
         view = f'viewBox="0 0 {self.width:g} {self.height:g}"'
-        font = 'font-family="sans-serif"'
-        root = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view} {font}>'
+        root = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {view} font-family="sans-serif">'
         return '\n'.join([root, *self.elements, '</svg>'])
 
     def _repr_svg_(self) -> str: return self.svg()
@@ -129,7 +130,7 @@ class Shapes(Canvas):
         place = f'x="{x:g}" y="{y:g}" width="{w:g}" height="{h:g}" rx="5"'
         self.elements.append(f'<rect {place} {_filled(color, dashed)}/>')
         shape = Box(x, y, w, h)
-        if words: self.text(*shape.centre, words, size)
+        self.text(*shape.centre, words, size)
         return shape
 
     def circle(self,
@@ -142,7 +143,7 @@ class Shapes(Canvas):
     ) -> Circle:
         "Draw a circle with words in it: a neuron, or an operation such as +."
         self.elements.append(f'<circle cx="{x:g}" cy="{y:g}" r="{r:g}" {_filled(color)}/>')
-        if words: self.text(x, y, words, size)
+        self.text(x, y, words, size)
         return Circle(x-r, y-r, 2*r, 2*r)
 
     def frame(self,
@@ -155,7 +156,7 @@ class Shapes(Canvas):
         "Draw a dashed rectangle around several shapes."
         whole = around(boxes, margin)
         self.box(whole.x, whole.y, whole.w, whole.h, color=color, dashed=dashed)
-        if words: self.text(whole.x, whole.y-9, words, anchor='start')
+        self.text(whole.x, whole.y-9, words, anchor='start')
         return whole
 
 # %% ../../nbs/core/03_diagram.ipynb #05f8cd14
@@ -188,12 +189,11 @@ class Arrows(Shapes):
         color: int | None = None, # number of a colour of `PALETTE`; None: grey
     ):
         "Draw an arrow from `a` to `b`."
-        first = via[0] if via else _middle(b)
-        last = via[-1] if via else _middle(a)
-        points = [_leave(a, first), *via, _leave(b, last)]
+        corners = [_middle(a), *via, _middle(b)]
+        points = [_leave(a, corners[1]), *via, _leave(b, corners[-2])]
         self.line(points, dashed, color)
         self._tip(points[-2], points[-1], color)
-        if words: self._beside(points, words)
+        self._beside(points, words)
 
     def curve(self,
         a, # a `Box` or a point (x, y)
@@ -206,21 +206,19 @@ class Arrows(Shapes):
         "Draw a curved arrow from `a` to `b`."
         control = _off(_middle(a), _middle(b), 2*bend)
         start, end = _leave(a, control), _leave(b, control)
-        points = [f'{x:.1f} {y:.1f}' for x, y in (start, control, end)]
-        path = f'M{points[0]} Q{points[1]} {points[2]}'
+        path = 'M{:.1f} {:.1f} Q{:.1f} {:.1f} {:.1f} {:.1f}'.format(*start, *control, *end)
         self.elements.append(f'<path d="{path}" {_look(_ink(color), dashed)}/>')
         self._tip(control, end, color)
-        if words: self.text(*_off(start, end, bend+math.copysign(10, bend)), words, 11)
+        self.text(*_off(start, end, bend+math.copysign(10, bend)), words, 11)
 
     def _tip(self, a: tuple, b: tuple, color: int | None): # the head at the end b
         self.elements.append(f'<path d="{_head(a, b)}" fill="{_ink(color)}"/>')
 
     def _beside(self, points: list, words: str): # the words of an arrow, off its middle
         i = (len(points)-2)//2
-        x0, y0 = points[i]
-        x1, y1 = points[i+1]
-        x, y = (x0+x1)/2, (y0+y1)/2
-        if abs(x1-x0) >= abs(y1-y0):
+        a, b = points[i:i+2]
+        x, y = _off(a, b, 0)
+        if abs(b[0]-a[0]) >= abs(b[1]-a[1]):
             self.text(x, y-9, words, 11)
         else:
             self.text(x+7, y, words, 11, 'start')
@@ -232,16 +230,12 @@ def _middle(o) -> tuple[float, float]: # of a box; a point is its own
 def _leave(o, point: tuple) -> tuple[float, float]: # where an arrow from o to point begins
     return o.towards(point) if isinstance(o, Box) else o
 
-def _off(a: tuple, b: tuple, distance: float) -> tuple[float, float]: # beside the middle, to the left
-    dx, dy = b[0]-a[0], b[1]-a[1]
-    length = max(math.hypot(dx, dy), 1e-9)
-    x, y = (a[0]+b[0])/2, (a[1]+b[1])/2
-    return x+dy/length*distance, y-dx/length*distance
+def _off(a: tuple, b: tuple, distance: float) -> tuple[float, float]: # left of the middle
+    ux, uy = _direction(a, b)
+    return (a[0]+b[0])/2+uy*distance, (a[1]+b[1])/2-ux*distance
 
 def _head(a: tuple, b: tuple, size: float = 7) -> str: # the triangle of an arrow from a to b
-    dx, dy = b[0]-a[0], b[1]-a[1]
-    length = max(math.hypot(dx, dy), 1e-9)
-    ux, uy = dx/length, dy/length
+    ux, uy = _direction(a, b)
     back_x, back_y = b[0]-size*ux, b[1]-size*uy
     side_x, side_y = -uy*size/2, ux*size/2
     one = f'{back_x+side_x:.1f} {back_y+side_y:.1f}'
@@ -270,7 +264,7 @@ class Tensors(Arrows):
             for c, value in enumerate(row):
                 color = colors[r][c] if colors else None
                 self._cell(Box(x+c*w, y+r*h, w, h), str(value), color, size)
-        if title: self.text(x+n_columns*w/2, y-11, title)
+        self.text(x+n_columns*w/2, y-11, title)
         return Box(x, y, n_columns*w, len(cells)*h)
 
     def _cell(self, b: Box, words: str, color: int | None, size: float): # one square of a grid
@@ -278,7 +272,7 @@ class Tensors(Arrows):
         place = f'x="{b.x:g}" y="{b.y:g}" width="{b.w:g}" height="{b.h:g}"'
         look = f'fill="{fill}" fill-opacity=".3" stroke="{GREY}" stroke-width=".8"'
         self.elements.append(f'<rect {place} {look}/>')
-        if words: self.text(*b.centre, words, size)
+        self.text(*b.centre, words, size)
 
     def tokens(self,
         x: float, # left edge of the first token
@@ -296,7 +290,8 @@ class Tensors(Arrows):
             width = w or max(26, 7.4*len(word)+14)
             color = colors[i] if colors else None
             boxes.append(self.box(x, y, width, h, word, color))
-            if first is not None: self.text(x+width/2, y+h+10, str(first+i), 10)
+            position = '' if first is None else str(first+i)
+            self.text(x+width/2, y+h+10, position, 10)
             x += width+gap
         return boxes
 
@@ -322,8 +317,7 @@ class Plane(Box):
         "Draw an arrow from `start` to `tip`."
         a, b = self.at(*start), self.at(*tip)
         self.drawing.arrow(a, b, dashed=dashed, color=color)
-        away = _beyond(a, b, 12)
-        if words: self.drawing.text(*away, words, color=color)
+        self.drawing.text(*_beyond(a, b, 12), words, color=color)
 
     def point(self,
         u: float, # to the right
@@ -335,7 +329,7 @@ class Plane(Box):
         x, y = self.at(u, v)
         self.drawing.elements.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" '
                                      f'fill="{_ink(color)}"/>')
-        if words: self.drawing.text(x+8, y, words, anchor='start', color=color)
+        self.drawing.text(x+8, y, words, anchor='start', color=color)
 
     def arc(self,
         start: float, # angle in degrees, against the clock from the first axis
@@ -350,7 +344,7 @@ class Plane(Box):
         path = f'M{a[0]:.1f} {a[1]:.1f} A{r:.1f} {r:.1f} 0 {flags} {b[0]:.1f} {b[1]:.1f}'
         self.drawing.elements.append(f'<path d="{path}" {_look(_ink(color))}/>')
         middle = self.at(*_polar((start+end)/2, radius))
-        if words: self.drawing.text(*_beyond(self.centre, middle, 12), words, 11, color=color)
+        self.drawing.text(*_beyond(self.centre, middle, 12), words, 11, color=color)
 
 # %% ../../nbs/core/03_diagram.ipynb #a7df936b
 def _polar(degrees: float, radius: float) -> tuple[float, float]: # (u, v)
@@ -358,8 +352,8 @@ def _polar(degrees: float, radius: float) -> tuple[float, float]: # (u, v)
     return radius*math.cos(angle), radius*math.sin(angle)
 
 def _beyond(a: tuple, b: tuple, distance: float) -> tuple[float, float]: # further on the way to b
-    length = max(math.hypot(b[0]-a[0], b[1]-a[1]), 1e-9)
-    return b[0]+(b[0]-a[0])/length*distance, b[1]+(b[1]-a[1])/length*distance
+    ux, uy = _direction(a, b)
+    return b[0]+ux*distance, b[1]+uy*distance
 
 # %% ../../nbs/core/03_diagram.ipynb #c033e244
 class Diagram(Tensors):
@@ -376,16 +370,13 @@ class Diagram(Tensors):
         ax, ay, bx, by = SIDES[side]
         a = box.x+ax*box.w, box.y+ay*box.h
         b = box.x+bx*box.w, box.y+by*box.h
-        out = ay-.5 if ay == by else ax-.5 # -½ or ½: away from the shape
-        def shifted(point, distance):
-            step = distance*2*out
-            return (point[0], point[1]+step) if ay == by else (point[0]+step, point[1])
-        near, far = gap, gap+5
-        self.line([shifted(a, near), shifted(a, far), shifted(b, far), shifted(b, near)])
-        middle = (a[0]+b[0])/2, (a[1]+b[1])/2
+        ux, uy = (0, 2*ay-1) if ay == by else (2*ax-1, 0) # away from the shape
+        def shifted(point, distance): return point[0]+ux*distance, point[1]+uy*distance
+        far, middle = gap+5, _off(a, b, 0)
+        self.line([shifted(a, gap), shifted(a, far), shifted(b, far), shifted(b, gap)])
         self.line([shifted(middle, far), shifted(middle, far+4)])
         anchor = dict(left='end', right='start').get(side, 'middle')
-        if words: self.text(*shifted(middle, far+(13 if ay == by else 8)), words, 11, anchor)
+        self.text(*shifted(middle, far+(13 if ay == by else 8)), words, 11, anchor)
 
     def plane(self,
         x: float, # left edge
@@ -400,7 +391,7 @@ class Diagram(Tensors):
         upwards = f'M{x+size/2:.1f} {y+size:.1f} L{x+size/2:.1f} {y:.1f}'
         look = f'stroke="{GREY}" stroke-width=".8" stroke-opacity=".6"'
         self.elements.append(f'<path d="{across} {upwards}" {look}/>')
-        if title: self.text(x+size/2, y-11, title)
+        self.text(x+size/2, y-11, title)
         return p
 
     def timeline(self,
@@ -448,8 +439,7 @@ def flow(
         raise ValueError(f"direction is {direction!r}, expected 'right', 'down' or 'up'")
     dx, dy = step[direction]
     boxes = []
-    for i, name in enumerate(names):
-        color = colors[i] if colors else None
+    for i, (name, color) in enumerate(zip(names, colors or [None]*len(names))):
         boxes.append(d.box(x+i*dx, y+i*dy, w, h, name, color))
     for a, b in zip(boxes, boxes[1:]):
         d.arrow(a, b)

@@ -38,6 +38,7 @@ def memories(
             found.setdefault(memory._cdata, flat)
     return found
 
+# %% ../../nbs/foundations/08_callbacks.ipynb #f7d2dc8d
 def named_copies(
     tensors: dict, # name -> tensor
 ) -> tuple: # ({name: tensor}, [(copy, original)] of the memory)
@@ -64,8 +65,8 @@ class EMA(Callback):
         self.pairs: list = [] # (average, weight), one pair for each piece of memory
 
     def before_fit(self, learn) -> None:
-        "Start from the weights, or go on from an average that is there."
-        earlier = self.avg
+        "Start from the weights, or in a resumed run from the average that was loaded."
+        earlier, self.n = (self.avg, self.n) if learn.step else ({}, 0)
         self.avg, self.pairs = named_copies(learn.model.state_dict())
         if earlier:
             self.put(earlier)
@@ -129,6 +130,11 @@ class EarlyStopping(Callback):
         self.metric, self.patience, self.delta = metric, patience, delta
         self.sign = -1 if larger_is_better else 1
         self.best, self.bad = math.inf, 0
+
+    def before_fit(self, learn) -> None:
+        "Forget the last run, unless this one is resumed."
+        if not learn.step:
+            self.best, self.bad = math.inf, 0
 
     def after_epoch(self, learn) -> None:
         "Compare the epoch with the best one."
@@ -197,6 +203,7 @@ class Track(Callback):
             self.run.save(weights(learn), learn.state_dict(), learn.step)
         self.saved, self.last = learn.step, time.monotonic()
 
+# %% ../../nbs/foundations/08_callbacks.ipynb #aa56d520
 def weights(
     learn: Learner, # trained
 ) -> dict: # name -> tensor
@@ -243,6 +250,7 @@ class Progress(Callback):
         if self.bar:
             self.bar.stop()
 
+# %% ../../nbs/foundations/08_callbacks.ipynb #80df0df9
 def brief(
     value, # of a column of the history
 ) -> str:
@@ -309,6 +317,7 @@ def put_back(
         if epoch is not None:
             learn.train.epoch = epoch
 
+# %% ../../nbs/foundations/08_callbacks.ipynb #222b1f42
 def settings_of(
     learn: Learner, # whose settings are wanted
 ) -> dict: # arguments of `Learner`
@@ -317,6 +326,7 @@ def settings_of(
                 precision=learn.precision, accumulate=learn.accumulate, clip=learn.clip,
                 channels_last=learn.layout is torch.channels_last)
 
+# %% ../../nbs/foundations/08_callbacks.ipynb #8fb644c4
 def lr_find(
     learn: Learner, # its model is put back afterwards
     lo: float = 1e-6, # first rate, more than 0

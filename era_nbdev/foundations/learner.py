@@ -23,8 +23,8 @@ from ..core.run import Diverged, RunError, nearest
 from .schedules import Schedule, clip_gradients, constant, set_rate
 
 # %% auto #0
-__all__ = ['EVENTS', 'PRECISIONS', 'TAKEN', 'NO_CONTEXT', 'Callback', 'Mean', 'accuracy', 'check_settings', 'named_metrics',
-           'LearnerSettings', 'LearnerGradient', 'LearnerBackward', 'LearnerStep', 'LearnerValidation', 'LearnerState',
+__all__ = ['EVENTS', 'NO_CONTEXT', 'PRECISIONS', 'TAKEN', 'Callback', 'Mean', 'accuracy', 'call_net', 'check_settings',
+           'named_metrics', 'LearnerSettings', 'LearnerBackward', 'LearnerStep', 'LearnerValidation', 'LearnerState',
            'LearnerPlan', 'check_fit', 'Learner']
 
 # %% ../../nbs/foundations/07_learner.ipynb #df45c015
@@ -37,7 +37,7 @@ class Callback:
     def load_state_dict(self, state: dict) -> None:
         "Go on from a state."
 
-EVENTS = ('before_fit', 'before_epoch', 'before_batch', 'after_backward', 'after_step', 'after_log',
+EVENTS = ('before_fit', 'before_epoch', 'before_batch', 'after_backward', 'after_log', 'after_step',
           'before_validate', 'after_validate', 'after_epoch', 'after_fit')
 
 # %% ../../nbs/foundations/07_learner.ipynb #880b3ba6
@@ -78,7 +78,17 @@ def accuracy(
         raise ValueError(f'{shapes}: expected [B, C] and [B]')
     return (pred.argmax(-1) == y).float().mean()
 
+# %% ../../nbs/foundations/07_learner.ipynb #3c15df0d
+def call_net(
+    net: Callable, # a module, or what wraps one
+    x, # one of the forms of a batch's inputs
+):
+    "What `net` makes of `x`; a dictionary gives named arguments, a tuple or list several."
+    if isinstance(x, dict): return net(**x)
+    return net(*x) if isinstance(x, (tuple, list)) else net(x)
+
 # %% ../../nbs/foundations/07_learner.ipynb #e09da2b4
+NO_CONTEXT = contextlib.nullcontext()
 PRECISIONS = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
 TAKEN = 'epoch', 'step', 'time', 'loss', 'lr', 'train_loss', 'valid_loss' # names of the log
 
@@ -86,8 +96,7 @@ def check_settings(precision: str, accumulate: int, clip: Optional[float]) -> No
     "Raise `ValueError` for a setting out of its range."
     if precision not in PRECISIONS: raise ValueError(nearest('precision', precision, PRECISIONS))
     if accumulate < 1: raise ValueError(f'accumulate is {accumulate}, expected 1 or more')
-    if clip is not None and not clip > 0:
-        raise ValueError(f'clip is {clip}, expected more than 0')
+    if clip is not None and not clip > 0: raise ValueError(f'clip is {clip}, expected more than 0')
 
 def named_metrics(metrics) -> list: # functions or `Mean`s -> `Mean`s
     "The metrics as accumulators. Raises `ValueError` for a name that is taken."
@@ -95,8 +104,7 @@ def named_metrics(metrics) -> list: # functions or `Mean`s -> `Mean`s
     names = [m.name for m in found]
     for name in names:
         if name in TAKEN or names.count(name) > 1:
-            raise ValueError(f'a metric is called {name!r}, a name that is taken: '
-                             'give another one, Mean(f, name=…)')
+            raise ValueError(f'a metric has {name!r}, a name that is taken: use Mean(f, name=…)')
     return found
 
 # %% ../../nbs/foundations/07_learner.ipynb #4de00a90
@@ -132,7 +140,7 @@ class LearnerSettings:
         self.metrics, self.cbs = named_metrics(metrics), list(cbs)
         self.device, self.precision = device, precision
         self.accumulate, self.clip = accumulate, clip
-        self.log_every, self.history = log_every, []
+        self.log_every = log_every
         self.begin(0, 0., constant, 0)
 
     def begin(self, epochs: int, lr: float, schedule: Schedule, total: int) -> None:
@@ -147,17 +155,13 @@ class LearnerSettings:
         self.pending: list = [] # losses on the device
         self.rows: list = [] # (step, loss, rate) of those that were read last
         self.sums = [0., 0.] # loss of this epoch, and what it counted
+        self.history: list = [] # a row of results for each epoch
         self.x: Any = None # the batch on its device
         self.y: Any = None
         self.on: dict = {e: [] for e in EVENTS} # callbacks' methods
         self.own = own_generators((self.train, self.valid))
         self.epoch_random = all_random(self.own)
 
-# %% ../../nbs/foundations/07_learner.ipynb #f2e535ed
-NO_CONTEXT = contextlib.nullcontext()
-
-class LearnerGradient(LearnerSettings):
-    "The gradient of one or several batches."
     def __call__(self, event: str) -> None: # one of `EVENTS`
         "Call the callbacks that have a method of that name."
         for method in self.on[event]:
@@ -166,8 +170,11 @@ class LearnerGradient(LearnerSettings):
     def autocast(self): # context manager
         "The context in which the forward pass runs."
         dtype = PRECISIONS[self.precision]
-        return torch.autocast(str(self.device).split(':')[0], dtype) if dtype else NO_CONTEXT
+        return torch.autocast(torch.device(self.device).type, dtype) if dtype else NO_CONTEXT
 
+# %% ../../nbs/foundations/07_learner.ipynb #571076b8
+class LearnerBackward(LearnerSettings):
+    "Forward and backward pass over one or several batches."
     def to_device(self, o):
         "A batch where the model is, its images in the model's layout."
         def move(t):
@@ -181,14 +188,9 @@ class LearnerGradient(LearnerSettings):
         check_batch(x, y)
         return x, y
 
-# %% ../../nbs/foundations/07_learner.ipynb #571076b8
-class LearnerBackward(LearnerGradient):
-    "Forward and backward pass over one or several batches."
     def predict(self, x):
         "What the model makes of inputs that are on its device."
-        try:
-            if isinstance(x, dict): return self.net(**x)
-            return self.net(*x) if isinstance(x, (tuple, list)) else self.net(x)
+        try: return call_net(self.net, x)
         except RuntimeError as e:
             if not is_double(x) or is_double(list(self.model.parameters())): raise
             raise ValueError('the x of a batch is float64 and the weights are not: '
@@ -242,8 +244,7 @@ class LearnerStep(LearnerBackward):
         for group in self.opt.param_groups:
             set_rate(group, self.lr*factor*group.get('lr_mult', 1.), momentum)
         loss, counted = self.backward(micro)
-        if self.clip or self.on['after_backward']:
-            self.scaler.unscale_(self.opt)
+        self.scaler.unscale_(self.opt)
         self('after_backward')
         if self.clip:
             clip_gradients(self.net.parameters(), self.clip)
@@ -253,13 +254,12 @@ class LearnerStep(LearnerBackward):
         self.step += 1
         self.seen += sum(n_samples(batch) for batch in micro)
         self.pending.append((self.step, loss, self.opt.param_groups[0]['lr'], counted))
-        if len(self.pending) >= self.log_every:
-            self.flush()
+        self.flush(self.log_every)
         self('after_step')
 
-    def flush(self) -> None:
+    def flush(self, least: int = 1) -> None: # read them if there are so many
         "Read the losses of the last steps; the first that is not a number ends the run."
-        if not self.pending: return
+        if len(self.pending) < least: return
         steps, losses, rates, counts = zip(*self.pending)
         values = torch.stack([loss.float() for loss in losses]).tolist()
         self.pending = []
@@ -282,8 +282,7 @@ class LearnerValidation(LearnerStep):
         "The mean loss and the metrics on `data`."
         data = self.valid if data is None else data
         if data is None:
-            raise ValueError('there is nothing to evaluate on: '
-                             'evaluate(data), or Learner(…, valid)')
+            raise ValueError('there is nothing to evaluate on: evaluate(data), or give valid')
         metrics = [Mean(self.loss_func, 'valid_loss'), *self.metrics]
         for metric in metrics:
             metric.reset()
@@ -291,15 +290,13 @@ class LearnerValidation(LearnerStep):
         self.net.eval()
         try: n = self.measure(data, metrics)
         finally: self('after_validate')
-        if not n:
-            raise ValueError('there is no batch to evaluate on: can it be iterated only once?')
+        if not n: raise ValueError('no batch to evaluate on: can it be iterated only once?')
         if not metrics[0].n:
             raise ValueError('the loss counted nothing in validation: is every target padding?')
-        found = {metric.name: plain(metric.compute()) for metric in metrics}
         if math.isnan(metrics[0].compute()):
             warnings.warn('the validation loss is nan: a number overflowed, or a mean was taken '
                           'over targets that are all padding')
-        return found
+        return {metric.name: plain(metric.compute()) for metric in metrics}
 
     @torch.no_grad()
     def measure(self, data, metrics: list) -> int: # batches
@@ -375,18 +372,19 @@ class LearnerState(LearnerValidation):
 class LearnerPlan(LearnerState):
     "How long a run is, what is left of an epoch, and what came out of it."
     def planned(self, epochs: int, steps: Optional[int]) -> int: # optimizer steps
-        "How many steps the run has: `steps`, or as many as so many epochs have."
+        "How many steps the run has: as many as the epochs have, and `steps` at most."
         with contextlib.suppress(TypeError): # no length
             if self.valid is not None and not len(self.valid):
                 raise ValueError('valid has no batch: leave it out, or give it one')
-        if steps: return steps
         try: n = len(self.train)
         except TypeError:
+            if steps: return steps
             raise ValueError('train has no length, so the schedule cannot know where the run ends: '
                              'say how many steps it has, fit(epochs, steps=…)') from None
         if not n:
             raise ValueError('train has no batch: fewer samples than one batch, and drop_last?')
-        return epochs*math.ceil(n/self.accumulate)
+        whole = epochs*math.ceil(n/self.accumulate)
+        return min(steps or whole, whole)
 
     def batches(self) -> Iterator:
         "What is left of this epoch."
@@ -420,8 +418,8 @@ class LearnerPlan(LearnerState):
 # %% ../../nbs/foundations/07_learner.ipynb #c3c30ac9
 def check_fit(epochs: int, lr: float, steps: Optional[int]) -> None: # arguments of `fit`
     "Raise `ValueError` for an argument of `fit` out of its range."
-    if not is_whole(epochs): raise ValueError(f'epochs is {epochs}, expected a whole number')
-    if epochs < 1: raise ValueError(f'epochs is {epochs}, expected 1 or more')
+    if not is_whole(epochs) or epochs < 1:
+        raise ValueError(f'epochs is {epochs}, expected a whole number, 1 or more')
     if not 0 < lr < math.inf: raise ValueError(f'lr is {lr}, expected more than 0')
     if steps is not None and steps < 1: raise ValueError(f'steps is {steps}, expected 1 or more')
 
@@ -432,7 +430,7 @@ class Learner(LearnerPlan):
         lr: float = 1e-3, # peak learning rate, more than 0
         schedule: Schedule = constant, # (step, total) -> (factor, momentum)
         resume: Optional[dict] = None, # what `state_dict` gave earlier
-        steps: Optional[int] = None, # end after so many steps; needed if `train` has no length
+        steps: Optional[int] = None, # at most so many; needed if `train` has no length
     ) -> Learner:
         "Train. Raises `ValueError` for bad settings, `Diverged` if the loss is no longer a number."
         check_fit(epochs, lr, steps)
@@ -445,8 +443,8 @@ class Learner(LearnerPlan):
         if resume:
             self.load_state_dict(resume)
         self.on = {e: [getattr(cb, e) for cb in self.cbs if hasattr(cb, e)] for e in EVENTS}
-        self('before_fit')
         try:
+            self('before_fit')
             while self.epoch < epochs and not self.stop and (self.batch or self.step < self.limit):
                 self.one_epoch()
             self.complete = True
@@ -454,6 +452,9 @@ class Learner(LearnerPlan):
             with contextlib.ExitStack() as stack:
                 for method in reversed(self.on['after_fit']):
                     stack.callback(method, self)
+        if self.step < self.total and not self.stop:
+            warnings.warn(f'the run ended after {self.step} of {self.total} steps: train has fewer '
+                          'batches, and the schedule did not finish')
         return self
 
     def one_epoch(self) -> None: # `batch` says how many batches of it are done

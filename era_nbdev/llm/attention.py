@@ -51,7 +51,7 @@ def masked_softmax(
     if mask.dtype == torch.bool:
         scores = scores.masked_fill(~mask, -math.inf)
     else:
-        scores = scores+mask
+        scores = scores+mask.to(scores.dtype)
     nowhere = (scores == -math.inf).all(-1, keepdim=True)
     weights = scores.masked_fill(nowhere, 0.).softmax(-1)
     return weights.masked_fill(nowhere, 0.)
@@ -65,10 +65,15 @@ def check_qkv(
 ) -> None:
     "Raise `ValueError` or `TypeError` unless the shapes fit each other and the mask."
     for name, o in dict(q=q, k=k, v=v).items():
-        if o.ndim < 3:
+        if not o.is_floating_point():
+            raise TypeError(f'{name} holds {o.dtype}, expected floating-point numbers')
+        if o.ndim < 3 or min(o.shape[-3], o.shape[-1]) < 1:
             raise ValueError(f'{name} has shape {tuple(o.shape)}, expected [..., heads, tokens, D]')
     if q.shape[-1] != k.shape[-1]:
         raise ValueError(f'queries have {q.shape[-1]} numbers, keys {k.shape[-1]}')
+    if q.shape[:-3] != k.shape[:-3]:
+        before = f'{tuple(q.shape[:-3])} for queries, {tuple(k.shape[:-3])} for keys'
+        raise ValueError(f'the axes before the heads differ: {before}')
     if k.shape[:-1] != v.shape[:-1]:
         both = f'keys have shape {tuple(k.shape)}, values {tuple(v.shape)}'
         raise ValueError(f'{both}: their heads and tokens differ')
@@ -107,7 +112,7 @@ def attention(
         k, v = k.repeat_interleave(n_shared, -3), v.repeat_interleave(n_shared, -3)
     if scale is None:
         scale = 1/math.sqrt(q.shape[-1])
-    scores = q @ k.mT*scale
+    scores = (q @ k.mT)*scale
     if causal:
         mask = with_causal(mask, scores.shape[-2], scores.shape[-1], scores.device)
     weights = scores.softmax(-1) if mask is None else masked_softmax(scores, mask)
@@ -127,7 +132,7 @@ class MultiHeadAttention(nn.Module):
     ):
         super().__init__()
         n_kv_head = n_head if n_kv_head is None else n_kv_head
-        _check_sizes(n_embd, n_head, n_kv_head, head_dim)
+        _check_sizes(n_embd, n_head, n_kv_head, head_dim, dropout)
         self.n_head, self.n_kv_head = n_head, n_kv_head
         self.head_dim, self.dropout = head_dim or n_embd//n_head, dropout
         self.qkv = nn.Linear(n_embd, (n_head+2*n_kv_head)*self.head_dim, bias=bias)
@@ -137,7 +142,8 @@ class MultiHeadAttention(nn.Module):
         x: Tensor, # [B, T, C] tokens that the queries are made from
         context: Optional[Tensor] = None, # [B, S, C] tokens for keys and values; default x
     ) -> tuple[Tensor, ...]: # [B, H, T, D] queries, [B, G, S, D] keys and values
-        "Queries, keys and values, cut into heads."
+        "Queries, keys and values, cut into heads. `ValueError` for tokens of another width."
+        _check_tokens(self.qkv.in_features, x, context)
         n_q, n_kv = self.n_head*self.head_dim, self.n_kv_head*self.head_dim
         if context is None:
             q, k, v = self.qkv(x).split((n_q, n_kv, n_kv), -1)
@@ -172,19 +178,31 @@ class MultiHeadAttention(nn.Module):
         return _copy_weights(self, other)
 
 # %% ../../nbs/llm/01_attention.ipynb #f4f62233
-def _check_sizes(n_embd: int, n_head: int, n_kv_head: int, head_dim: Optional[int]) -> None:
-    for name, size in dict(n_embd=n_embd, n_head=n_head, n_kv_head=n_kv_head).items():
-        if size < 1: raise ValueError(f'{name} is {size}, expected at least 1')
+def _check_sizes(
+    n_embd: int, n_head: int, n_kv_head: int, head_dim: Optional[int], dropout: float,
+) -> None:
+    sizes = dict(n_embd=n_embd, n_head=n_head, n_kv_head=n_kv_head, head_dim=head_dim)
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f'{name} is {size}, expected at least 1')
     if head_dim is None and n_embd % n_head:
         told = 'choose a divisor, or give head_dim'
         raise ValueError(f'{n_head} heads do not divide a width of {n_embd}: {told}')
     if n_head % n_kv_head:
         raise ValueError(f'n_kv_head {n_kv_head} does not divide n_head {n_head}')
+    if not 0 <= dropout <= 1:
+        raise ValueError(f'dropout is {dropout}, expected a probability')
+
+def _check_tokens(width: int, x: Tensor, context: Optional[Tensor]) -> None:
+    for name, tokens in dict(x=x, context=context).items():
+        if tokens is not None and (tokens.ndim != 3 or tokens.shape[-1] != width):
+            shape = tuple(tokens.shape)
+            raise ValueError(f'{name} has shape {shape}, expected [batch, tokens, {width}]')
 
 def _fused(q, k, v, mask, causal: bool, dropout: float) -> Tensor: # PyTorch's, lower right
     check_qkv(q, k, v, mask)
-    if mask is not None and mask.ndim == 1:
-        mask = mask[None] # PyTorch's kernel wants two axes
+    if mask is not None:
+        mask = torch.atleast_2d(mask) # PyTorch's kernel wants two axes
     T, S = q.shape[-2], k.shape[-2]
     if causal and (mask is not None or T != S):
         mask, causal = with_causal(mask, T, S, q.device), False
@@ -213,7 +231,9 @@ def attention_flop(
     D: int, # numbers of one head
     causal: bool = False, # count only the pairs that may be read
 ) -> int:
-    "FLOP of the two products of attention, forward, Eq. (11) of the chapter; no softmax."
+    "FLOP of the two products, forward, Eq. (11) of the chapter. `ValueError`: causal, T > S."
+    if causal and T > S:
+        raise ValueError(f'{T} causal queries for {S} keys: some of them would see nothing')
     pairs = T*(2*S-T+1)//2 if causal else T*S
     return 4*B*H*D*pairs
 

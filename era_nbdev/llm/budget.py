@@ -66,6 +66,7 @@ def bytes_of_16(
         at.append(one+(c.n_layer-1)*layer+(c.vocab_size-64)/64*words)
     return at[0], (at[1]-at[0])/16
 
+# %% ../../nbs/llm/09_budget.ipynb #92d0d3ea
 def predict_bytes(
     c: GPTConfig,
     tokens: int, # in a batch
@@ -175,6 +176,7 @@ class _WithLoss(nn.Module): # model and loss in one, for torch.compile
         self.model = model
     def forward(self, ids, y): return lm_loss(self.model(ids), y)
 
+# %% ../../nbs/llm/09_budget.ipynb #ea195180
 class _Logits(nn.Module): # the same for a model of transformers
     def __init__(self, model):
         super().__init__()
@@ -237,6 +239,7 @@ def _bench(device, half, first, steps=20): # in bf16?; ours to compare with; ste
               'plain, compiled': run(_Plain, compiled=True), 'transformers': run(_theirs)}
     return {first: mine[first]} | mine | others
 
+# %% ../../nbs/llm/09_budget.ipynb #509bdf50
 @bench('gpt', 'tokens',
        **{'plain, as nanoGPT': 1.05, 'plain, compiled': 1.05, 'transformers': 1.4})
 def bench_gpt(device='cpu'): # or 'cuda'

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from ..core.ledger import write_atomic
 from ..core.run import RunError, open_run
-from .gpt import GPT, GPTConfig, modern, rope_frequencies
+from .gpt import GPT, GPTConfig, modern
+from .parts import rope_frequencies
 from .subwords import load_tokenizer
 
 # %% auto #0

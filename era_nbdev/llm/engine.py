@@ -69,7 +69,7 @@ def linear(x, W, bias, y): # [R, C], [M, C], [M] or [0]; fills [R, M]
                 total += w[j]*xr[j]
             y[r, i] = total
 
-# %% ../../nbs/llm/13_engine.ipynb #5a696218
+# %% ../../nbs/llm/13_engine.ipynb #7bd06638
 MAX_ROWS = 32 # above, a whole step is faster with the library's matrix products
 
 # %% ../../nbs/llm/13_engine.ipynb #f386f085
@@ -348,7 +348,7 @@ class CompiledStep:
 # %% ../../nbs/llm/13_engine.ipynb #a1e00052
 def _share_threads(): # as many as PyTorch has; both may use one library, so keep its number
     n = torch.get_num_threads()
-    set_num_threads(min(n, numba_config.NUMBA_NUM_THREADS))
+    set_num_threads(min(n, vars(numba_config)['NUMBA_NUM_THREADS']))
     torch.set_num_threads(n)
 
 # %% ../../nbs/llm/13_engine.ipynb #d017a565
@@ -440,7 +440,7 @@ def _their_model(): # the same sizes in transformers
         hidden_size=256, intermediate_size=768, tie_word_embeddings=True, **ends))
 
 # %% ../../nbs/llm/13_engine.ipynb #a1e00034
-def _decoding(B: int, device: str, n: int = 128) -> dict: # contestants
+def _bench_decoding(B: int, device: str, n: int = 128) -> dict: # contestants
     torch.manual_seed(0)
     prompts = torch.randint(1, 1024, (B, 16)).tolist()
     def ours():
@@ -461,9 +461,9 @@ def _decoding(B: int, device: str, n: int = 128) -> dict: # contestants
 @bench('generate', 'tokens', transformers=2.)
 def bench_generate(device: str = 'cpu') -> dict: # or 'cuda'
     "Contestants of `era bench generate`: one text; each returns the number of tokens."
-    return _decoding(1, device)
+    return _bench_decoding(1, device)
 
 @bench('generate_16', 'tokens', transformers=1.3)
 def bench_generate_16(device: str = 'cpu') -> dict: # or 'cuda'
     "Contestants of `era bench generate_16`: sixteen texts."
-    return _decoding(16, device)
+    return _bench_decoding(16, device)

@@ -1,4 +1,4 @@
-"""Attention computes a table of scores that nobody wants to keep. On this page the same outputs and the same gradients are computed tile by tile, without ever holding a row of that table, and compared with plain attention and PyTorch's kernel: in the result, in memory and in time.
+"""Attention computes a table of scores that nobody wants to keep. On this page the same outputs and the same gradients are computed tile by tile, without ever holding more than one tile of that table, and compared with plain attention and PyTorch's kernel: in the result, in memory and in time.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/flash.html.md"""
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Optional
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from .attention import check_qkv
 
 # %% auto #0
@@ -44,20 +45,21 @@ def flash_forward(
     scale: float, # of the scores
     size: int, # queries and keys of a tile
 ) -> tuple[Tensor, Tensor]: # [..., G, n, T, E] outputs, [..., G, n, T, 1] log of the sums
-    "Outputs of attention in tiles, and what its backward pass needs. Dao 2023, Algorithm 1."
+    "Outputs in tiles, and what the backward pass needs; not for autograd. Dao 2023, Algorithm 1."
     acc = torch.float64 if q.dtype == torch.double else torch.float32
     m = torch.full((*q.shape[:-1], 1), -math.inf, dtype=acc, device=q.device)
     l = torch.zeros_like(m)
     o = torch.zeros(*q.shape[:-1], v.shape[-1], dtype=acc, device=q.device)
     for i, j, hidden in _tiles(q.shape[-2], k.shape[-2], size, causal):
-        scores = q[..., i, :].to(acc)*scale @ k[..., j, :].to(acc).mT
+        q_i = q[..., i, :].to(acc)*scale
+        scores = q_i @ k[..., j, :].to(acc).mT
         if hidden is not None:
-            scores.masked_fill_(hidden.to(scores.device), -math.inf)
+            scores = scores.masked_fill(hidden.to(scores.device), -math.inf)
         new_m = torch.maximum(m[..., i, :], scores.amax(-1, keepdim=True))
-        p = scores.sub_(new_m).exp_()
-        shrink = (m[..., i, :]-new_m).exp_()
+        p = (scores-new_m).exp()
+        shrink = (m[..., i, :]-new_m).exp()
         l[..., i, :] = l[..., i, :]*shrink+p.sum(-1, keepdim=True)
-        o[..., i, :] = o[..., i, :]*shrink+p @ v[..., j, :].to(acc)
+        o[..., i, :] = o[..., i, :]*shrink+(p @ v[..., j, :].to(acc))
         m[..., i, :] = new_m
     return (o/l).to(q.dtype), m+l.log()
 
@@ -78,11 +80,11 @@ def flash_backward(
     for i, j, hidden in _tiles(q.shape[-2], k.shape[-2], size, causal):
         q_i, grad_o_i = q[..., i, :].to(acc), grad_o[..., i, :]
         k_j, v_j = k[..., j, :].to(acc), v[..., j, :].to(acc)
-        p = (q_i*scale @ k_j.mT).sub_(L[..., i, :]).exp_()
+        p = ((q_i*scale) @ k_j.mT-L[..., i, :]).exp()
         if hidden is not None:
-            p.masked_fill_(hidden.to(p.device), 0.)
+            p = p.masked_fill(hidden.to(p.device), 0.)
         grad_p = grad_o_i @ v_j.mT
-        grad_s = grad_p.sub_(delta[..., i, :]).mul_(p).mul_(scale)
+        grad_s = p*(grad_p-delta[..., i, :])*scale
         grad_q[..., i, :] += grad_s @ k_j
         grad_k[..., j, :] += (grad_s.mT @ q_i).sum(-3, keepdim=True)
         grad_v[..., j, :] += (p.mT @ grad_o_i).sum(-3, keepdim=True)
@@ -99,6 +101,7 @@ class FlashAttention(torch.autograd.Function):
         return o
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad_o):
         return *flash_backward(ctx.saved_tensors, grad_o, *ctx.how), None, None, None
 
@@ -111,15 +114,14 @@ def flash_attention(
     scale: Optional[float] = None, # of the scores; default 1/√D
     size: int = 128, # queries and keys of a tile
 ) -> Tensor: # [..., H, T, E]
-    "As `attention`, in memory that grows with T, not T·S. Raises as `check_qkv`, `causal_mask`."
+    "As `attention`, in memory that grows with T + S. Raises as `check_qkv`; ValueError: no key."
     check_qkv(q, k, v)
     if size < 1: raise ValueError(f'size is {size}, expected at least 1')
     T, S = q.shape[-2], k.shape[-2]
+    if S < 1: raise ValueError('there is no key to read')
     if causal and T > S:
         raise ValueError(f'{T} causal queries for {S} keys: some of them would see nothing')
-    G = k.shape[-3]
-    if scale is None:
-        scale = 1/math.sqrt(q.shape[-1])
-    grouped = q.unflatten(-3, (G, q.shape[-3]//G))
+    scale = 1/math.sqrt(q.shape[-1]) if scale is None else scale
+    grouped = q.unflatten(-3, (k.shape[-3], -1)) # [..., G, n, T, D]
     o = FlashAttention.apply(grouped, k.unsqueeze(-3), v.unsqueeze(-3), causal, scale, size)
     return o.flatten(-4, -3)

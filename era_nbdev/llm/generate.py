@@ -54,18 +54,17 @@ class Sampling:
 # %% ../../nbs/llm/12_generate.ipynb #eb01aaad
 def _keep_until(logits: Tensor, order: Tensor, total: float) -> Tensor: # [B, V] twice
     "`logits` without the tokens that come, in `order`, after their probabilities reach `total`."
-    V = logits.shape[-1]
-    reached = logits.softmax(-1).gather(-1, order).cumsum(-1)
-    last = (reached < total).sum(-1, keepdim=True).clamp(max=V-1)
+    V = logits.shape[1]
+    reached = logits.softmax(1).gather(1, order).cumsum(1)
+    last = (reached < total).sum(1, keepdim=True).clamp(max=V-1)
     drop = torch.arange(V, device=logits.device) > last
-    return logits.masked_fill(drop.scatter(-1, order, drop.expand_as(logits)), -math.inf)
+    return logits.masked_fill(drop.scatter(1, order, drop.expand_as(logits)), -math.inf)
 
-# %% ../../nbs/llm/12_generate.ipynb #2cf087c6
 def _penalize(logits: Tensor, ids: Tensor, real: Tensor | None, penalty: float) -> Tensor:
     "`logits` [B, V], lower for the tokens of `ids` [B, T] where `real` [B, T] is true."
     if real is None:
         real = torch.ones_like(ids, dtype=torch.bool)
-    V = logits.shape[-1]
+    V = logits.shape[1]
     counted = (real & (ids < V)).to(logits.dtype)
     count = torch.zeros_like(logits).scatter_add_(1, ids.clamp(max=V-1), counted)
     lower = torch.where(logits < 0, logits*penalty, logits/penalty)
@@ -85,19 +84,19 @@ def filter_logits(
     if s.temperature != 1:
         logits = logits/s.temperature
     if s.top_k:
-        kth = logits.topk(min(s.top_k, logits.shape[-1])).values[:, -1:]
+        kth = logits.topk(min(s.top_k, logits.shape[1])).values[:, -1:]
         logits = logits.masked_fill(logits < kth, -math.inf)
     if s.top_p < 1:
-        order = logits.argsort(dim=-1, descending=True, stable=True)
+        order = logits.argsort(dim=1, descending=True, stable=True)
         logits = _keep_until(logits, order, s.top_p)
     if s.min_p > 0:
-        p = logits.softmax(-1)
-        logits = logits.masked_fill(p < s.min_p*p.amax(-1, keepdim=True), -math.inf)
+        p = logits.softmax(1)
+        logits = logits.masked_fill(p < s.min_p*p.amax(1, keepdim=True), -math.inf)
     if s.typical < 1:
-        log_p = logits.log_softmax(-1)
-        entropy = -(log_p.exp()*log_p).nansum(-1, keepdim=True)
+        log_p = logits.log_softmax(1)
+        entropy = -(log_p.exp()*log_p).nansum(1, keepdim=True)
         distance = (-log_p-entropy).abs()
-        logits = _keep_until(logits, distance.argsort(dim=-1, stable=True), s.typical)
+        logits = _keep_until(logits, distance.argsort(dim=1, stable=True), s.typical)
     return logits
 
 # %% ../../nbs/llm/12_generate.ipynb #f6af5739
@@ -107,8 +106,8 @@ def choose(
     generator: torch.Generator | None, # source of randomness; greedy decoding needs none
 ) -> Tensor: # [B] tokens
     "The most probable token if the settings are greedy, else a draw."
-    if s.greedy: return logits.argmax(-1)
-    return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+    if s.greedy: return logits.argmax(1)
+    return torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
 
 # %% ../../nbs/llm/12_generate.ipynb #02c00203
 class Cache:
@@ -308,7 +307,7 @@ def beam_search(
 # %% ../../nbs/llm/12_generate.ipynb #da24986b
 def _extensions(logits: Tensor, beams: list, n: int) -> list: # [k, V], k beams -> n, best first
     total = torch.tensor([o.total for o in beams], device=logits.device)
-    score = total[:, None]+logits.float().log_softmax(-1)
+    score = total[:, None]+logits.float().log_softmax(1)
     best = score.flatten().topk(min(n, score.numel()))
     out = []
     for value, index in zip(best.values.tolist(), best.indices.tolist()):

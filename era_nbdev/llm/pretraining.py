@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import nn
@@ -28,7 +28,7 @@ from .gpt import GPT, GPTConfig, lm_loss, lm_total, modern, sample
 from .subwords import load_tokenizer
 
 # %% auto #0
-__all__ = ['evaluate', 'data_checksum', 'keep_corpus', 'kept_corpus', 'LanguageModelling', 'Gpt']
+__all__ = ['evaluate', 'gpt_learner', 'LanguageModelling', 'Gpt', 'data_checksum', 'keep_corpus', 'kept_corpus']
 
 # %% ../../nbs/llm/10_pretraining.ipynb #d2aefd43
 @torch.no_grad()
@@ -47,83 +47,50 @@ def evaluate(
         n += y.numel()
     return total/n
 
-# %% ../../nbs/llm/10_pretraining.ipynb #3a7d2ef5
-def data_checksum(
-    data: str, # as in `read_corpus`
-) -> str: # hexadecimal
-    "What tells one state of the data from another: a SHA-256 of the text, or of the shards' sizes."
-    folder = Path(data)
-    if data in REGISTRY or not folder.is_dir(): return checksum(data)
-    shards = sorted(folder.glob('*/*.npy'))
-    sizes = [f'{p.relative_to(folder)} {p.stat().st_size}' for p in shards]
-    about = [folder/'tokens.json', folder/'tokenizer.json']
-    texts = [p.read_text(encoding='utf-8') for p in about if p.exists()]
-    return hashlib.sha256('\n'.join(sizes+texts).encode()).hexdigest()
+# %% ../../nbs/llm/10_pretraining.ipynb #1266ffa8
+class _Needs(Experiment): # the settings of `Gpt` on which the pieces below rely
+    data: str
+    block_size: int
+    bs: int
+    accumulate: int
+    epochs: int
+    lr: float
+    warmup: float
+    floor: float
+    weight_decay: float
+    beta2: float
+    clip: float
+    judge: int
+    precision: str
+    compile: bool
+    def corpus(self) -> Corpus: raise NotImplementedError('an experiment brings its corpus')
+    def config(self, vocab_size: int) -> GPTConfig: raise NotImplementedError('and its shape')
 
-# %% ../../nbs/llm/10_pretraining.ipynb #fba49c78
-def keep_corpus(
-    run: Run,
-    data: str, # as in `read_corpus`
-    corpus: Corpus, # what it gave
-):
-    "Keep what the model needs to read. Raises `RunError` if a resumed run meets other data."
-    tokenizer = corpus.tokenizer
-    letters = ''.join(tokenizer.vocab) if isinstance(tokenizer, Letters) else None
-    about = dict(checksum=data_checksum(data), vocab_size=corpus.vocab_size,
-                 bytes=corpus.bytes, letters=letters)
-    before = run.kept('corpus', None) if run.resumed else None
-    if before and before['checksum'] != about['checksum']:
-        raise RunError(f'{data} has changed since this run began: restore it, or start a new run')
-    run.keep('corpus', about)
-    file = Path(data)/'tokenizer.json'
-    if letters is None and file.is_file():
-        shutil.copy(file, run.dir/'tokenizer.json')
+# %% ../../nbs/llm/10_pretraining.ipynb #c9868ccd
+def gpt_learner(
+    e: _Needs, # the experiment with its settings
+    run: Run, # where the losses are logged
+    model: GPT,
+    train, # windows [B, T] of all processes together
+    held, # [N] held-out tokens
+    rank: int = 0, # number of this process
+    world: int = 1, # processes
+) -> Learner:
+    "The Learner of process `rank` of `world`."
+    valid = Windows(held, e.block_size, 2*e.bs//world, shuffle=False, device=run.device)
+    def optimizer(_, lr):
+        groups = param_groups(model, e.weight_decay)
+        return torch.optim.AdamW(groups, lr=lr, betas=(.9, e.beta2), fused=True)
+    callbacks = [Track(run), Progress() if rank == 0 else Callback(), *run.callbacks]
+    wrap = nn.parallel.DistributedDataParallel if world > 1 else None
+    return Learner(model, Shard(train, rank, world), valid, lm_total, optimizer, [], callbacks,
+                   run.device, e.precision, e.accumulate, e.clip, e.compile, wrap=wrap)
 
-# %% ../../nbs/llm/10_pretraining.ipynb #a734fbd9
-def kept_corpus(
-    run: Run,
-    data: str, # as in `read_corpus`
-    read, # function that reads it
-) -> Corpus: # without its tokens if the data has changed or is gone
-    "The corpus of a finished run; a note on stderr if its data has changed."
-    about = run.kept('corpus', None)
-    if about is None: return read() # a run of an earlier version
-    now = None
-    try: now = data_checksum(data)
-    except (DataError, OSError): pass
-    if now == about['checksum']: return read()
-    if now:
-        print(f'note: {data} has changed since this model was trained; '
-              f'the vocabulary kept in {run.dir} is used', file=sys.stderr)
-    file, tokenizer = run.dir/'tokenizer.json', None
-    if about['letters'] is not None:
-        tokenizer = Letters(about['letters'])
-    elif file.exists():
-        tokenizer = load_tokenizer(file)
-    return Corpus(None, None, tokenizer, about['vocab_size'], about['bytes'])
-
-# %% ../../nbs/llm/10_pretraining.ipynb #34ab0d09
-class LanguageModelling(Experiment):
+# %% ../../nbs/llm/10_pretraining.ipynb #8e8464cf
+class LanguageModelling(_Needs):
     "What experiments that train a `GPT` share; they have `Gpt`'s settings, `corpus`, `config`."
     distributed: ClassVar[bool] = True
     paths: ClassVar[tuple] = ('data',)
-    if TYPE_CHECKING: # settings and methods that each of them has
-        data: str
-        block_size: int
-        bs: int
-        accumulate: int
-        epochs: int
-        lr: float
-        warmup: float
-        floor: float
-        weight_decay: float
-        beta2: float
-        clip: float
-        judge: int
-        precision: str
-        compile: bool
-        def corpus(self) -> Corpus: ...
-        def config(self, vocab_size: int) -> GPTConfig: ...
 
     def fit(self, run: Run) -> dict:
         "Train, alone or with the processes that torchrun started; evaluate, and write a sample."
@@ -138,34 +105,11 @@ class LanguageModelling(Experiment):
         keep_corpus(run, self.data, d)
         model, held = GPT(self.config(d.vocab_size)), head_of(d.valid, self.judge)
         train = Windows(d.train, self.block_size, self.bs, run.config['seed'], device=run.device)
-        learn = self.learner(run, model, train, held, rank, world)
+        learn = gpt_learner(self, run, model, train, held, rank, world)
         learn.fit(self.epochs, self.lr, cosine(self.warmup, self.floor), resume=state)
         learn.model.load_state_dict(weights(learn)) # as saved: an average, if one was kept
         tokens = len(train)*self.bs*self.block_size*self.epochs
-        return self.report(learn, d, held) | dict(tokens=tokens, processes=world)
-
-    def learner(self, run, model, train, held, rank, world) -> Learner:
-        "The Learner of one process; `train` are the windows of all processes."
-        valid = Windows(held, self.block_size, 2*self.bs//world, shuffle=False, device=run.device)
-        def optimizer(_, lr): # decays matrices only, so it asks the model for its parameters
-            groups = param_groups(model, self.weight_decay)
-            return torch.optim.AdamW(groups, lr=lr, betas=(.9, self.beta2), fused=True)
-        progress = Progress() if rank == 0 else Callback() # as many callbacks on each process
-        callbacks = [Track(run), progress, *run.callbacks]
-        wrap = nn.parallel.DistributedDataParallel if world > 1 else None
-        return Learner(model, Shard(train, rank, world), valid, lm_total, optimizer, [], callbacks,
-                       run.device, self.precision, self.accumulate, self.clip, self.compile,
-                       wrap=wrap)
-
-    def report(self, learn, d: Corpus, held) -> dict: # after training; the held-out tokens
-        "Loss, bits per byte, a sample."
-        loss = evaluate(learn.model, held, 2*self.bs)
-        out = dict(valid_loss=loss, train_loss=learn.history[-1]['train_loss'],
-                   parameters=learn.model.count())
-        if d.bytes and held is d.valid:
-            out['bits_per_byte'] = bits_per_byte(loss, n_tokens(held), d.bytes)
-        curve = [h['valid_loss'] for h in learn.history]
-        return out | dict(extra=dict(curve=curve, sample=_written(learn.model, d, held)))
+        return _report(self, learn, d, held) | dict(tokens=tokens, processes=world)
 
     def language_model(self, run: Run) -> tuple: # `GPT` with the run's weights, `Corpus`
         "What generation needs; from the run's folder alone, if the data is gone."
@@ -176,15 +120,33 @@ class LanguageModelling(Experiment):
         "What `run.predict` calls: the probability of each next token."
         return partial(_next_token, *self.language_model(run), self.block_size)
 
-# %% ../../nbs/llm/10_pretraining.ipynb #2d5c84e1
+    def work(self) -> float: # 0 if the length of the text is not known
+        "FLOP of the whole training."
+        return training_work(self)[0]
+
+    def plan(self) -> list: # rows (what, value)
+        "Size, memory, time and price of the run. Raises `RunError` for a text of unknown length."
+        return training_plan(self)
+
+# %% ../../nbs/llm/10_pretraining.ipynb #38dc2c9c
+def _report(e, learn, d, held): # after training; the held-out tokens
+    loss = evaluate(learn.model, held, 2*e.bs)
+    out = dict(valid_loss=loss, train_loss=learn.history[-1]['train_loss'],
+               parameters=learn.model.count())
+    if d.bytes and held is d.valid:
+        out['bits_per_byte'] = bits_per_byte(loss, n_tokens(held), d.bytes)
+    curve = [h['valid_loss'] for h in learn.history]
+    return out | dict(extra=dict(curve=curve, sample=_written(learn.model, d, held)))
+
 def _written(model, d, held): # a sample that begins as the held-out text does
     if not d.tokenizer: return ''
     ids = held[0] if isinstance(held, list) else held
     first = [int(i) for i in ids[:1]]
     return d.tokenizer.decode(sample(model, first, 400, known=d.tokenizer.vocab_size))
 
+# %% ../../nbs/llm/10_pretraining.ipynb #6aa1c829
 @torch.no_grad()
-def _next_token(model, d, block_size, text): # of a large vocabulary, the twenty likeliest
+def _next_token(model, d, block_size, text):
     ids = torch.tensor([d.tokenizer.encode(text)[-block_size:]])
     p = model(ids, last=True)[0, -1].softmax(0)
     top = p.topk(len(p) if len(p) <= 256 else 20)
@@ -243,10 +205,57 @@ class Gpt(LanguageModelling):
                     n_head=self.n_head, n_kv_head=self.n_kv_head or self.n_head, n_embd=self.n_embd,
                     dropout=self.dropout)
 
-    def work(self) -> float: # 0 if the length of the text is not known
-        "FLOP of the whole training."
-        return training_work(self)[0]
+# %% ../../nbs/llm/10_pretraining.ipynb #3a7d2ef5
+def data_checksum(
+    data: str, # as in `read_corpus`
+) -> str: # hexadecimal
+    "What tells one state of the data from another: a SHA-256 of the text, or of the shards' sizes."
+    folder = Path(data)
+    if data in REGISTRY or not folder.is_dir(): return checksum(data)
+    shards = sorted(folder.glob('*/*.npy'))
+    sizes = [f'{p.relative_to(folder)} {p.stat().st_size}' for p in shards]
+    about = [folder/'tokens.json', folder/'tokenizer.json']
+    texts = [p.read_text(encoding='utf-8') for p in about if p.exists()]
+    return hashlib.sha256('\n'.join(sizes+texts).encode()).hexdigest()
 
-    def plan(self) -> list: # rows (what, value)
-        "Size, memory, time and price of the run. Raises `RunError` for a text of unknown length."
-        return training_plan(self)
+# %% ../../nbs/llm/10_pretraining.ipynb #fba49c78
+def keep_corpus(
+    run: Run,
+    data: str, # as in `read_corpus`
+    corpus: Corpus, # what it gave
+):
+    "Keep what the model needs to read. Raises `RunError` if a resumed run meets other data."
+    tokenizer = corpus.tokenizer
+    letters = ''.join(tokenizer.vocab) if isinstance(tokenizer, Letters) else None
+    about = dict(checksum=data_checksum(data), vocab_size=corpus.vocab_size,
+                 bytes=corpus.bytes, letters=letters)
+    before = run.kept('corpus', None) if run.resumed else None
+    if before and before['checksum'] != about['checksum']:
+        raise RunError(f'{data} has changed since this run began: restore it, or start a new run')
+    run.keep('corpus', about)
+    file = Path(data)/'tokenizer.json'
+    if letters is None and file.is_file():
+        shutil.copy(file, run.dir/'tokenizer.json')
+
+# %% ../../nbs/llm/10_pretraining.ipynb #a734fbd9
+def kept_corpus(
+    run: Run,
+    data: str, # as in `read_corpus`
+    read, # function that reads it
+) -> Corpus: # without its tokens if the data has changed or is gone
+    "The corpus of a finished run; a note on stderr if its data has changed."
+    about = run.kept('corpus', None)
+    if about is None: return read() # a run of an earlier version
+    now = None
+    try: now = data_checksum(data)
+    except (DataError, OSError): pass
+    if now == about['checksum']: return read()
+    if now:
+        print(f'note: {data} has changed since this model was trained; '
+              f'the vocabulary kept in {run.dir} is used', file=sys.stderr)
+    file, tokenizer = run.dir/'tokenizer.json', None
+    if about['letters'] is not None:
+        tokenizer = Letters(about['letters'])
+    elif file.exists():
+        tokenizer = load_tokenizer(file)
+    return Corpus(None, None, tokenizer, about['vocab_size'], about['bytes'])

@@ -255,7 +255,7 @@ class Engine(Scheduler):
             self.step()
 
 # %% ../../nbs/llm/14_serving.ipynb #b200002b
-def _serving(lengths: list) -> dict: # contestants: the engine with 8 places, batches of 8 texts
+def _bench_serving(lengths: list) -> dict: # contestants: engine with 8 places, batches of 8 texts
     def prepare(serve):
         def ready():
             torch.manual_seed(0)
@@ -264,15 +264,15 @@ def _serving(lengths: list) -> dict: # contestants: the engine with 8 places, ba
             prompts = torch.randint(1, 1024, (len(lengths), 16)).tolist()
             return lambda: serve(model, prompts, lengths)
         return ready
-    return {'ours': prepare(_in_engine), 'batches': prepare(_in_batches)}
+    return {'ours': prepare(_bench_in_engine), 'batches': prepare(_bench_in_batches)}
 
-def _in_engine(model: GPT, prompts: list, lengths: list) -> int: # tokens
+def _bench_in_engine(model: GPT, prompts: list, lengths: list) -> int: # tokens
     engine = Engine(model, 96, 16, 8, 128)
     requests = [engine.add(p, n) for p, n in zip(prompts, lengths)]
     engine.run()
     return sum(len(r.new) for r in requests)
 
-def _in_batches(model: GPT, prompts: list, lengths: list) -> int: # tokens that were asked for
+def _bench_in_batches(model: GPT, prompts: list, lengths: list) -> int: # tokens that were asked for
     for i in range(0, len(prompts), 8):
         generate(model, prompts[i:i+8], max(lengths[i:i+8]))
     return sum(lengths)
@@ -281,9 +281,9 @@ def _in_batches(model: GPT, prompts: list, lengths: list) -> int: # tokens that 
 @bench('engine', 'tokens', batches=1.)
 def bench_engine(device: str = 'cpu') -> dict: # the compiled step is for the CPU
     "Contestants of `era bench engine`: eight texts of equal length, where a batch wastes nothing."
-    return _serving([100]*8)
+    return _bench_serving([100]*8)
 
 @bench('engine_ragged', 'tokens', batches=1.5)
 def bench_engine_ragged(device: str = 'cpu') -> dict: # the compiled step is for the CPU
     "Contestants of `era bench engine_ragged`: sixteen texts of 4 to 96 tokens."
-    return _serving([4, 96, 8, 12, 64, 6, 10, 32]*2)
+    return _bench_serving([4, 96, 8, 12, 64, 6, 10, 32]*2)

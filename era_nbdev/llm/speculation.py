@@ -172,7 +172,7 @@ def imitate(target: GPT, draft: GPT, ids: Tensor, steps: int, batches: int = 10)
     return train_on(draft, own, steps, 1e-3)
 
 # %% ../../nbs/llm/15_speculation.ipynb #ac84bf8a
-def _new_pair() -> list: # target, draft
+def _new_pair() -> list[GPT]: # target, draft
     models = []
     for seed, size in enumerate(SIZES.values()):
         torch.manual_seed(seed)
@@ -181,7 +181,7 @@ def _new_pair() -> list: # target, draft
 
 def trained_pair(
     steps: int = 500, # updates of the target; the draft gets three times as many
-) -> list: # target, draft
+) -> list[GPT]: # target, draft
     "The pair of the benchmark: trained the first time, then kept in the cache folder."
     path, models = cache_dir()/'speculation'/f'pair-{steps}.pt', _new_pair()
     if path.exists():
@@ -190,7 +190,8 @@ def trained_pair(
         return models
     for model, lr, n in zip(models, RATES.values(), (steps, 2*steps)):
         train_on(model, code_ids(), n, lr)
-    imitate(*models, code_ids(), steps)
+    target, draft = models
+    imitate(target, draft, code_ids(), steps)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f'.{os.getpid()}')
     torch.save([model.state_dict() for model in models], unfinished)
@@ -198,7 +199,7 @@ def trained_pair(
     return models
 
 # %% ../../nbs/llm/15_speculation.ipynb #5aaf6c69
-def _speculation(sampling: Sampling, ahead: int) -> dict: # contestants
+def _bench_speculation(sampling: Sampling, ahead: int) -> dict: # contestants
     def ours(target: GPT, draft: GPT, passage: list) -> list:
         return speculate(target, draft, passage, 100, ahead, sampling)[0]
 
@@ -216,16 +217,16 @@ def _speculation(sampling: Sampling, ahead: int) -> dict: # contestants
     return {'ours': prepare(ours), 'generate': prepare(alone),
             'untrained draft': prepare(ours, _untrained_pair)}
 
-def _untrained_pair() -> list: # the trained target, a draft with random weights
+def _untrained_pair() -> list[GPT]: # the trained target, a draft with random weights
     return [trained_pair()[0], _new_pair()[1]]
 
 # %% ../../nbs/llm/15_speculation.ipynb #c3000055
 @bench('speculate', 'tokens', generate=1.5)
 def bench_speculate(device: str = 'cpu') -> dict: # the compiled step is for the CPU
     "Contestants of `era bench speculate`: greedy; each returns the number of tokens."
-    return _speculation(Sampling(0.), 7)
+    return _bench_speculation(Sampling(0.), 7)
 
 @bench('speculate_sampled', 'tokens')
 def bench_speculate_sampled(device: str = 'cpu') -> dict: # the compiled step is for the CPU
     "Contestants of `era bench speculate_sampled`: temperature 0.8."
-    return _speculation(Sampling(.8), 3)
+    return _bench_speculation(Sampling(.8), 3)
