@@ -223,12 +223,13 @@ def run(*argv):
         raise RunError('--plan prices a new run: leave out --resume')
     if options.plan: return show(['', ''], exp.plan())
     runs.keep_memory()
-    old = run_to_resume(name, options, given) if options.resume else None
-    if old:
-        exp = old.experiment()
     o = options
-    done = runs.launch(exp, o.scale, o.seed, o.device, o.out, o.track, o.record, run=old)
-    finish(done)
+    resumed = run_to_resume(name, o, given) if o.resume else runs.restarted_run(exp, o.out)
+    if resumed:
+        exp = resumed.experiment()
+    done = runs.launch(exp, o.scale, o.seed, o.device, o.out, o.track, o.record, run=resumed)
+    if runs.is_first():
+        finish(done)
 
 # %% ../../nbs/core/16_cli.ipynb #438174a6
 def run_usage(

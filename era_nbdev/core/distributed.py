@@ -10,10 +10,10 @@ import contextlib, os, shutil, tempfile, weakref
 from pathlib import Path
 import torch
 import torch.distributed as dist
-from .run import Run
+from .run import Run, is_first
 
 # %% auto #0
-__all__ = ['Shard', 'ranks', 'is_main', 'shared_sum', 'shared_mean']
+__all__ = ['Shard', 'ranks', 'is_main', 'data_parallel', 'shared_sum', 'shared_mean']
 
 # %% ../../nbs/core/13_distributed.ipynb #6a37b997
 class Shard:
@@ -64,7 +64,15 @@ def ranks(
 
 def is_main() -> bool:
     "Is this the only process, or the first of several?"
-    return not dist.is_initialized() or dist.get_rank() == 0
+    return dist.get_rank() == 0 if dist.is_initialized() else is_first()
+
+# %% ../../nbs/core/13_distributed.ipynb #6738a771
+def data_parallel(
+    module: torch.nn.Module, # the same on all processes
+) -> torch.nn.Module:
+    "`module`, whose gradients are averaged over all processes; itself if there is only one."
+    if not dist.is_initialized() or dist.get_world_size() == 1: return module
+    return torch.nn.parallel.DistributedDataParallel(module)
 
 # %% ../../nbs/core/13_distributed.ipynb #9042f57e
 def shared_sum(

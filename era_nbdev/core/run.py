@@ -28,10 +28,10 @@ _all_ = ['BookError', 'CheckpointError', 'Diverged', 'Interrupted', 'MissingExtr
 # %% auto #0
 __all__ = ['pick_device', 'seed_everything', 'rng_state', 'set_rng_state', 'stop_signals', 'print_nowhere', 'guarded', 'Run',
            'saved_experiment', 'absolute_paths', 'make_folder', 'create', 'resumed_device', 'fit', 'measured_fit',
-           'launch', 'peak_memory', 'option', 'canonical', 'record_run', 'keep_memory', 'latest_run', 'open_run',
-           'check_complete', 'differences', 'to_resume', 'BookError', 'CheckpointError', 'Diverged', 'Interrupted',
-           'MissingExtra', 'RunError', 'Experiment', 'experiment', 'find_experiment', 'settings', 'need', 'nearest',
-           'outlook', 'read_weights']
+           'is_first', 'launch', 'peak_memory', 'option', 'canonical', 'record_run', 'keep_memory', 'latest_run',
+           'restarted_run', 'open_run', 'check_complete', 'differences', 'to_resume', 'BookError', 'CheckpointError',
+           'Diverged', 'Interrupted', 'MissingExtra', 'RunError', 'Experiment', 'experiment', 'find_experiment',
+           'settings', 'need', 'nearest', 'outlook', 'read_weights']
 
 # %% ../../nbs/core/10_run.ipynb #028f07d2
 def pick_device(device: str = 'auto') -> str: # 'cuda', 'mps' or 'cpu'
@@ -262,6 +262,11 @@ def measured_fit(
     spent = dict(seconds=(round(seconds, 2), 's'), cpu_seconds=(round(cpu_seconds, 2), 's'))
     return result | spent | dict(memory=(peak_memory(), 'MB')), extra
 
+# %% ../../nbs/core/10_run.ipynb #f828aa6d
+def is_first() -> bool:
+    "Is this the only process, or the first of those that `torchrun` started?"
+    return os.environ.get('RANK', '0') == '0'
+
 # %% ../../nbs/core/10_run.ipynb #ce9a11c2
 def launch(
     exp: Experiment, # with its settings
@@ -287,7 +292,7 @@ def launch(
     result, extra = measured_fit(exp, run, track)
     numbers = {k: v[0] if isinstance(v, tuple) else v for k, v in result.items()}
     run.write('summary.json', json.dumps(numbers | extra, indent=1)+'\n')
-    if record:
+    if record and is_first():
         record_run(exp, run, result, extra)
     return run
 
@@ -368,6 +373,18 @@ def latest_run(
         can_go_on = not finished and (p/'state.pt').exists()
         return can_go_on, (p/'config.json').stat().st_mtime_ns
     return Run(max(found, key=rank))
+
+# %% ../../nbs/core/10_run.ipynb #c20753b2
+def restarted_run(
+    exp: Experiment, # with its settings
+    out: str, # folder of all runs
+) -> Run | None: # None: start a new one
+    "The run that processes were in before `torchrun` started them again."
+    if os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') == '0': return None
+    try: run = latest_run(exp.name, out, finished=False)
+    except RunError: return None
+    can_go_on = (run.dir/'state.pt').exists() and run.experiment() == exp
+    return run if can_go_on else None
 
 # %% ../../nbs/core/10_run.ipynb #5168b653
 def open_run(

@@ -174,7 +174,7 @@ def train(self: AllReduce, run, state, rank, world) -> dict: # run, checkpoint o
     "What each process does."
     import torch
     from era_nbdev.core.data import load
-    from era_nbdev.core.distributed import Shard
+    from era_nbdev.core.distributed import Shard, data_parallel
     from era_nbdev.foundations.learner import Callback, Learner, accuracy
     from era_nbdev.foundations.callbacks import Progress, Track
     from era_nbdev.foundations.tensors import Batches
@@ -187,7 +187,7 @@ def train(self: AllReduce, run, state, rank, world) -> dict: # run, checkpoint o
     net = nn.Sequential(nn.Linear(*sizes[:2]), nn.ReLU(), nn.Linear(*sizes[1:]))
     cbs = [Track(run, seconds=self.save), Progress() if rank == 0 else Callback(), *run.callbacks] # as many on each
     learn = Learner(net, Shard(loader, rank, world), test, mean_loss, partial(torch.optim.SGD, momentum=.9), [accuracy], cbs, dev,
-                    wrap=nn.parallel.DistributedDataParallel if world > 1 else None)
+                    wrap=data_parallel)
     learn.fit(self.epochs, self.lr, resume=state)
     h = learn.history
     return dict(accuracy=h[-1]['accuracy'], test_loss=h[-1]['valid_loss'], processes=world, extra=dict(curve=[o['valid_loss'] for o in h]))

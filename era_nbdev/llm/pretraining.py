@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 import torch
 from annotated_types import Ge, Gt, Lt
-from torch import nn
 from ..core.data import REGISTRY, DataError, checksum
-from ..core.distributed import Shard, ranks
+from ..core.distributed import Shard, data_parallel, ranks
 from ..core.run import Experiment, Run, RunError, experiment
 from ..foundations.callbacks import Progress, Track, weights
 from ..foundations.learner import Callback, Learner
@@ -82,9 +81,8 @@ def gpt_learner(
         groups = param_groups(model, e.weight_decay)
         return torch.optim.AdamW(groups, lr=lr, betas=(.9, e.beta2), fused=True)
     callbacks = [Track(run), Progress() if rank == 0 else Callback(), *run.callbacks]
-    wrap = nn.parallel.DistributedDataParallel if world > 1 else None
     return Learner(model, Shard(train, rank, world), valid, lm_total, optimizer, [], callbacks,
-                   run.device, e.precision, e.accumulate, e.clip, e.compile, wrap=wrap)
+                   run.device, e.precision, e.accumulate, e.clip, e.compile, wrap=data_parallel)
 
 # %% ../../nbs/llm/11_pretraining.ipynb #8e8464cf
 class LanguageModelling(_Needs):

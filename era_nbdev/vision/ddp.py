@@ -1,4 +1,4 @@
-"""Four processes train one model, and take the same steps as one process would. You derive why, build the ring that adds up their gradients, count its bytes, hide it behind the backward pass, and end with a class of sixty lines that gives the losses and gradients of PyTorch's `DistributedDataParallel`.
+"""Four processes train one model, and take the same steps as one process would. You derive why, build the ring that adds up their gradients, count its bytes, hide it behind the backward pass, and end with a class of fifty lines, and the buckets that it fills, that give the losses and gradients of PyTorch's `DistributedDataParallel`.
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/ddp.html.md"""
 
@@ -260,7 +260,7 @@ class DataParallel(nn.Module):
         try: yield
         finally: self.exchanging = before
 
-# %% ../../nbs/vision/08_ddp.ipynb #1fd0b953
+# %% ../../nbs/vision/08_ddp.ipynb #2b243aee
 def scaling_efficiency(
     alone: float, # t₁, seconds of a step on one rank
     exchange: float, # seconds of the all-reduce of a step on `world` ranks
@@ -270,7 +270,7 @@ def scaling_efficiency(
     "The share of `world`-fold speed that is reached without overlap, Eq. (6) of the chapter."
     return alone/(alone*max(1., world/cores)+exchange)
 
-# %% ../../nbs/vision/08_ddp.ipynb #673f5d81
+# %% ../../nbs/vision/08_ddp.ipynb #42a8f911
 def scaled_network(
     name: str, # 'cnn' or 'mlp'
 ) -> nn.Module: # for images [B, 1, 28, 28], 10 classes
@@ -283,7 +283,7 @@ def scaled_network(
                          nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
-# %% ../../nbs/vision/08_ddp.ipynb #76c72e38
+# %% ../../nbs/vision/08_ddp.ipynb #50b8c6fb
 def _timed(step: Callable, times: int) -> float: # seconds of one call, after a first one
     step()
     dist.barrier()
@@ -311,7 +311,7 @@ def measure_rank(
             dist.all_reduce(bucket.flat)
     return _timed(step, steps), _timed(exchange, steps)
 
-# %% ../../nbs/vision/08_ddp.ipynb #de6e6ded
+# %% ../../nbs/vision/08_ddp.ipynb #30a33f56
 @experiment('scaling', smoke=dict(bs=8, steps=2, rounds=1), lesson={},
             full=dict(steps=50, rounds=5))
 @dataclass
@@ -336,11 +336,11 @@ class Scaling(Experiment):
             exchange = statistics.mean(e for _, e in times[world]) if world > 1 else 0.
             result[f'images_{world}'] = statistics.mean(rates), 'images/s'
             result[f'deviation_{world}'] = statistics.pstdev(rates), 'images/s'
-            result[f'efficiency_{world}'] = statistics.mean(rates)*alone/(world*self.bs)
+            result[f'efficiency_{world}'] = alone/statistics.mean(t for t, _ in times[world])
             result[f'predicted_{world}'] = scaling_efficiency(alone, exchange, world, cores)
         return result | dict(cores=cores)
 
-# %% ../../nbs/vision/08_ddp.ipynb #0879b1bc
+# %% ../../nbs/vision/08_ddp.ipynb #0b3d73b9
 def same_on_all_ranks(
     what: str, # name of the value, for the message: 'the number of batches'
     value: Any, # of this rank; must be picklable

@@ -1,4 +1,4 @@
-"""Seven scores say how much an example teaches, and each is a few lines after one training run. Then thirteen ways of choosing a part of Fashion-MNIST and CIFAR-10 are compared at six sizes with three seeds, and the page answers the question that users ask most: why is my method worse than random?
+"""Seven scores say how much an example teaches, and each is a few lines after one training run. Then thirteen ways of choosing a part of Fashion-MNIST are compared at six sizes with three seeds, and the page answers the question that users ask most: why is my method worse than random?
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/scores.html.md"""
 
