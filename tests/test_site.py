@@ -30,10 +30,10 @@ def filtered(name: str, text: str, page: str, output: str, tmp_path) -> str: # H
 @needs_pandoc
 def test_a_name_links_to_where_this_page_has_it_from(tmp_path):
     "A name defined in another chapter that this page does not import stays plain: `Range` is not everybody's Range."
-    text = 'See `GPT`, `load`, `lm_head_of_nobody`, `Perceptron`.'
+    text = 'See `GPT`, `seed_everything`, `lm_head_of_nobody`, `Perceptron`.'
     html = filtered('anchors.lua', text, 'llm/09_gpt.ipynb', 'html:js', tmp_path)
     assert '<a href="#GPT"><code>GPT</code></a>' in html
-    assert '<a href="../core/05_data.html#load"><code>load</code></a>' in html
+    assert '<a href="../core/10_run.html#seed_everything"><code>seed_everything</code></a>' in html
     assert ', <code>lm_head_of_nobody</code>, <code>Perceptron</code>' in html
 
 
