@@ -329,7 +329,7 @@ class ImagenetTraining(ImagenetSettings):
                        [*average, Track(run), progress, *run.callbacks], run.device, self.precision,
                        self.accumulate, None, self.compile, channels_last=True, wrap=wrap)
 
-# %% ../../nbs/vision/11_imagenet.ipynb #6dfca27e
+# %% ../../nbs/vision/11_imagenet.ipynb #eefd9158
 @experiment('imagenet',
     smoke=dict(net='resnet9', width=8, epochs=8, bs=8, lr=.5, small=32, large=32, test_size=32,
                area=.5),
@@ -359,7 +359,8 @@ class Imagenet(ImagenetTraining):
         learn.model.load_state_dict(weights(learn)) # the average, if one was kept
         last = learn.history[-1]
         found = dict(top1=last['top1'], top5=last['top5'], valid_loss=last['valid_loss'],
-                     train_loss=last['train_loss'], photographs=len(learn.train)*self.bs*used.epochs,
+                     train_loss=last['train_loss'],
+                     photographs=len(learn.train)*self.bs*used.epochs,
                      processes=world)
         return found | dict(extra=dict(curve=[row['top1'] for row in learn.history]))
 
