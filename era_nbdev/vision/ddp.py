@@ -1,4 +1,4 @@
-"""Four processes train one model, and take the same steps as one process would. You derive why, build the ring that adds up their gradients, count its bytes, hide it behind the backward pass, and end with a class of sixty lines that gives the losses and gradients of PyTorch's `DistributedDataParallel`.
+"""Four processes train one model, and take the same steps as one process would. You derive why, build the ring that adds up their gradients, count its bytes, hide it behind the backward pass, and end with a class of fifty lines, and the buckets that it fills, that give the losses and gradients of PyTorch's `DistributedDataParallel`.
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/ddp.html.md"""
 
