@@ -34,7 +34,7 @@ local function shown_names(path)
   return names
 end
 
--- module -> page, from sidebar.yml: "llm.gpt" -> "llm/08_gpt"
+-- module -> page, from sidebar.yml: "llm.gpt" -> "llm/09_gpt"
 local function pages_of(root)
   local pages = {}
   for _, line in ipairs(read_lines(original(root, "sidebar.yml"))) do

@@ -31,7 +31,7 @@ local function title_of(path)
   end
 end
 
--- The path of a page from the root of the book: "../llm/08_gpt.ipynb" and "08_gpt.ipynb" are "llm/08_gpt.ipynb".
+-- The path of a page from the root of the book: "../llm/09_gpt.ipynb" and "09_gpt.ipynb" are "llm/09_gpt.ipynb".
 local function page_of(target, pages)
   local name = target:gsub("^%./", ""):gsub("^%.%./", "")
   for _, page in ipairs(pages) do

@@ -30,7 +30,7 @@ def test_an_unknown_chapter(capsys):
 def test_dry_run(capsys):
     assert main(['open', 'llm.gpt', '--dry-run']) == 0
     words = shlex.split(capsys.readouterr().out)
-    assert words[1:3] == ['-m', 'jupyterlab'] and Path(words[3]) == ROOT/'nbs/llm/08_gpt.ipynb'
+    assert words[1:3] == ['-m', 'jupyterlab'] and Path(words[3]) == ROOT/'nbs/llm/09_gpt.ipynb'
 
 
 def test_without_jupyterlab(capsys, monkeypatch):

@@ -30,24 +30,24 @@ def filtered(name: str, text: str, page: str, output: str, tmp_path) -> str: # H
 @needs_pandoc
 def test_a_name_links_to_where_this_page_has_it_from(tmp_path):
     "A name defined in another chapter that this page does not import stays plain: `Range` is not everybody's Range."
-    text = 'See `GPT`, `load`, `lm_head_of_nobody`, `Perceptron`.'
-    html = filtered('anchors.lua', text, 'llm/08_gpt.ipynb', 'html:js', tmp_path)
+    text = 'See `GPT`, `seed_everything`, `lm_head_of_nobody`, `Perceptron`.'
+    html = filtered('anchors.lua', text, 'llm/09_gpt.ipynb', 'html:js', tmp_path)
     assert '<a href="#GPT"><code>GPT</code></a>' in html
-    assert '<a href="../core/05_data.html#load"><code>load</code></a>' in html
+    assert '<a href="../core/10_run.html#seed_everything"><code>seed_everything</code></a>' in html
     assert ', <code>lm_head_of_nobody</code>, <code>Perceptron</code>' in html
 
 
 @needs_pandoc
 def test_definitions_get_anchors(tmp_path):
     text = '::: {.cell}\n```python\nclass GPT:\n    def step(self): pass\n```\n:::\n'
-    html = filtered('anchors.lua', text, 'llm/08_gpt.ipynb', 'html:js', tmp_path)
+    html = filtered('anchors.lua', text, 'llm/09_gpt.ipynb', 'html:js', tmp_path)
     assert html.count('<a id="GPT" class="def">') == 1 and 'id="step"' not in html
 
 
 @needs_pandoc
 def test_links_of_the_epub_lead_to_headings(tmp_path):
-    title = book.front_matter('llm/08_gpt')['title']
-    text = f'[a](llm/08_gpt.ipynb) [b](../llm/08_gpt.ipynb) [c](08_gpt.ipynb#sec-x) [d](notation.qmd)\n\n# {title} {{#here}}\n\n# Notation\n'
+    title = book.front_matter('llm/09_gpt')['title']
+    text = f'[a](llm/09_gpt.ipynb) [b](../llm/09_gpt.ipynb) [c](09_gpt.ipynb#sec-x) [d](notation.qmd)\n\n# {title} {{#here}}\n\n# Notation\n'
     html = filtered('book-links.lua', text, 'index.ipynb', 'epub', tmp_path)
     assert html.count('href="#here"') == 2
     assert 'href="#sec-x"' in html and 'href="#notation"' in html

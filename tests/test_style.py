@@ -17,14 +17,14 @@ vision/08_ddp
 vision/09_ranks
 llm/01_attention
 llm/02_flash
-llm/07a_parts
-llm/08_gpt
-llm/09_budget
-llm/10_pretraining
-llm/12_generate
-llm/13_engine
-llm/14_serving
-llm/15_speculation
+llm/08_parts
+llm/09_gpt
+llm/10_budget
+llm/11_pretraining
+llm/13_generate
+llm/14_engine
+llm/15_serving
+llm/16_speculation
 core/01_errors
 core/02_plot
 core/04_downloads
@@ -40,10 +40,10 @@ core/13_distributed
 core/14_parity
 core/15_bench
 core/16_cli
-core/16a_doctor
-core/17_notebooks
-core/18_book
-core/19_style
+core/17_doctor
+core/18_notebooks
+core/19_book
+core/20_style
 '''.split()
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
