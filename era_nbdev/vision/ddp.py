@@ -340,7 +340,7 @@ class Scaling(Experiment):
             result[f'predicted_{world}'] = scaling_efficiency(alone, exchange, world, cores)
         return result | dict(cores=cores)
 
-# %% ../../nbs/vision/08_ddp.ipynb #0b3d73b9
+# %% ../../nbs/vision/08_ddp.ipynb #f1b8972d
 def same_on_all_ranks(
     what: str, # name of the value, for the message: 'the number of batches'
     value: Any, # of this rank; must be picklable
