@@ -134,8 +134,7 @@ class LearnerSettings:
         if channels_last:
             self.model.to(memory_format=self.layout)
         self.net: Any = wrap(self.model) if wrap else self.model
-        if compile:
-            self.net = torch.compile(self.net)
+        self.net = torch.compile(self.net) if compile else self.net
         self.make_opt = opt or partial(torch.optim.AdamW, weight_decay=.01, fused=True)
         self.metrics, self.cbs = named_metrics(metrics), list(cbs)
         self.device, self.precision = device, precision
@@ -294,8 +293,7 @@ class LearnerValidation(LearnerStep):
         if not metrics[0].n:
             raise ValueError('the loss counted nothing in validation: is every target padding?')
         if math.isnan(metrics[0].compute()):
-            warnings.warn('the validation loss is nan: a number overflowed, or a mean was taken '
-                          'over targets that are all padding')
+            warnings.warn('the validation loss is nan: an overflow, or a mean over padding alone')
         return {metric.name: plain(metric.compute()) for metric in metrics}
 
     @torch.no_grad()
@@ -305,8 +303,7 @@ class LearnerValidation(LearnerStep):
         for n, batch in enumerate(data, 1):
             x, y = self.placed(batch)
             with self.autocast():
-                pred = self.predict(x)
-            pred = each_tensor(as_float, pred)
+                pred = each_tensor(as_float, self.predict(x))
             for metric in metrics:
                 metric.update(pred, y)
         return n
