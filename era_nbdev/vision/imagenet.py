@@ -1,4 +1,4 @@
-"""ResNet-50 on 1.28 million photographs, as one command from a laptop to several machines. The recipe's parts are explained and measured one by one, its cost is computed before anything is rented, and two processes give the same training as one.
+"""ResNet-50 on 1.28 million photographs, as one command for one machine or several. The recipe's parts are explained, some of them measured; its cost is computed before anything is rented; and two processes give the same training as one.
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/imagenet.html.md"""
 
@@ -82,9 +82,9 @@ def relative_work(sizes: list, full: int = 224) -> float: # pixels of each epoch
     "The work of a training with these sizes, relative to one at `full`."
     return sum((s/full)**2 for s in sizes)/len(sizes)
 
-# %% ../../nbs/vision/11_imagenet.ipynb #b8da7f79
+# %% ../../nbs/vision/11_imagenet.ipynb #5030f39d
 def staircase(drops: tuple) -> Schedule: # shares of the steps after which the rate drops
-    "A tenth of the rate after each of `drops`, He et al. 2016."
+    "A tenth of the rate after each of `drops`, as Goyal et al. 2017."
     def factor(step, total):
         return 10.0**-sum(step >= share*total for share in drops), None
     return factor
@@ -246,7 +246,7 @@ def valid_bs(n: int, bs: int, world: int) -> int: # photographs; largest batch; 
         if n % size == 0 or n % size >= world: return size
     raise RunError(f'{n} photographs cannot be shared by {world} processes')
 
-# %% ../../nbs/vision/11_imagenet.ipynb #d52606a4
+# %% ../../nbs/vision/11_imagenet.ipynb #c5e5b5a7
 @dataclass
 class ImagenetSettings(Experiment):
     "What can be chosen, checked, and turned into a recipe."
@@ -275,7 +275,7 @@ class ImagenetSettings(Experiment):
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of convolutions and products
     compile: bool = False # use torch.compile?
     evaluate: bool = False # only measure the network on `val`?
-    with_train: bool = False # and on `train`, which a network from elsewhere has not seen either
+    with_train: bool = False # and on `train`? For a network from elsewhere
     class_numbers: tuple[Annotated[int, Ge(0), Lt(1000)], ...] = () # of val's classes
     plan_photos: Annotated[int, Ge(0)] = 0 # photographs that --plan assumes without the data
 
@@ -286,7 +286,8 @@ class ImagenetSettings(Experiment):
         self.require(large=(self.small <= self.large, f'{self.small}, `small`, or more'),
                      grow=(self.grow[0] < self.grow[1], 'two epochs, the first before the second'),
                      net=(self.evaluate or not real, 'an untrained network, or --evaluate'),
-                     class_numbers=(real or not self.class_numbers, 'none, but for a real network'))
+                     class_numbers=(real or not self.class_numbers, 'none, but for a real network'),
+                     recipe=(self.recipe != 90 or self.bs <= 256, 'one with warm-up, or bs 256'))
 
     def used(self) -> Recipe:
         "The published recipe, or one of the settings."

@@ -80,10 +80,10 @@ def header(
         width, height = Image.open(io.BytesIO(raw)).size
     return height, width
 
-# %% ../../nbs/vision/10_photos.ipynb #af9676bc
+# %% ../../nbs/vision/10_photos.ipynb #68e7a46e
 def decode(
     raw: bytes, # of a picture
-    least: tuple[int, int] = (0, 0), # height and width below which it is not reduced; 0: whole
+    least: tuple[int, int] = (10**6, 10**6), # height and width that are enough; large: the whole
     fast: bool = False, # cheaper arithmetic, whose colours differ a little?
 ) -> np.ndarray: # [H, W, 3] uint8
     "A picture's colours, a JPEG at the smallest scale that is enough. `ValueError`, `OSError`."
@@ -92,8 +92,9 @@ def decode(
     height, width = header(raw)
     check_pixels(height, width)
     if simplejpeg.decode_jpeg_header(raw)[2] in ('CMYK', 'YCCK'): return decode_any(raw)
+    n = next((n for n in (8, 4, 2) if -(-height//n) >= least[0] and -(-width//n) >= least[1]), 1)
     return simplejpeg.decode_jpeg(raw, fastdct=fast, fastupsample=fast,
-                                  min_height=min(least[0], height), min_width=min(least[1], width))
+                                  min_height=-(-height//n), min_width=-(-width//n))
 
 # %% ../../nbs/vision/10_photos.ipynb #e922c1e6
 def resize(
