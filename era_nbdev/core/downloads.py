@@ -60,8 +60,10 @@ REGISTRY: dict[str, Dataset] = {}
 def register(
     ds: Dataset, # a new entry
 ) -> Dataset: # the same
-    "Put `ds` in the registry. Raises `ValueError` for a second entry of one name."
-    if ds.name in REGISTRY: raise ValueError(f'data set {ds.name!r} is registered twice')
+    "Put `ds` in the registry. Raises `ValueError` for another entry of the same name."
+    known = REGISTRY.get(ds.name, ds)
+    if (known.title, known.files, known.url) != (ds.title, ds.files, ds.url):
+        raise ValueError(f'two data sets are called {ds.name!r}: give one of them another name')
     REGISTRY[ds.name] = ds
     return ds
 

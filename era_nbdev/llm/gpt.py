@@ -1,4 +1,4 @@
-"""The decoder behind GPT-2, Llama 3 and Qwen3 in one class: from the probability of a text to logits equal to those of `transformers`, with 124 million parameters counted by hand and the work of a training step derived and counted.
+"""The decoder behind GPT-2, Llama 3 and Qwen3 in one class: from the probability of a text to logits equal to those of `transformers` for GPT-2 and Qwen3, with 124 million parameters counted by hand and the work of a training step derived and counted.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/gpt.html.md"""
 

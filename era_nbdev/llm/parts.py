@@ -1,4 +1,4 @@
-"""RMSNorm, rotary position embeddings, grouped queries, QK-norm and SwiGLU: what each repairs, derived without a skipped step, worked out in small numbers, and equal to PyTorch and `transformers`.
+"""RMSNorm, rotary position embeddings, grouped queries, QK-norm and SwiGLU: what each repairs, derived without a skipped step and worked out in small numbers. RMSNorm is equal to PyTorch's and RoPE to that of `transformers`; the next chapter compares all five in one model.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/parts.html.md"""
 
