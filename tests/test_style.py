@@ -15,6 +15,8 @@ vision/06_coresets
 vision/07_scores
 vision/08_ddp
 vision/09_ranks
+vision/10_photos
+vision/11_imagenet
 llm/01_attention
 llm/02_flash
 llm/08_parts

@@ -18,6 +18,8 @@ vision.coresets
 vision.scores
 vision.ddp
 vision.ranks
+vision.photos
+vision.imagenet
 llm.attention
 llm.flash
 llm.parts

@@ -183,7 +183,7 @@ def build(
     block, depths = DEPTHS[int(name[6:])]
     return FromBytes(ResNet(block, depths, widths, stem, zero_gamma=True, n_classes=classes))
 
-# %% ../../nbs/vision/11_imagenet.ipynb #d5714020
+# %% ../../nbs/vision/11_imagenet.ipynb #8da32e6d
 def cifar_shards() -> Path: # a folder with train and val
     "CIFAR-10's JPEG files as shards in the cache; written once."
     target = data.cache_dir()/'cifar10'/'shards'
@@ -200,7 +200,7 @@ def cifar_shards() -> Path: # a folder with train and val
         os.replace(shards, target)
     return target
 
-# %% ../../nbs/vision/11_imagenet.ipynb #09750c22
+# %% ../../nbs/vision/11_imagenet.ipynb #7e596b88
 def photographs(
     source: str, # 'samples', 'cifar10', 'hymenoptera', or a folder
     scratch: Path, # where 'samples' are written
@@ -220,7 +220,7 @@ def photographs(
                        f'{sorted(set(train.classes) ^ set(valid.classes))[:5]}')
     return train, valid
 
-# %% ../../nbs/vision/11_imagenet.ipynb #82370865
+# %% ../../nbs/vision/11_imagenet.ipynb #bd46aad3
 NUMBERS = dict(hymenoptera=(310, 309)) # ImageNet's ant and bee
 
 def numbered(photos: Photos, numbers: tuple) -> Photos: # for each class, its number in the network
@@ -239,14 +239,14 @@ def joined(first: Photos, second: Photos) -> Photos: # of the same classes
     file, offset, length, labels = parts
     return Photos(first.files+second.files, file, offset, length, labels, first.classes)
 
-# %% ../../nbs/vision/11_imagenet.ipynb #447d5f41
+# %% ../../nbs/vision/11_imagenet.ipynb #8bb9fe6d
 def valid_bs(n: int, bs: int, world: int) -> int: # photographs; largest batch; processes
     "A batch, a multiple of `world`, whose last one leaves no process without a photograph."
     for size in range(bs//world*world, 0, -world):
         if n % size == 0 or n % size >= world: return size
     raise RunError(f'{n} photographs cannot be shared by {world} processes')
 
-# %% ../../nbs/vision/11_imagenet.ipynb #c5e5b5a7
+# %% ../../nbs/vision/11_imagenet.ipynb #6f57f1f0
 @dataclass
 class ImagenetSettings(Experiment):
     "What can be chosen, checked, and turned into a recipe."
@@ -299,7 +299,7 @@ class ImagenetSettings(Experiment):
         "Work, time, memory, loader and price on the machines of the price list."
         return training_plan(self)
 
-# %% ../../nbs/vision/11_imagenet.ipynb #9441d7c4
+# %% ../../nbs/vision/11_imagenet.ipynb #94f875ab
 class ImagenetTraining(ImagenetSettings):
     "The parts of a training on one process."
     def batches(self, photos: Photos, train: bool, run: Run, rank: int, world: int) -> PhotoBatches:
@@ -330,7 +330,7 @@ class ImagenetTraining(ImagenetSettings):
                        [*average, Track(run), progress, *run.callbacks], run.device, self.precision,
                        self.accumulate, None, self.compile, channels_last=True, wrap=wrap)
 
-# %% ../../nbs/vision/11_imagenet.ipynb #eefd9158
+# %% ../../nbs/vision/11_imagenet.ipynb #32affd9a
 @experiment('imagenet',
     smoke=dict(net='resnet9', width=8, epochs=8, bs=8, lr=.5, small=32, large=32, test_size=32,
                area=.5),
@@ -389,7 +389,7 @@ class Imagenet(ImagenetTraining):
             return net(x).softmax(1)
         return predict
 
-# %% ../../nbs/vision/11_imagenet.ipynb #2dce8b4b
+# %% ../../nbs/vision/11_imagenet.ipynb #7efecdba
 FORWARD = 2*4.09e9 # FLOP of ResNet-50 for one picture of 224 × 224
 
 def training_flop(recipe: Recipe, n: int) -> float: # of ResNet-50; training photographs
@@ -397,7 +397,7 @@ def training_flop(recipe: Recipe, n: int) -> float: # of ResNet-50; training pho
     sizes = [recipe.size(e) for e in range(recipe.epochs)]
     return 3*FORWARD*n*recipe.epochs*relative_work(sizes)
 
-# %% ../../nbs/vision/11_imagenet.ipynb #9242c8b9
+# %% ../../nbs/vision/11_imagenet.ipynb #1396f842
 CONV_SHARE = .12 # of the peak, from FFCV's 16 epochs on 8 × A100; derived in the chapter
 
 def kept_bytes(net: nn.Module, size: int, bits: int = 16) -> float: # pixels on a side; of a number
@@ -414,7 +414,7 @@ def kept_bytes(net: nn.Module, size: int, bits: int = 16) -> float: # pixels on 
     total = sum(n for cdata, n in sizes.items() if cdata not in own)
     return total/2*bits/32
 
-# %% ../../nbs/vision/11_imagenet.ipynb #dd126dd1
+# %% ../../nbs/vision/11_imagenet.ipynb #34ea7e8c
 def loader_rate(size: int = 160, seconds: float = 1.) -> float: # pixels on a side; how long
     "Photographs of ImageNet's usual size that one core of this machine prepares in a second."
     import time
@@ -425,7 +425,7 @@ def loader_rate(size: int = 160, seconds: float = 1.) -> float: # pixels on a si
             n += sum(len(y) for _, y in batches)
         return n/(time.process_time()-begun)
 
-# %% ../../nbs/vision/11_imagenet.ipynb #251cab15
+# %% ../../nbs/vision/11_imagenet.ipynb #01871df8
 def training_plan(
     e, # an `Imagenet`
 ) -> list: # rows (what, value)
@@ -462,7 +462,7 @@ def on_machine(p, e, flop, kept, rate) -> str: # machine, settings; as in the pl
     return (f'{price}; {speed:,.0f} images/s '
             f'need {cores:,.0f} cores{enough}; {gb:.0f} of {p.memory} GB each{fits}')
 
-# %% ../../nbs/vision/11_imagenet.ipynb #7aad658a
+# %% ../../nbs/vision/11_imagenet.ipynb #b67990c4
 def usual_pipeline(
     folder: Path, # with CLASS/NAME.jpg
     on_tensors: bool = False, # the newer decoder and transforms?
@@ -482,7 +482,7 @@ def usual_pipeline(
         files = datasets.ImageFolder(folder, steps, loader=read)
     return DataLoader(files, 32, shuffle=True)
 
-# %% ../../nbs/vision/11_imagenet.ipynb #80e18e06
+# %% ../../nbs/vision/11_imagenet.ipynb #8773a837
 def photo_race(size: tuple, n: int) -> dict: # height and width of the files; photographs of a class
     "Contestants: epochs of the same folder; each returns the number of photographs."
     def contestant(make):
