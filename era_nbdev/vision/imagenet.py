@@ -432,8 +432,7 @@ def training_plan(
     "Work, time, memory, loader and price. Raises `RunError` without a number of photographs."
     used, n = e.used(), e.plan_photos
     if not n: raise RunError('how many photographs? --plan-photos 1281167 says it')
-    if e.net != 'resnet50':
-        raise RunError(f"net is {e.net!r}, a plan is made for 'resnet50'")
+    if e.net != 'resnet50': raise RunError(f"net is {e.net!r}, a plan is made for 'resnet50'")
     flop = training_flop(used, n)
     largest = max(used.size(epoch) for epoch in range(used.epochs))
     bits = 32 if e.precision == 'fp32' else 16
@@ -449,14 +448,13 @@ def training_plan(
 
 def on_machine(p, e, flop, kept, rate) -> str: # machine, settings; as in the plan
     "Time, price, memory and cores on one machine, in a sentence."
-    seconds = flop/(CONV_SHARE*p.tflops*1e12)
-    speed = e.plan_photos*e.used().epochs/seconds
+    hours = flop/(CONV_SHARE*p.tflops*1e12)/3600
+    speed = e.plan_photos*e.used().epochs/hours/3600
     batch = e.bs//e.accumulate//p.gpus
     gb = (kept*batch+16*25.6e6)/1e9
     fits = '' if gb < .92*p.memory else ', does not fit: a smaller --bs and more --accumulate'
     cores = -(-speed//rate)
     enough = '' if cores <= p.vcpus else f', has {p.vcpus}: the loader is the limit'
-    hours = seconds/3600
     span = f'{hours:,.1f} hours' if hours >= 1 else f'{60*hours:,.0f} minutes'
     price = f'{span} at {CONV_SHARE:.0%} of the peak, {hours*p.usd:,.2f} USD'
     return (f'{price}; {speed:,.0f} images/s '

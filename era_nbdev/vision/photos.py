@@ -96,7 +96,7 @@ def decode(
     return simplejpeg.decode_jpeg(raw, fastdct=fast, fastupsample=fast,
                                   min_height=-(-height//n), min_width=-(-width//n))
 
-# %% ../../nbs/vision/10_photos.ipynb #e922c1e6
+# %% ../../nbs/vision/10_photos.ipynb #5070f288
 def resize(
     pixels: np.ndarray, # [H, W, 3] uint8
     height: int, # of the result
@@ -150,7 +150,7 @@ def address(
     "A generator for one photograph in one epoch; it depends on the three numbers alone."
     return random.Random(f'{seed}/{epoch}/{index}')
 
-# %% ../../nbs/vision/10_photos.ipynb #4b1b321d
+# %% ../../nbs/vision/10_photos.ipynb #db56296c
 def view(
     raw: bytes, # of a picture
     box: tuple[int, int, int, int], # top, left, h, w in the whole picture
@@ -167,7 +167,7 @@ def view(
     columns = slice(round(left*s[1]), max(round((left+w)*s[1]), round(left*s[1])+1))
     return resize(pixels[rows, columns], size, size)
 
-# %% ../../nbs/vision/10_photos.ipynb #3d940fd6
+# %% ../../nbs/vision/10_photos.ipynb #b6c09473
 def train_view(
     raw: bytes, # of a picture
     size: int, # pixels on a side
@@ -178,7 +178,7 @@ def train_view(
     x = view(raw, crop_box(*header(raw), rng, area), size, fast=True)
     return x.flip(-1) if rng.random() < .5 else x
 
-# %% ../../nbs/vision/10_photos.ipynb #05a0f4cf
+# %% ../../nbs/vision/10_photos.ipynb #ce69caf2
 def centre_view(
     raw: bytes, # of a picture
     size: int, # pixels on a side
@@ -193,7 +193,7 @@ def centre_view(
     top, left = round((h-size)/2), round((w-size)/2)
     return resize(pixels, h, w)[:, top:top+size, left:left+size]
 
-# %% ../../nbs/vision/10_photos.ipynb #592d6d6d
+# %% ../../nbs/vision/10_photos.ipynb #f2fd7a6b
 @dataclass(frozen=True)
 class Photos:
     "Where the bytes of photographs lie, and their classes."
@@ -218,7 +218,7 @@ class Photos:
         if self.length[index] < 0: return place
         return f'{place}, from byte {self.offset[index]}'
 
-# %% ../../nbs/vision/10_photos.ipynb #aa6bab52
+# %% ../../nbs/vision/10_photos.ipynb #7063638e
 def class_folders(
     folder: Path, # of class folders
     expected: list[str] | None = None, # names that must be there, in this order
@@ -235,7 +235,7 @@ def class_folders(
                        f'{missing[:5]} missing, {extra[:5]} not expected')
     return found
 
-# %% ../../nbs/vision/10_photos.ipynb #b444381b
+# %% ../../nbs/vision/10_photos.ipynb #8eaafd90
 def find_photos(
     folder: str | Path, # with CLASS/NAME.jpg, or another format that Pillow reads
     classes: list[str] | None = None, # names that must be there; None: those that are
@@ -253,14 +253,14 @@ def find_photos(
     whole = np.zeros(n, dtype=np.int64), np.full(n, -1, dtype=np.int64)
     return Photos(files, np.arange(n), *whole, np.array(labels), names)
 
-# %% ../../nbs/vision/10_photos.ipynb #d592e87b
+# %% ../../nbs/vision/10_photos.ipynb #0362cc42
 def sample_folder() -> Path: # with china.jpg and flower.jpg
     "Where scikit-learn keeps its two photographs."
     found = importlib.util.find_spec('sklearn')
     assert found and found.origin, 'scikit-learn is one of the packages that the book needs'
     return Path(found.origin).parent/'datasets'/"images"
 
-# %% ../../nbs/vision/10_photos.ipynb #a4f09940
+# %% ../../nbs/vision/10_photos.ipynb #fc154df4
 def write_samples(
     folder: str | Path, # gets train/CLASS/NAME.jpg
     n: int = 20, # photographs of each class
@@ -280,7 +280,7 @@ def write_samples(
             part.save(inside/f'{i:04}.jpg', quality=90)
     return Path(folder)
 
-# %% ../../nbs/vision/10_photos.ipynb #3f755265
+# %% ../../nbs/vision/10_photos.ipynb #f9f6fd25
 def add_member(
     tar: tarfile.TarFile, # open for writing
     name: str, # of the member
@@ -304,7 +304,7 @@ def write_shard(
             add_member(tar, f'{key:09}.cls', str(photos.labels[index]).encode())
     os.replace(half, shard)
 
-# %% ../../nbs/vision/10_photos.ipynb #992a13e9
+# %% ../../nbs/vision/10_photos.ipynb #7a4de830
 def write_shards(
     photos: Photos,
     folder: str | Path, # gets shard-000000.tar, … and classes.txt; must not hold shards yet
@@ -325,7 +325,7 @@ def write_shards(
     (folder/'classes.txt').write_text('\n'.join(photos.classes)+'\n', encoding='utf-8')
     return shards
 
-# %% ../../nbs/vision/10_photos.ipynb #08a573ae
+# %% ../../nbs/vision/10_photos.ipynb #49e6f6c3
 def members(
     shard: Path, # a tar file
 ) -> Iterator[tuple[str, int, int, bytes]]: # name, first byte, length, data of short members
@@ -341,7 +341,7 @@ def members(
     except tarfile.TarError as e:
         raise RunError(f'{shard} is damaged ({e}): copy it again') from None
 
-# %% ../../nbs/vision/10_photos.ipynb #e030f714
+# %% ../../nbs/vision/10_photos.ipynb #5cf601b7
 def read_shards(
     folder: str | Path, # with *.tar and classes.txt, as `write_shards` leaves it
 ) -> Photos:
@@ -361,7 +361,7 @@ def read_shards(
                 rows[number, key] = (number, offset, length)
     return indexed(files, rows, labels, classes)
 
-# %% ../../nbs/vision/10_photos.ipynb #b2c30acf
+# %% ../../nbs/vision/10_photos.ipynb #1456395b
 def indexed(
     files: list[Path], # shards
     rows: dict, # (shard, key) -> (shard, first byte, length)
@@ -380,7 +380,7 @@ def indexed(
     file, offset, length = np.array([rows[key] for key in keys]).T
     return Photos(files, file, offset, length, numbers, classes)
 
-# %% ../../nbs/vision/10_photos.ipynb #b972e0db
+# %% ../../nbs/vision/10_photos.ipynb #5220ac7b
 class Views(Dataset):
     "Photographs by their addresses: what a worker of `DataLoader` computes."
     def __init__(self,
@@ -404,7 +404,7 @@ class Views(Dataset):
         if not self.train: return centre_view(raw, size)
         return train_view(raw, size, address(self.seed, epoch, index), self.area)
 
-# %% ../../nbs/vision/10_photos.ipynb #fd84c04f
+# %% ../../nbs/vision/10_photos.ipynb #39b61854
 class Plan:
     "The batch sampler of a `PhotoBatches`: asked anew in each epoch."
     def __init__(self, batches: PhotoBatches):
@@ -413,7 +413,7 @@ class Plan:
     def __len__(self) -> int: return len(self.batches.plan())
     def __iter__(self) -> Iterator[list]: return iter(self.batches.plan())
 
-# %% ../../nbs/vision/10_photos.ipynb #1e3309ac
+# %% ../../nbs/vision/10_photos.ipynb #ac4c9d72
 class PhotoBatches:
     "Batches of views, equal for every number of workers; `rank` of `world` gets its part of each."
     def __init__(self,
