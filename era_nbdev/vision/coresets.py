@@ -1,4 +1,4 @@
-"""Which tenth of a data set is worth keeping? Two ways of covering it come with a guarantee that is proved and tested here, a third follows its mean, a fourth its gradients; all are drawn, compiled, and at hand as one command.
+"""Which tenth of a data set is worth keeping? Two ways of covering it come with a guarantee that is proved and tested here, a third follows its mean, a fourth its gradients; three of the four are at hand as one command.
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/coresets.html.md"""
 

@@ -1,4 +1,4 @@
-"""Seven scores say how much an example teaches, and each is a few lines after one training run. Then thirteen ways of choosing a part of Fashion-MNIST are compared at six sizes with three seeds, and the page answers the question that users ask most: why is my method worse than random?
+"""Six scores say how much an example teaches, and a de-duplication says which examples repeat others; each is a few lines once a network has been trained. Then thirteen ways of choosing a part of Fashion-MNIST are compared at six sizes with three seeds, and the page answers a plain question: why is my method worse than random?
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/scores.html.md"""
 
@@ -139,7 +139,7 @@ def answers(
 # %% ../../nbs/vision/07_scores.ipynb #ec33f70e
 @dataclass
 class Evidence:
-    "What one training on the whole pool says about its examples; v of them are held out."
+    "What trainings on the whole pool say about its examples; v more are held out."
     y: np.ndarray # [n] classes
     start: np.ndarray # [n] GraNd scores before training, mean of several initialisations
     early: np.ndarray # [n, K] probabilities early in training
