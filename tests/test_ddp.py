@@ -10,7 +10,7 @@ WORDS = ['--epochs', '6', '--save', '0', '--device', 'cpu']
 
 def start(out: Path, *more: str) -> subprocess.Popen:
     "Two processes of `era run allreduce` under torchrun, which restarts them when one dies."
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '--max-restarts', '2']
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '--max-restarts', '5']
     command = [*torchrun, '-m', 'era_nbdev.core.cli', 'run', 'allreduce', *WORDS, '--out', str(out), *more]
     env = os.environ | dict(OMP_NUM_THREADS='1', GLOO_SOCKET_IFNAME='lo', ERA_RESULTS=str(out/'results'))
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -322,7 +322,7 @@ def free_memory() -> float: # bytes; infinity where it is not known
     "The memory that a program could still take."
     info = Path('/proc/meminfo')
     if not info.exists(): return math.inf
-    lines = dict(line.split(':') for line in info.read_text().splitlines())
+    lines = dict(line.split(':') for line in info.read_text(encoding='utf-8').splitlines())
     return int(lines['MemAvailable'].split()[0])*2**10
 
 def needed_memory(n: int, d: int, k: int, method: str) -> float: # as below; bytes
