@@ -293,7 +293,7 @@ class LearnerValidation(LearnerStep):
         if not metrics[0].n:
             raise ValueError('the loss counted nothing in validation: is every target padding?')
         if math.isnan(metrics[0].compute()):
-            warnings.warn('the validation loss is nan: overflow, or a mean over targets all padding')
+            warnings.warn('the validation loss is nan: overflow, or a mean over all padding')
         return {metric.name: plain(metric.compute()) for metric in metrics}
 
     @torch.no_grad()
