@@ -52,14 +52,18 @@ def ranks(
     on_gpu = run.device.startswith('cuda')
     if on_gpu:
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
-    dist.init_process_group('nccl' if on_gpu else 'gloo')
-    if dist.get_rank() > 0:
+    store, rank, world = next(dist.rendezvous('env://'))
+    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') # addresses of this one only
+    store = dist.PrefixStore(f'attempt_{attempt}', store)
+    dist.init_process_group('nccl' if on_gpu else 'gloo', store=store, rank=rank,
+                            world_size=world)
+    if rank > 0:
         if not run.resumed:
             shutil.rmtree(run.dir)
         scratch = tempfile.TemporaryDirectory()
         weakref.finalize(run, scratch.cleanup) # it goes when the run does
         run.dir = Path(scratch.name)
-    try: yield dist.get_rank(), dist.get_world_size()
+    try: yield rank, world
     finally: dist.destroy_process_group()
 
 def is_main() -> bool:

@@ -272,6 +272,7 @@ class ImagenetSettings(Experiment):
     sync_bn: bool = True # batch norm over all processes?
     accumulate: Annotated[int, Ge(1)] = 1 # batches for each step
     workers: Annotated[int, Ge(0)] = 0 # processes that decode, for each process that trains
+    save: Annotated[float, Ge(0)] = 10. # seconds between checkpoints; 0: after every step
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of convolutions and products
     compile: bool = False # use torch.compile?
     evaluate: bool = False # only measure the network on `val`?
@@ -323,12 +324,12 @@ class ImagenetTraining(ImagenetSettings):
             return torch.optim.SGD(groups, lr=lr, momentum=.9, nesterov=True)
         average = [EMA(self.ema)] if self.ema else []
         progress = Progress() if rank == 0 else Callback() # as many callbacks on each process
-        wrap = data_parallel
         return Learner(model, self.batches(train, True, run, rank, world),
                        self.batches(valid, False, run, rank, world),
                        Smoothed(used.label_smoothing), optimizer, [top1, top5],
-                       [*average, Track(run), progress, *run.callbacks], run.device, self.precision,
-                       self.accumulate, None, self.compile, channels_last=True, wrap=wrap)
+                       [*average, Track(run, seconds=self.save), progress, *run.callbacks],
+                       run.device, self.precision, self.accumulate, None, self.compile, True,
+                       data_parallel)
 
 # %% ../../nbs/vision/11_imagenet.ipynb #32affd9a
 @experiment('imagenet',
