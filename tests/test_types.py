@@ -30,6 +30,8 @@ llm.generate
 llm.engine
 llm.serving
 llm.speculation
+llm.overlap
+llm.metrics
 '''.split()
 NOT_YET: list = [] # of core
 
