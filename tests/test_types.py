@@ -30,6 +30,7 @@ llm.generate
 llm.engine
 llm.serving
 llm.speculation
+llm.precision
 '''.split()
 NOT_YET: list = [] # of core
 
