@@ -25,7 +25,7 @@ __all__ = ['FORMATS', 'ROUNDINGS', 'Format', 'decode', 'gap', 'round_to', 'encod
            'to_bf16_stochastic', 'kahan_add', 'cast_weights', 'RoundedAdamW', 'Recompute', 'recompute', 'curve_of',
            'Precision']
 
-# %% ../../nbs/llm/17_precision.ipynb #e98c6f13
+# %% ../../nbs/llm/17_precision.ipynb #d2316492
 @dataclass(frozen=True)
 class Format:
     "A binary floating-point format: a sign bit, exponent bits and fraction bits."
@@ -60,12 +60,11 @@ class Format:
         missing = 2 if self.specials == 'nan' else 1
         return (2-missing*self.epsilon)*2.**self.highest
 
-# %% ../../nbs/llm/17_precision.ipynb #7262ae48
 FORMATS = {f.name: f for f in (
     Format('fp32', 8, 23), Format('tf32', 8, 10), Format('bf16', 8, 7), Format('fp16', 5, 10),
     Format('e5m2', 5, 2), Format('e4m3', 4, 3, 'nan'), Format('e2m1', 2, 1, 'none'))}
 
-# %% ../../nbs/llm/17_precision.ipynb #a5327563
+# %% ../../nbs/llm/17_precision.ipynb #aed89b32
 def decode(
     patterns: Tensor, # integers from 0 to 2^bits - 1, of any shape
     f: Format,
@@ -85,7 +84,7 @@ def decode(
         value = torch.where(top & (fraction == 2**f.fraction-1), math.nan, value)
     return value
 
-# %% ../../nbs/llm/17_precision.ipynb #e9c38b39
+# %% ../../nbs/llm/17_precision.ipynb #4d041a9d
 def gap(
     x: Tensor, # finite float64 numbers
     f: Format,
@@ -95,7 +94,7 @@ def gap(
     power = torch.where(x == 0, f.lowest, power).clamp(min=f.lowest)
     return torch.ldexp(torch.ones_like(x), power-f.fraction)
 
-# %% ../../nbs/llm/17_precision.ipynb #97bf7dfa
+# %% ../../nbs/llm/17_precision.ipynb #96beb287
 def round_to(
     x: Tensor, # numbers of any floating-point type
     f: Format,
@@ -109,7 +108,7 @@ def round_to(
     limit = math.inf if f.specials == 'ieee' else f.largest
     return torch.where(rounded.abs() > f.largest, x.sign()*limit, rounded)
 
-# %% ../../nbs/llm/17_precision.ipynb #578a45bc
+# %% ../../nbs/llm/17_precision.ipynb #02fbce07
 def encode(
     x: Tensor, # numbers of any floating-point type
     f: Format,
@@ -127,7 +126,7 @@ def encode(
     pattern = torch.where(size.isnan(), not_a_number, pattern)
     return pattern+value.signbit()*2**(f.bits-1)
 
-# %% ../../nbs/llm/17_precision.ipynb #c0905522
+# %% ../../nbs/llm/17_precision.ipynb #8167aae5
 def mx_round(
     x: Tensor, # [..., n] finite numbers, n a multiple of `block`
     f: Format, # of the elements
@@ -145,7 +144,7 @@ def mx_round(
     scale = torch.ldexp(torch.ones_like(largest), power)[..., None]
     return (round_to(blocks/scale, f)*scale).flatten(-2), power
 
-# %% ../../nbs/llm/17_precision.ipynb #bb00da8c
+# %% ../../nbs/llm/17_precision.ipynb #a2c868b2
 class LossScaler:
     "A scale for the loss that falls at each overflow and rises after a number of good steps."
     def __init__(self,
@@ -186,7 +185,7 @@ class LossScaler:
         self.overflow = False
         return made
 
-# %% ../../nbs/llm/17_precision.ipynb #03e57696
+# %% ../../nbs/llm/17_precision.ipynb #478f9189
 def round_stochastic(
     x: Tensor, # finite numbers of any floating-point type
     f: Format,
@@ -199,7 +198,7 @@ def round_stochastic(
     up = u < x/spacing-below
     return (below+up)*spacing
 
-# %% ../../nbs/llm/17_precision.ipynb #e266edc5
+# %% ../../nbs/llm/17_precision.ipynb #5ddcec88
 def to_bf16_stochastic(
     x: Tensor, # float32, finite
     noise: Tensor | None = None, # int32, 0 to 65,535; default: drawn at random
@@ -213,7 +212,7 @@ def to_bf16_stochastic(
     pattern = x.contiguous().view(torch.int32)+noise
     return (pattern & -2**16).view(torch.float32).bfloat16() # the last 16 bits are 0 now
 
-# %% ../../nbs/llm/17_precision.ipynb #53d6522d
+# %% ../../nbs/llm/17_precision.ipynb #d82cb016
 def kahan_add(
     total: Tensor, # a running sum
     term: Tensor, # what is added
@@ -224,7 +223,7 @@ def kahan_add(
     new = total+wanted
     return new, (new-total)-wanted
 
-# %% ../../nbs/llm/17_precision.ipynb #9de22c78
+# %% ../../nbs/llm/17_precision.ipynb #64e79b11
 def cast_weights(
     model: nn.Module, # changed in place
     dtype: torch.dtype, # 'torch.bfloat16', say
@@ -238,10 +237,10 @@ def cast_weights(
         raise ValueError(f'{name} holds {size:g}, but {dtype} ends at {largest:g}: use bfloat16')
     return model.to(dtype)
 
-# %% ../../nbs/llm/17_precision.ipynb #2d1b95d2
+# %% ../../nbs/llm/17_precision.ipynb #34401367
 ROUNDINGS = 'nearest', 'stochastic', 'kahan'
 
-# %% ../../nbs/llm/17_precision.ipynb #539ea321
+# %% ../../nbs/llm/17_precision.ipynb #15092446
 class RoundedAdamW(torch.optim.Optimizer):
     "AdamW that computes in float32 and rounds its result to the type of each weight."
     def __init__(self,
@@ -264,15 +263,14 @@ class RoundedAdamW(torch.optim.Optimizer):
         for group in self.param_groups:
             for p in group['params']:
                 if p.grad is None: continue
-                self.write(p, self.change(p, group))
+                self.write(p, self.change(p, p.grad.float(), group))
 
-    def change(self, p: Tensor, group: dict) -> Tensor: # float32
-        "What AdamW adds to `p`."
+    def change(self, p: Tensor, g: Tensor, group: dict) -> Tensor: # float32
+        "What AdamW adds to `p` for the gradient `g`."
         s, (beta1, beta2) = self.state[p], group['betas']
         if not s:
             s |= dict(step=0, m=torch.zeros_like(p, dtype=torch.float32))
             s |= dict(v=torch.zeros_like(s['m']), lost=torch.zeros_like(p))
-        g = p.grad.float()
         s['step'] += 1
         s['m'].lerp_(g, 1-beta1)
         s['v'].lerp_(g*g, 1-beta2)
@@ -299,7 +297,7 @@ class RoundedAdamW(torch.optim.Optimizer):
             own = {k: v.clone() if isinstance(v, Tensor) else v for k, v in kept.items()}
             self.state[parameters[i]] = own
 
-# %% ../../nbs/llm/17_precision.ipynb #f2381e5a
+# %% ../../nbs/llm/17_precision.ipynb #11706c0c
 class Recompute(torch.autograd.Function):
     "A layer of which only the input is kept; the backward pass computes the rest again."
     @staticmethod
@@ -325,7 +323,7 @@ def recompute(
         raise ValueError('x needs a gradient, or the backward pass never reaches the layer')
     return Recompute.apply(layer, x)
 
-# %% ../../nbs/llm/17_precision.ipynb #e440a12e
+# %% ../../nbs/llm/17_precision.ipynb #1718b1a1
 def curve_of(
     run: Run, # that logged the loss of each step
     every: int = 20, # steps in a group
@@ -335,7 +333,7 @@ def curve_of(
     groups = [losses[i:i+every] for i in range(0, len(losses), every)]
     return [sum(group)/len(group) for group in groups]
 
-# %% ../../nbs/llm/17_precision.ipynb #dbdfc975
+# %% ../../nbs/llm/17_precision.ipynb #e3ad0c0b
 @experiment('precision', smoke=dict(steps=20),
     lesson=dict(data='tiny_shakespeare', steps=250, lr=2e-3, judge=20_000, bs=16,
                 plan_tokens=1_003_854, vocab_size=65),
