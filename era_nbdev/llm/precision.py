@@ -333,7 +333,7 @@ def curve_of(
     groups = [losses[i:i+every] for i in range(0, len(losses), every)]
     return [sum(group)/len(group) for group in groups]
 
-# %% ../../nbs/llm/17_precision.ipynb #e3ad0c0b
+# %% ../../nbs/llm/17_precision.ipynb #cb970b7c
 @experiment('precision', smoke=dict(steps=20),
     lesson=dict(data='tiny_shakespeare', steps=250, lr=2e-3, judge=20_000, bs=16,
                 plan_tokens=1_003_854, vocab_size=65),
@@ -359,6 +359,10 @@ class Precision(Gpt):
 
     def train(self, run: Run, state: dict | None, rank: int, world: int) -> dict:
         "What process `rank` of `world` does."
+        same = world == 1 or self.weights != 'stochastic'
+        self.require(bs=(self.bs % world == 0, f'a multiple of the {world} processes'),
+                     weights=(same, "no 'stochastic' with several processes: each would draw "
+                                    'other noise, and their weights would drift apart'))
         d = self.corpus()
         keep_corpus(run, self.data, d)
         model, held = GPT(self.config(d.vocab_size)), head_of(d.valid, self.judge)
