@@ -240,7 +240,7 @@ def cast_weights(
 # %% ../../nbs/llm/17_precision.ipynb #34401367
 ROUNDINGS = 'nearest', 'stochastic', 'kahan'
 
-# %% ../../nbs/llm/17_precision.ipynb #15092446
+# %% ../../nbs/llm/17_precision.ipynb #28d18f41
 class RoundedAdamW(torch.optim.Optimizer):
     "AdamW that computes in float32 and rounds its result to the type of each weight."
     def __init__(self,
@@ -255,6 +255,9 @@ class RoundedAdamW(torch.optim.Optimizer):
             raise ValueError(f'rounding is {rounding!r}, expected one of {", ".join(ROUNDINGS)}')
         usual = dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
         super().__init__(params, usual)
+        types = {p.dtype for group in self.param_groups for p in group['params']}
+        if rounding == 'stochastic' and torch.float16 in types:
+            raise ValueError('stochastic rounding is to bfloat16, but a weight is float16')
         self.rounding = rounding
 
     @torch.no_grad()
