@@ -30,8 +30,8 @@ def program(
     call = f'check({problem["entry_point"]})'
     return f'{problem["prompt"]}{completion}\n{problem["test"]}\n{call}\n'
 
-# %% ../../nbs/llm/19_code_tasks.ipynb #044c2c46
-STOPS = '\nclass', '\ndef', '\n#', '\nif', '\nprint' # Chen et al. 2021, section 2.1
+# %% ../../nbs/llm/19_code_tasks.ipynb #0c8dbc64
+STOPS = '\nclass', '\ndef', '\n#', '\nif', '\nprint' # Chen et al. 2021
 
 def cut(
     text: str, # what the model wrote
@@ -56,7 +56,7 @@ def read_problems(
     if not problems: raise RunError(f'{path} holds no problem: take the published file')
     return problems
 
-# %% ../../nbs/llm/19_code_tasks.ipynb #756d1cf2
+# %% ../../nbs/llm/19_code_tasks.ipynb #62ae9ffc
 def _humaneval(folder): return read_problems(folder/'HumanEval.jsonl.gz')
 
 register(Dataset(
@@ -66,7 +66,7 @@ register(Dataset(
     url='https://raw.githubusercontent.com/openai/human-eval/'
         '6d43fb980f9fee3c892a914eda09951f772ad10d/data', mb=.1))
 
-# %% ../../nbs/llm/19_code_tasks.ipynb #928ee72d
+# %% ../../nbs/llm/19_code_tasks.ipynb #0e035449
 @dataclass(frozen=True)
 class Limits:
     "What one program may use. Raises `RunError` for a limit that is not positive."
@@ -91,11 +91,12 @@ def lower_limits(seconds: float, memory: int, file: int, files: int): # as in `L
             value = min(value, hard)
         resource.setrlimit(kind, (value, value))
 
-# %% ../../nbs/llm/19_code_tasks.ipynb #438a1481
+# %% ../../nbs/llm/19_code_tasks.ipynb #71383cb3
 REFUSED = ('os.remove os.rmdir os.rename os.link os.symlink os.truncate os.chmod os.chown os.fork '
            'os.forkpty os.exec os.posix_spawn os.spawn os.system os.kill os.killpg os.setxattr '
-           'os.mkdir os.utime subprocess.Popen pty.spawn shutil. socket. ctypes. signal.pthread_kill '
-           'resource.setrlimit resource.prlimit sqlite3. mmap. ftplib. smtplib. urllib.').split()
+           'os.mkdir os.utime subprocess.Popen pty.spawn shutil. socket. ctypes. '
+           'signal.pthread_kill resource.setrlimit resource.prlimit sqlite3. mmap. ftplib. '
+           'smtplib. urllib.').split()
 
 def refuse_outside(folder: str, refused: list): # may be written to; beginnings of event names
     "From now on this interpreter raises `PermissionError` for what could harm others."
@@ -111,7 +112,7 @@ def refuse_outside(folder: str, refused: list): # may be written to; beginnings 
             raise PermissionError(f'writing {joined(args[0])} is refused in this sandbox')
     sys.addaudithook(hook)
 
-# %% ../../nbs/llm/19_code_tasks.ipynb #db8236d2
+# %% ../../nbs/llm/19_code_tasks.ipynb #69eec1e5
 def leave_network() -> bool: # did the kernel allow it?
     "Move this process into a network namespace without any connection (Linux)."
     import ctypes
@@ -119,7 +120,7 @@ def leave_network() -> bool: # did the kernel allow it?
     unshare = getattr(ctypes.CDLL(None), 'unshare', None)
     return unshare is not None and unshare(new_user | new_network) == 0
 
-# %% ../../nbs/llm/19_code_tasks.ipynb #f75814bc
+# %% ../../nbs/llm/19_code_tasks.ipynb #1a43a31d
 def child(job: dict, out): # what `run_program` sends; the channel back
     "Run a program inside the fence, and report once."
     import json, os
@@ -136,7 +137,7 @@ def child(job: dict, out): # what `run_program` sends; the channel back
     out.flush()
     os._exit(0) # no thread and no exit handler of the program runs on
 
-# %% ../../nbs/llm/19_code_tasks.ipynb #5d310620
+# %% ../../nbs/llm/19_code_tasks.ipynb #b914565a
 _START = '''
 import json, os, sys
 out = os.fdopen(os.dup(1), 'wb')
@@ -150,7 +151,7 @@ def _sources() -> str: # the program of the child
     parts = [getsource(f) for f in (lower_limits, refuse_outside, leave_network, child)]
     return '\n'.join(['from __future__ import annotations', *parts, _START])
 
-# %% ../../nbs/llm/19_code_tasks.ipynb #c2d48e71
+# %% ../../nbs/llm/19_code_tasks.ipynb #2d56a097
 @dataclass(frozen=True)
 class Verdict:
     "What became of a program."
@@ -171,10 +172,10 @@ def run_program(
     try: return _run(source, limits, folder)
     finally: shutil.rmtree(folder, ignore_errors=True)
 
-# %% ../../nbs/llm/19_code_tasks.ipynb #56b98e79
+# %% ../../nbs/llm/19_code_tasks.ipynb #2fbc1139
 def _run(source: str, limits: Limits, folder: str) -> Verdict:
-    job = dict(source=source, secret=secrets.token_hex(16), folder=folder, refused=REFUSED,
-               limits=asdict(limits))
+    secret = secrets.token_hex(16)
+    job = dict(source=source, secret=secret, folder=folder, refused=REFUSED, limits=asdict(limits))
     process = subprocess.Popen(
         [sys.executable, '-I', '-c', _sources()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, cwd=folder, env={'PATH': os.defpath}, start_new_session=True)
@@ -182,7 +183,7 @@ def _run(source: str, limits: Limits, folder: str) -> Verdict:
     except subprocess.TimeoutExpired: answer = None
     finally: _kill(process)
     if answer is None: return Verdict('timed out', f'after {limits.seconds:g} s')
-    return _read_verdict(answer, job['secret'], process.returncode)
+    return _read_verdict(answer, secret, process.returncode)
 
 def _kill(process): # and whatever it has started
     try: os.killpg(process.pid, signal.SIGKILL)
@@ -198,7 +199,7 @@ def _read_verdict(answer: bytes, secret: str, status: int) -> Verdict:
         return Verdict('ended early', f'with status {status}, before its last line')
     return Verdict(**told)
 
-# %% ../../nbs/llm/19_code_tasks.ipynb #9ac44bf5
+# %% ../../nbs/llm/19_code_tasks.ipynb #2cc1e879
 def score(
     problems: list, # of dictionaries, as `read_problems` gives them
     samples: list, # for each problem, a list of completions
