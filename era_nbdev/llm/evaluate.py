@@ -33,7 +33,7 @@ from .metrics import PairedDifference, paired_difference
 __all__ = ['BARE', 'HEAD', 'WAYS', 'Local', 'Model', 'ask', 'Log', 'Result', 'cells', 'evaluate', 'compare', 'Server',
            'evaluate_', 'with_letters', 'six_ways', 'WhyScores']
 
-# %% ../../nbs/llm/21_evaluate.ipynb #3bc210ed
+# %% ../../nbs/llm/21_evaluate.ipynb #18e1be51
 class Local:
     "A `GPT` with its tokenizer, ready to be examined."
     def __init__(self,
@@ -91,7 +91,7 @@ class Local:
         return ''.join(text_stream((t for t in tokens if t not in self.ends),
                                    self.tokenizer.decode, stops, ids))
 
-# %% ../../nbs/llm/21_evaluate.ipynb #95415406
+# %% ../../nbs/llm/21_evaluate.ipynb #8c66f136
 BARE = 'Answer:' # the prompt without a question, for the rule `gain`
 
 class Model(Protocol):
@@ -114,7 +114,7 @@ def ask(
             else dict(item=item.name, right=task.grade(item, text), text=text)
             for item, text in zip(items, texts)]
 
-# %% ../../nbs/llm/21_evaluate.ipynb #f46f3251
+# %% ../../nbs/llm/21_evaluate.ipynb #7733b69b
 def _ask_choices(model, items, prompts) -> list:
     pairs = [(prompt, c) for item, prompt in zip(items, prompts) for c in item.choices]
     found = model.score(pairs)
@@ -133,7 +133,7 @@ def _choice_row(item: Item, found: list, bare: list) -> dict:
     return dict(item=item.name, right=right, chosen=chosen,
                 scored=[list(s) for s in found])
 
-# %% ../../nbs/llm/21_evaluate.ipynb #519aa7eb
+# %% ../../nbs/llm/21_evaluate.ipynb #f383a664
 class Log:
     "The rows of one model on one task, in a file that grows by a line for each item."
     def __init__(self,
@@ -167,7 +167,7 @@ class Log:
         with open(self.path, 'a', encoding='utf-8') as file:
             file.write(json.dumps(row)+'\n')
 
-# %% ../../nbs/llm/21_evaluate.ipynb #635fe758
+# %% ../../nbs/llm/21_evaluate.ipynb #ff9ad098
 @dataclass(frozen=True)
 class Result:
     "What a model reached on a task."
@@ -193,7 +193,7 @@ class Result:
         "Wilson's interval of the share."
         return wilson(sum(self.right()), len(self.asked)) if self.asked else (math.nan, math.nan)
 
-# %% ../../nbs/llm/21_evaluate.ipynb #7453673b
+# %% ../../nbs/llm/21_evaluate.ipynb #e409e896
 HEAD = ['task', 'rule', 'score', '95 % interval', 'asked', 'too long', 'other rules']
 
 def cells(result: Result) -> list: # in the order of `HEAD`
@@ -204,7 +204,7 @@ def cells(result: Result) -> list: # in the order of `HEAD`
     return [result.task, result.metric, round(result.rate(), 3), f'{low:.3f} to {high:.3f}',
             len(result.asked), result.too_long, ', '.join(others)]
 
-# %% ../../nbs/llm/21_evaluate.ipynb #ff4e55dd
+# %% ../../nbs/llm/21_evaluate.ipynb #4698c28e
 def evaluate(
     model: Model, # `Local` or `Server`
     task: Task,
@@ -234,7 +234,7 @@ def evaluate(
         step(len(items)-len(open_items)+start+len(batch), len(items))
     return Result(task.name, task.metric, [rows[item.name] for item in items])
 
-# %% ../../nbs/llm/21_evaluate.ipynb #595a15b7
+# %% ../../nbs/llm/21_evaluate.ipynb #076208cb
 def compare(
     a: Result,
     b: Result, # of the same task, another model
@@ -248,7 +248,7 @@ def compare(
     first, second = ([float(r[item]) for item in both] for r in right)
     return paired_difference(first, second)
 
-# %% ../../nbs/llm/21_evaluate.ipynb #da2aae9b
+# %% ../../nbs/llm/21_evaluate.ipynb #4b2809cd
 class Server:
     "A model behind an address that speaks OpenAI's completions."
     def __init__(self,
@@ -309,7 +309,7 @@ class Server:
         answers = [self.complete(prompt, **more) for prompt in prompts]
         return [answer and cut(answer['text'], stops) for answer in answers]
 
-# %% ../../nbs/llm/21_evaluate.ipynb #fda26d18
+# %% ../../nbs/llm/21_evaluate.ipynb #7f15f853
 def _bar(console):
     from rich.progress import BarColumn, MofNCompleteColumn, Progress
     from rich.progress import TextColumn, TimeRemainingColumn
@@ -323,7 +323,7 @@ def _opened(source: str, model: str, bs: int, out: str) -> Model:
     found, tokenizer, ends = find_model(source, out)
     return Local(found, tokenizer, ends, bs)
 
-# %% ../../nbs/llm/21_evaluate.ipynb #2fa1cdc0
+# %% ../../nbs/llm/21_evaluate.ipynb #f4b369d0
 @command
 def evaluate_(
     source: str, # a run, a folder of the hub, an experiment, or the address of a server
@@ -352,7 +352,7 @@ def evaluate_(
     show(HEAD, [cells(result) for result in results])
     print(f'log: {folder}')
 
-# %% ../../nbs/llm/21_evaluate.ipynb #c281500a
+# %% ../../nbs/llm/21_evaluate.ipynb #b8cbe265
 WAYS = 'sum', 'token', 'char', 'gain', 'shots', 'letters'
 
 def with_letters(item: Item) -> Item:
@@ -362,6 +362,7 @@ def with_letters(item: Item) -> Item:
     prompt = '\n'.join([item.prompt, *options, 'Answer:'])
     return Item(item.name, prompt, tuple(f' {letter}' for letter in letters), item.answer)
 
+# %% ../../nbs/llm/21_evaluate.ipynb #64bb6a9b
 def six_ways(
     model: Model,
     items: list, # of `Item`
@@ -380,7 +381,7 @@ def six_ways(
         rows.append([*(plain[rule] for rule in WAYS[:4]), shots['char'], letters['sum']])
     return dict(zip(WAYS, map(list, zip(*rows))))
 
-# %% ../../nbs/llm/21_evaluate.ipynb #c0dbcdee
+# %% ../../nbs/llm/21_evaluate.ipynb #7974daf2
 @experiment('why_scores', smoke={}, lesson=dict(source='stories260k', items=990))
 @dataclass
 class WhyScores(Experiment):
