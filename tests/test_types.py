@@ -30,6 +30,9 @@ llm.generate
 llm.engine
 llm.serving
 llm.speculation
+llm.code_tasks
+llm.benchmarks
+llm.evaluate
 '''.split()
 NOT_YET: list = [] # of core
 
