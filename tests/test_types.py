@@ -30,6 +30,7 @@ llm.generate
 llm.engine
 llm.serving
 llm.speculation
+llm.precision
 llm.code_tasks
 llm.benchmarks
 llm.evaluate
