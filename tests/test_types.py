@@ -30,6 +30,10 @@ llm.generate
 llm.engine
 llm.serving
 llm.speculation
+llm.precision
+llm.code_tasks
+llm.benchmarks
+llm.evaluate
 '''.split()
 NOT_YET: list = [] # of core
 
