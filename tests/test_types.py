@@ -30,8 +30,12 @@ llm.generate
 llm.engine
 llm.serving
 llm.speculation
+llm.precision
 llm.overlap
 llm.metrics
+llm.code_tasks
+llm.benchmarks
+llm.evaluate
 '''.split()
 NOT_YET: list = [] # of core
 
