@@ -111,7 +111,7 @@ def plain_number(text: str) -> str:
         text = re.sub(pattern, '', text)
     return text.lower()
 
-# %% ../../nbs/llm/20_benchmarks.ipynb #e2d37d09
+# %% ../../nbs/llm/20_benchmarks.ipynb #79e59474
 @dataclass(frozen=True)
 class Task:
     "A benchmark: where its items come from, and what counts."
@@ -125,7 +125,9 @@ class Task:
 
 TASKS: dict[str, Task] = {}
 
-def find_task(name: str) -> Task:
+def find_task(
+    name: str, # 'mmlu'
+) -> Task:
     "The task of that name. Raises `RunError` for an unknown one."
     if name not in TASKS: raise RunError(nearest('task', name, TASKS))
     return TASKS[name]
@@ -152,8 +154,10 @@ def mmlu_item(
     letters = ' A', ' B', ' C', ' D'
     return Item(f'{subject}/{number}', prompt, letters, answer, head=head, group=subject)
 
-# %% ../../nbs/llm/20_benchmarks.ipynb #6dbfb106
-def without_markers(text: str) -> str:
+# %% ../../nbs/llm/20_benchmarks.ipynb #745e0cf1
+def without_markers(
+    text: str, # of HellaSwag
+) -> str:
     "A text of HellaSwag without [title] and other brackets."
     text = re.sub(r'\[.*?\]', '', text.strip().replace(' [title]', '. '))
     return text.replace('  ', ' ')
@@ -193,20 +197,26 @@ def truthfulqa_item(
     prompt = f'Q: {row["Question"].strip()}\nA:'
     return Item(f'truthfulqa/{number}', prompt, choices, answer, head=head)
 
-# %% ../../nbs/llm/20_benchmarks.ipynb #da1de275
+# %% ../../nbs/llm/20_benchmarks.ipynb #7ecfad0b
 def gsm8k_item(row: dict, name: str) -> Item: # question, answer
     "A problem in words and its solution."
     prompt = f'Question: {row["question"]}\nAnswer:'
     if '#### ' not in row['answer']: raise RunError(f'{name} has no answer after ####')
     return Item(name, prompt, answer=row['answer'], shown=f' {row["answer"]}')
 
-def grade_number(item: Item, text: str) -> dict:
+def grade_number(
+    item: Item, # of GSM8K
+    text: str, # what the model wrote
+) -> dict: # 'strict', 'flexible' -> is it right?
     "Is the number right, by the strict and by the flexible rule?"
     want = plain_number(item.answer)
     return dict(strict=plain_number(extract(text)) == want,
                 flexible=plain_number(extract(text, True)) == want)
 
-def grade_program(item: Item, text: str) -> dict:
+def grade_program(
+    item: Item, # of HumanEval
+    text: str, # what the model wrote
+) -> dict: # 'passed' -> did all tests pass?
     "Do the tests of the problem pass?"
     return dict(passed=run_program(program(item.answer, cut(text))).passed)
 

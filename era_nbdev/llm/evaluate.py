@@ -234,7 +234,7 @@ def evaluate(
         step(len(items)-len(open_items)+start+len(batch), len(items))
     return Result(task.name, task.metric, [rows[item.name] for item in items])
 
-# %% ../../nbs/llm/21_evaluate.ipynb #076208cb
+# %% ../../nbs/llm/21_evaluate.ipynb #0053ec8b
 def compare(
     a: Result,
     b: Result, # of the same task, another model
@@ -248,7 +248,7 @@ def compare(
     first, second = ([float(r[item]) for item in both] for r in right)
     return paired_difference(first, second)
 
-# %% ../../nbs/llm/21_evaluate.ipynb #4b2809cd
+# %% ../../nbs/llm/21_evaluate.ipynb #7391789c
 class Server:
     "A model behind an address that speaks OpenAI's completions."
     def __init__(self,
@@ -309,7 +309,7 @@ class Server:
         answers = [self.complete(prompt, **more) for prompt in prompts]
         return [answer and cut(answer['text'], stops) for answer in answers]
 
-# %% ../../nbs/llm/21_evaluate.ipynb #7f15f853
+# %% ../../nbs/llm/21_evaluate.ipynb #c070e566
 def _bar(console):
     from rich.progress import BarColumn, MofNCompleteColumn, Progress
     from rich.progress import TextColumn, TimeRemainingColumn
@@ -323,7 +323,7 @@ def _opened(source: str, model: str, bs: int, out: str) -> Model:
     found, tokenizer, ends = find_model(source, out)
     return Local(found, tokenizer, ends, bs)
 
-# %% ../../nbs/llm/21_evaluate.ipynb #f4b369d0
+# %% ../../nbs/llm/21_evaluate.ipynb #ab5220c8
 @command
 def evaluate_(
     source: str, # a run, a folder of the hub, an experiment, or the address of a server
@@ -352,17 +352,19 @@ def evaluate_(
     show(HEAD, [cells(result) for result in results])
     print(f'log: {folder}')
 
-# %% ../../nbs/llm/21_evaluate.ipynb #b8cbe265
+# %% ../../nbs/llm/21_evaluate.ipynb #d72951ac
 WAYS = 'sum', 'token', 'char', 'gain', 'shots', 'letters'
 
-def with_letters(item: Item) -> Item:
+def with_letters(
+    item: Item, # with ten choices at most
+) -> Item:
     "The same question with its options in the prompt, and their letters as choices."
     letters = 'ABCDEFGHIJ'[:len(item.choices)]
     options = [f'{letter}.{choice}' for letter, choice in zip(letters, item.choices)]
     prompt = '\n'.join([item.prompt, *options, 'Answer:'])
     return Item(item.name, prompt, tuple(f' {letter}' for letter in letters), item.answer)
 
-# %% ../../nbs/llm/21_evaluate.ipynb #64bb6a9b
+# %% ../../nbs/llm/21_evaluate.ipynb #ddc4a046
 def six_ways(
     model: Model,
     items: list, # of `Item`
@@ -381,7 +383,7 @@ def six_ways(
         rows.append([*(plain[rule] for rule in WAYS[:4]), shots['char'], letters['sum']])
     return dict(zip(WAYS, map(list, zip(*rows))))
 
-# %% ../../nbs/llm/21_evaluate.ipynb #7974daf2
+# %% ../../nbs/llm/21_evaluate.ipynb #bcb51fcb
 @experiment('why_scores', smoke={}, lesson=dict(source='stories260k', items=990))
 @dataclass
 class WhyScores(Experiment):
