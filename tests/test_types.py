@@ -31,6 +31,8 @@ llm.engine
 llm.serving
 llm.speculation
 llm.precision
+llm.overlap
+llm.metrics
 llm.code_tasks
 llm.benchmarks
 llm.evaluate
