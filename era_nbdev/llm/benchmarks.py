@@ -220,14 +220,14 @@ def grade_program(
     "Do the tests of the problem pass?"
     return dict(passed=run_program(program(item.answer, cut(text))).passed)
 
-# %% ../../nbs/llm/20_benchmarks.ipynb #35232e44
+# %% ../../nbs/llm/20_benchmarks.ipynb #7ecb8fd3
 def _mmlu(folder): # items, examples
     items: dict = {'test': [], 'dev': []}
     for half, found in items.items():
         for path in sorted((folder/half).glob('*.csv')):
             subject = path.stem.removesuffix(f'_{half}')
-            names = (f'{half}{i}' for i in range(10**6))
-            found += [mmlu_item(row, subject, name) for row, name in zip(read_rows(path), names)]
+            rows = enumerate(read_rows(path))
+            found += [mmlu_item(row, subject, f'{half}{i}') for i, row in rows]
     return items['test'], items['dev']
 
 def _hellaswag(folder):
