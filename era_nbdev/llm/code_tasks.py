@@ -17,7 +17,7 @@ from .metrics import pass_at_k
 
 # %% auto #0
 __all__ = ['FIELDS', 'STOPS', 'REFUSED', 'program', 'cut', 'read_problems', 'Limits', 'lower_limits', 'refuse_outside',
-           'leave_network', 'child', 'Verdict', 'run_program', 'score']
+           'leave_network', 'Verdict', 'run_program', 'score']
 
 # %% ../../nbs/llm/20_code_tasks.ipynb #f164b820
 FIELDS = 'task_id', 'prompt', 'entry_point', 'test'
@@ -121,7 +121,7 @@ def leave_network() -> bool: # did the kernel allow it?
     return unshare is not None and unshare(new_user | new_network) == 0
 
 # %% ../../nbs/llm/20_code_tasks.ipynb #1a43a31d
-def child(job: dict, out): # what `run_program` sends; the channel back
+def _child(job: dict, out): # what `run_program` sends; the channel back
     "Run a program inside the fence, and report once."
     import json, os
     os.chdir(job['folder'])
@@ -144,11 +144,11 @@ out = os.fdopen(os.dup(1), 'wb')
 nowhere = os.open(os.devnull, os.O_WRONLY)
 for number in (1, 2):
     os.dup2(nowhere, number)
-child(json.load(sys.stdin), out)
+_child(json.load(sys.stdin), out)
 '''
 
 def _sources() -> str: # the program of the child
-    parts = [getsource(f) for f in (lower_limits, refuse_outside, leave_network, child)]
+    parts = [getsource(f) for f in (lower_limits, refuse_outside, leave_network, _child)]
     return '\n'.join(['from __future__ import annotations', *parts, _START])
 
 # %% ../../nbs/llm/20_code_tasks.ipynb #2d56a097
