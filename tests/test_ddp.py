@@ -1,9 +1,10 @@
 "What no notebook cell can test of data parallelism: a worker of `torchrun` that is killed, and processes that must not write twice."
-import os, signal, subprocess, sys, time
+import os, subprocess, sys
 from pathlib import Path
 import pytest
 from era_nbdev.core import ledger
 from era_nbdev.core.run import Run, launch, settings
+from torchrun import killed_and_finished
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='the loopback interface is named lo')
 WORDS = ['--epochs', '6', '--save', '0', '--device', 'cpu']
@@ -18,29 +19,9 @@ def start(out: Path, *more: str) -> subprocess.Popen:
 def losses(run: Run) -> list[float]:
     return [row['loss'] for row in run.metrics('loss')]
 
-def kill_a_worker(agent: subprocess.Popen, out: Path) -> int:
-    "Send SIGKILL to one worker when the run has a checkpoint; the step of that checkpoint or a later one."
-    psutil = pytest.importorskip('psutil')
-    until = time.monotonic()+300
-    while not list(out.glob('allreduce/*/state.pt')) and time.monotonic() < until:
-        assert agent.poll() is None, agent.stdout.read()
-        time.sleep(.02)
-    workers = [p for p in psutil.Process(agent.pid).children() if 'allreduce' in p.cmdline()]
-    assert len(workers) == 2, 'torchrun has not two workers'
-    victim = next(p for p in workers if p.environ()['RANK'] == '1')
-    victim.send_signal(signal.SIGKILL)
-    return len(workers)
-
 def test_a_killed_worker_is_started_again_and_the_losses_stay(tmp_path):
     agent = start(tmp_path, '--record')
-    try:
-        kill_a_worker(agent, tmp_path)
-        told, _ = agent.communicate(timeout=400)
-    finally:
-        if agent.poll() is None:
-            agent.kill()
-            agent.communicate()
-    assert agent.returncode == 0, told
+    told = killed_and_finished(agent, tmp_path, 'allreduce')
     finished = [d for d in (tmp_path/'allreduce').iterdir() if (d/'summary.json').exists()]
     assert len(finished) == 1, 'the processes did not go on with their run'
     run = Run(finished[0])

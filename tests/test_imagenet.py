@@ -1,9 +1,10 @@
 "ImageNet's command: bad input is one line, a killed process is started again, and the run goes on."
-import json, os, signal, subprocess, sys, time
+import json, os, subprocess, sys
 from pathlib import Path
 import pytest
 from PIL import Image
 from era_nbdev.core.cli import main
+from torchrun import killed_and_finished
 
 pytest.importorskip('simplejpeg')
 ROOT = Path(__file__).parent.parent
@@ -58,25 +59,11 @@ def test_classes_of_a_real_network(capsys):
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='the loopback interface is named lo')
 def test_a_killed_process_is_started_again(tmp_path):
-    psutil = pytest.importorskip('psutil')
     env = os.environ | dict(DATA='samples', SCALE='smoke', PROCESSES='2', OUT=str(tmp_path/'out'), OMP_NUM_THREADS='1', GLOO_SOCKET_IFNAME='lo',
                             PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}', PYTHONPATH=str(ROOT))
     words = ['bash', str(ROOT/'runs'/'imagenet.sh'), '--epochs', '12', '--save', '0', '--device', 'cpu']
     agent = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        until = time.monotonic()+300
-        while not list(tmp_path.glob('out/imagenet/*/state.pt')) and time.monotonic() < until:
-            assert agent.poll() is None, agent.stdout.read()
-            time.sleep(.02)
-        workers = [p for p in psutil.Process(agent.pid).children() if 'imagenet' in p.cmdline()]
-        assert len(workers) == 2, 'torchrun has not two workers'
-        next(p for p in workers if p.environ()['RANK'] == '1').send_signal(signal.SIGKILL)
-        told, _ = agent.communicate(timeout=300)
-    finally:
-        if agent.poll() is None:
-            agent.kill()
-            agent.communicate()
-    assert agent.returncode == 0, told[-3000:]
+    killed_and_finished(agent, tmp_path/'out', 'imagenet')
     done = [json.loads(f.read_text()) for f in tmp_path.glob('out/imagenet/*/summary.json')]
     assert len(done) == 1 and done[0]['photographs'] == 12*48 and done[0]['processes'] == 2
     steps = [json.loads(line)['step'] for f in tmp_path.glob('out/imagenet/*/metrics.jsonl') for line in f.read_text().splitlines() if '"lr"' in line]

@@ -1,4 +1,4 @@
-"""What a score on MMLU, HellaSwag, TruthfulQA, GSM8K or HumanEval is made of. You score a question by hand under five rules, build few-shot prompts line by line, extract answers exactly as lm-eval does, and find a question that leaked into the training text.
+"""What a score on MMLU, HellaSwag, TruthfulQA, GSM8K or HumanEval is made of. You score a question by hand under five rules, build few-shot prompts line by line, extract answers by the rules of lm-eval, and find a question that leaked into the training text.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/benchmarks.html.md"""
 

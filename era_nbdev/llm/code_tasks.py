@@ -1,4 +1,4 @@
-"""A model writes a function, and unit tests decide whether it is right. So programs that nobody has read must be run. You build the fence for that: limits of time, memory and files, no network where the kernel allows it, a folder that is thrown away, and a verdict that a program cannot give itself. Programs that delete, fork, fill the memory or never end are shown, and contained.
+"""A model writes a function, and unit tests decide whether it is right. So programs that nobody has read must be run. You build the fence for that: limits of time, memory and files, no network where the kernel allows it, a folder that is thrown away, and a verdict that a program does not get by leaving early. Programs that delete, fork, fill the memory or never end are shown, and contained.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/code_tasks.html.md"""
 
