@@ -99,3 +99,10 @@ def test_settings_say_nothing_twice():
     assert not set(cfg['package']) & set(project)
     url = project['urls']['Repository']
     for f in ('nbs/nbdev.yml', '_quarto.yml', 'CITATION.cff'): assert url in (ROOT/f).read_text(), f
+
+def test_fastai_changes_no_other_notebook():
+    "fastai changes how fastcore compares tensors, for all notebooks that nbdev-test runs in the same process: whoever imports it takes that back."
+    for nb in NOTEBOOKS:
+        code = [''.join(c['source']) for c in json.loads(nb.read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'code']
+        imports = [i for i, s in enumerate(code) if re.search(r"^\s*(try: )?from fastai|^\s*import fastai|need\('fastai\.", s, re.M)]
+        for i in imports: assert 'del torch.Tensor.__array_eq__' in code[i], f'{nb.name}: a cell imports fastai and leaves its comparison behind'
