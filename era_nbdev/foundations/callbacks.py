@@ -367,7 +367,7 @@ def _fastai_epoch(net, data): # function that trains an epoch
     learner, loaders = need('fastai.learner', 'bench'), need('fastai.data.core', 'bench')
     need('fastai.callback.progress', 'bench') # adds no_bar to fastai's Learner
     if hasattr(torch.Tensor, '__array_eq__'): # fastai's, for all notebooks of this process
-        del torch.Tensor.__array_eq__
+        delattr(torch.Tensor, '__array_eq__')
     learn = learner.Learner(loaders.DataLoaders(data, data), net, loss_func=F.cross_entropy)
     def nothing(*args, **kwargs): pass
     learn._do_epoch_validate = nothing
