@@ -57,7 +57,7 @@ def clipped_matches(
     references: Sequence, # K times N lists of symbols
     max_order: int, # longest n-gram
 ) -> np.ndarray: # [N, max_order]
-    "Matches of each pair and order, clipped at a reference's largest count, Eq. (1) of the chapter."
+    "Matches of each pair and order, clipped at the references, Eq. (1) of the chapter."
     N, K = len(hypotheses), len(references)
     symbols, lengths, V = _coded([*hypotheses, *(row for rows in references for row in rows)])
     side, pair = np.divmod(np.repeat(np.arange((K+1)*N), lengths), N) # side 0: hypotheses
