@@ -138,9 +138,9 @@ def step_race(device: str, n: int, size: int, times: int) -> dict: # batch, pixe
     files = {'ours, from files': contestant(ours, device == 'cuda', True),
              'files alone': contestant(files=True)}
     if device == 'cpu': return plain | files
-    compiled = {'ours, compiled': contestant(ours, True),
-                **{f'{k}, compiled': contestant(v, True) for k, v in peers.items()}}
-    return compiled | plain | files
+    compiled = {f'{k}, compiled': contestant(v, True) for k, v in peers.items()}
+    first = {'ours, compiled': contestant(ours, True)} # all stay in the GPU's memory: so no more
+    return first | compiled | {'ours': plain['ours']} | files
 
 @bench('imagenet_step', 'photographs', **{'torchvision, compiled': 1., 'timm, compiled': 1.})
 def bench_imagenet_step(device: str = 'cpu') -> dict: # or 'cuda', where networks are compiled too
