@@ -3543,5 +3543,7 @@ d = { 'settings': { 'branch': 'main',
                                                                                           'era_nbdev/vision/throughput.py'),
                                              'era_nbdev.vision.throughput.step_race': ( 'vision/throughput.html#step_race',
                                                                                         'era_nbdev/vision/throughput.py'),
+                                             'era_nbdev.vision.throughput.throughput': ( 'vision/throughput.html#throughput',
+                                                                                         'era_nbdev/vision/throughput.py'),
                                              'era_nbdev.vision.throughput.usual_pipeline': ( 'vision/throughput.html#usual_pipeline',
                                                                                              'era_nbdev/vision/throughput.py')}}}

@@ -1,4 +1,4 @@
-"""How many photographs a second can be decoded, how many can be trained on, and which of the two decides how long a training takes: measured on one core, and on one GPU.
+"""How many photographs a second the processor can decode, how many the GPU can train on, and which of the two decides how long a training takes: derived, simulated, and measured on a core and on a GPU.
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/throughput.html.md"""
 
@@ -22,10 +22,21 @@ from .imagenet import MEAN, STD, FromBytes, build, joined
 from .photos import PhotoBatches, find_photos, write_samples
 
 # %% auto #0
-__all__ = ['usual_pipeline', 'photo_race', 'bench_photos', 'bench_photos_large', 'recipe_step', 'peer', 'ours', 'Ready',
-           'from_files', 'step_race', 'bench_imagenet_step']
+__all__ = ['throughput', 'usual_pipeline', 'photo_race', 'bench_photos', 'bench_photos_large', 'recipe_step', 'peer', 'ours',
+           'Ready', 'from_files', 'step_race', 'bench_imagenet_step']
 
-# %% ../../nbs/vision/12_throughput.ipynb #a55c51c9
+# %% ../../nbs/vision/12_throughput.ipynb #48e76822
+def throughput(
+    loader: float, # a, photographs a second of all cores together; above 0
+    gpu: float, # g, photographs a second of the training step; above 0
+    overlap: bool = True, # are batches prepared while the GPU computes?
+) -> float: # photographs a second
+    "What loader and GPU do together, Eq. 1 and 2 of the chapter. Raises `ValueError`."
+    for name, rate in (('loader', loader), ('gpu', gpu)):
+        if not rate > 0: raise ValueError(f'{name} is {rate}, expected a rate above 0')
+    return min(loader, gpu) if overlap else 1/(1/loader+1/gpu)
+
+# %% ../../nbs/vision/12_throughput.ipynb #7c8cc983
 def usual_pipeline(
     folder: Path, # with CLASS/NAME.jpg
     on_tensors: bool = False, # the newer decoder and transforms?
@@ -45,7 +56,7 @@ def usual_pipeline(
         files = datasets.ImageFolder(folder, steps, loader=read)
     return DataLoader(files, 32, shuffle=True)
 
-# %% ../../nbs/vision/12_throughput.ipynb #3639f0cf
+# %% ../../nbs/vision/12_throughput.ipynb #e7934f5e
 def photo_race(size: tuple, n: int) -> dict: # height and width of the files; photographs of a class
     "Contestants: epochs of the same folder; each returns the number of photographs."
     def contestant(make):
@@ -71,7 +82,7 @@ def bench_photos_large(device: str = 'cpu') -> dict: # not used: decoding runs o
     "Contestants of `era bench photos_large`: JPEGs of 1,500 × 2,000 pixels."
     return photo_race((1500, 2000), 16)
 
-# %% ../../nbs/vision/12_throughput.ipynb #2c1a82c2
+# %% ../../nbs/vision/12_throughput.ipynb #75dcd537
 def recipe_step(
     net: nn.Module, # bytes [B, 3, S, S] -> scores [B, K]
     device: str, # 'cpu' or 'cuda'
@@ -93,7 +104,7 @@ def recipe_step(
         return len(y)
     return step
 
-# %% ../../nbs/vision/12_throughput.ipynb #f3a350d1
+# %% ../../nbs/vision/12_throughput.ipynb #e00b5718
 def peer(name: str) -> nn.Module: # 'torchvision' or 'timm'
     "ResNet-50 of a library, with our scaling of bytes in front of it."
     if name == 'timm': return FromBytes(need('timm', 'bench').create_model('resnet50'))
@@ -103,10 +114,10 @@ def ours() -> nn.Module: # the network of the recipe
     "ResNet-50 as `build` makes it."
     return build('resnet50', 1000)
 
-# %% ../../nbs/vision/12_throughput.ipynb #b2858ea8
+# %% ../../nbs/vision/12_throughput.ipynb #2884d37b
 class Ready:
     "The same batch again and again, already where it is used: no loader at all."
-    def __init__(self, device: str, n: int, size: int, times: int): # batch, pixels, batches an epoch
+    def __init__(self, device: str, n: int, size: int, times: int): # batch, pixels, batches
         draw = torch.Generator().manual_seed(0)
         x = torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8, generator=draw)
         y = torch.randint(1000, (n,), generator=draw)
@@ -120,7 +131,7 @@ def from_files(folder: str, n: int, size: int, times: int) -> PhotoBatches: # as
     photos = find_photos(write_samples(folder, max(n*times//4, 1))/'train')
     return PhotoBatches(joined(photos, photos), n, size, workers=os.cpu_count() or 1)
 
-# %% ../../nbs/vision/12_throughput.ipynb #0e9b5fa4
+# %% ../../nbs/vision/12_throughput.ipynb #84ea92fe
 def step_race(device: str, n: int, size: int, times: int) -> dict: # batch, pixels, batches an epoch
     "Contestants: an epoch each; each returns the number of photographs."
     def contestant(net=None, compiled=False, files=False): # a function that makes the network
