@@ -94,8 +94,8 @@ def recipe_step(
     opt = torch.optim.SGD(groups, lr=.01, momentum=.9, nesterov=True, fused=True)
     model = torch.compile(net) if compiled else net
     def step(x: Tensor, y: Tensor) -> int:
-        x = x.to(device, non_blocking=True, memory_format=torch.channels_last)
-        y = y.to(device, non_blocking=True)
+        x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+        x = x.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, torch.bfloat16):
             loss = F.cross_entropy(model(x), y, label_smoothing=.1)
         loss.backward()
