@@ -17,6 +17,7 @@ vision/08_ddp
 vision/09_ranks
 vision/10_photos
 vision/11_imagenet
+vision/12_throughput
 llm/01_attention
 llm/02_flash
 llm/08_parts

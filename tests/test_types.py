@@ -20,6 +20,7 @@ vision.ddp
 vision.ranks
 vision.photos
 vision.imagenet
+vision.throughput
 llm.attention
 llm.flash
 llm.parts
