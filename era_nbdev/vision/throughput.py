@@ -89,7 +89,7 @@ def recipe_step(
     compiled: bool, # by torch.compile?
 ) -> Callable: # bytes and classes, as the loader gives them -> how many there were
     "A training step as in the recipe: BF16, channels-last, SGD with momentum."
-    net = net.to(device, memory_format=torch.channels_last).train()
+    net = net.to(device).to(memory_format=torch.channels_last).train()
     groups = param_groups(net, 1e-4)
     opt = torch.optim.SGD(groups, lr=.01, momentum=.9, nesterov=True, fused=True)
     model = torch.compile(net) if compiled else net
