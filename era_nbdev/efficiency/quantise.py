@@ -1,4 +1,4 @@
-"""A weight of 32 bits becomes an integer of 8, 4 or fewer, and the layer still computes. The affine map and its error, derived and checked; scales for a tensor, a channel, a group or a token; products in integers; gradients through a staircase; all equal to torchao's to the last bit.
+"""A weight of 32 bits becomes an integer of 8 or 4, and the layer still computes. The map between numbers and integers and its error, derived and measured; one scale for a tensor, a channel, a group or a token; products in integers; gradients through a staircase; values and gradients equal to torchao's to the last bit.
 
 Docs: https://era-nbdev.github.io/era_nbdev/efficiency/quantise.html.md"""
 
@@ -20,7 +20,7 @@ __all__ = ['BITS', 'INT8_CHANNEL', 'INT8_TOKEN', 'INT4_GROUP', 'TERNARY', 'FP8_R
            'quantize', 'dequantize', 'fit_scale', 'integer_linear', 'RoundThrough', 'round_through',
            'fake_quantize_steps', 'FakeQuantize', 'fake_quantize', 'LSQ', 'quantize_weights', 'own_text', 'text_losses']
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #dbc30929
+# %% ../../nbs/efficiency/01_quantise.ipynb #4058ebaf
 BITS = dict(int=(2, 8), ternary=(2, 2), fp8=(8, 8)) # kind -> fewest and most bits of a code
 
 @dataclass(frozen=True)
@@ -52,14 +52,7 @@ class Scheme:
     def high(self) -> float: # the highest code
         return dict(int=2.**(self.bits-1)-1, ternary=1., fp8=448.)[self.kind]
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #dfdfb7c6
-INT8_CHANNEL = Scheme(per='channel') # weights
-INT8_TOKEN = Scheme(symmetric=False, per='token') # activations
-INT4_GROUP = Scheme(bits=4, per=32) # weights
-TERNARY = Scheme('ternary', 2) # weights of BitNet b1.58
-FP8_ROW = Scheme('fp8', per='token') # both
-
-# %% ../../nbs/efficiency/01_quantise.ipynb #cc8979ed
+# %% ../../nbs/efficiency/01_quantise.ipynb #f03a9bd7
 def blocks_of(
     x: Tensor, # [..., n]
     per: str | int, # as in `Scheme`
@@ -76,7 +69,7 @@ def blocks_of(
                          f'choose a divisor of {x.shape[-1]}, or pad the rows')
     return x.unflatten(-1, (-1, per)), (-1,)
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #b6efdcc2
+# %% ../../nbs/efficiency/01_quantise.ipynb #70e8bb3f
 def scale_and_zero(
     x: Tensor, # floating-point numbers
     scheme: Scheme,
@@ -100,7 +93,7 @@ def scale_and_zero(
         raise ValueError('x holds nan, infinite or too large values: they have no scale')
     return scale, zero
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #f96c6563
+# %% ../../nbs/efficiency/01_quantise.ipynb #e3a1d37a
 def _codes(blocks: Tensor, scale: Tensor, zero: Tensor, scheme: Scheme) -> Tensor:
     if scheme.kind == 'int': return (blocks*(1/scale)).round()+zero # not yet clipped
     ratio = blocks/scale
@@ -110,7 +103,6 @@ def _clipped(codes: Tensor, scheme: Scheme) -> Tensor:
     codes = codes.clamp(scheme.low, scheme.high)
     return codes.to(torch.float8_e4m3fn).to(codes.dtype) if scheme.kind == 'fp8' else codes
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #916cc675
 def quantize(
     x: Tensor, # floating-point numbers
     scale: Tensor, # from `scale_and_zero`
@@ -134,7 +126,14 @@ def dequantize(
     blocks, _ = blocks_of(codes.to(scale.dtype), scheme.per)
     return ((blocks-zero)*scale).reshape(codes.shape)
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #f15fc720
+# %% ../../nbs/efficiency/01_quantise.ipynb #40237f04
+INT8_CHANNEL = Scheme(per='channel') # weights
+INT8_TOKEN = Scheme(symmetric=False, per='token') # activations
+INT4_GROUP = Scheme(bits=4, per=32) # weights
+TERNARY = Scheme('ternary', 2) # weights of BitNet b1.58
+FP8_ROW = Scheme('fp8', per='token') # both
+
+# %% ../../nbs/efficiency/01_quantise.ipynb #a864cbc8
 def fit_scale(
     x: Tensor, # floating-point numbers
     scheme: Scheme, # symmetric
@@ -153,7 +152,7 @@ def fit_scale(
         least = torch.minimum(error, least)
     return best, zero
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #571f52a9
+# %% ../../nbs/efficiency/01_quantise.ipynb #d5c15df4
 def integer_linear(
     x: Tensor, # int8 [N, K] codes of activations
     x_scale: Tensor, # one, or [N, 1]
@@ -171,7 +170,7 @@ def integer_linear(
     total = products-w_zero*row_sums-x_zero*column_sums+K*x_zero*w_zero
     return total.float()*(x_scale*w_scale.reshape(1, -1))
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #5742ec47
+# %% ../../nbs/efficiency/01_quantise.ipynb #e6faabb1
 class RoundThrough(torch.autograd.Function):
     "Rounding whose gradient is that of the identity: a straight-through estimator."
     @staticmethod
@@ -185,7 +184,7 @@ def round_through(
     "`x` rounded to whole numbers; the gradient passes through unchanged."
     return RoundThrough.apply(x)
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #56d61913
+# %% ../../nbs/efficiency/01_quantise.ipynb #441a918e
 def fake_quantize_steps(
     x: Tensor, # floating-point numbers
     scheme: Scheme, # of kind 'int'
@@ -198,7 +197,7 @@ def fake_quantize_steps(
     codes = codes.clamp(scheme.low, scheme.high)
     return ((codes-zero)*scale).reshape(x.shape)
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #6f3638e8
+# %% ../../nbs/efficiency/01_quantise.ipynb #798f2e69
 class FakeQuantize(torch.autograd.Function):
     "Quantise and dequantise; the gradient is that of the clamp, or of the identity."
     @staticmethod
@@ -212,7 +211,8 @@ class FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple:
-        for inside in ctx.saved_tensors: g = g*inside
+        if ctx.saved_tensors:
+            g = g*ctx.saved_tensors[0]
         return g, None, None, None, None
 
 def fake_quantize(
@@ -225,7 +225,7 @@ def fake_quantize(
     scale, zero = fixed or scale_and_zero(x, scheme)
     return FakeQuantize.apply(x, scale, zero, scheme, clip_gradient)
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #60e09d9c
+# %% ../../nbs/efficiency/01_quantise.ipynb #c95d81de
 class LSQ(nn.Module):
     "Fake quantisation with a step that is learned (Esser et al. 2020, Eq. 1 to 3)."
     def __init__(self,
@@ -251,32 +251,36 @@ class LSQ(nn.Module):
         self.started.fill_(True)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.started: self.start(x)
+        if not self.started:
+            self.start(x)
         slow = (x.numel()*self.high)**-.5 # factor of the step's gradient
         step = self.step*slow+(self.step*(1-slow)).detach()
         codes = round_through((x/step).clamp(self.low, self.high))
         return codes*step
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #9e538883
+# %% ../../nbs/efficiency/01_quantise.ipynb #faf8cc5f
 @torch.no_grad()
 def quantize_weights(
     model: nn.Module, # changed in place
     scheme: Scheme,
     skip: Container[str] = ('head',), # names of modules that keep their weights
     short_group: bool = False, # may the last group of a row be shorter?
+    fit: bool = False, # search for the step with the least squared error?
 ) -> int: # number of layers
     "Replace the weight of each Linear by its dequantised values. Raises `ValueError`."
     chosen = [(name, module) for name, module in model.named_modules()
               if isinstance(module, nn.Linear) and name not in skip]
+    find = fit_scale if fit else scale_and_zero
     for name, module in chosen:
         w = module.weight
-        missing = -w.shape[1] % scheme.per if short_group and type(scheme.per) is int else 0
-        try: rounded = fake_quantize(F.pad(w, (0, missing)), scheme)
+        missing = -w.shape[1] % scheme.per if short_group and isinstance(scheme.per, int) else 0
+        padded = F.pad(w, (0, missing))
+        try: rounded = fake_quantize(padded, scheme, fixed=find(padded, scheme))
         except ValueError as e: raise ValueError(f'{name}.weight: {e}') from None
         w.copy_(rounded[:, :w.shape[1]])
     return len(chosen)
 
-# %% ../../nbs/efficiency/01_quantise.ipynb #b067cf53
+# %% ../../nbs/efficiency/01_quantise.ipynb #6654dc3a
 def own_text(
     model: GPT,
     start: int, # the token that texts begin with
