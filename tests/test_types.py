@@ -36,6 +36,7 @@ llm.metrics
 llm.code_tasks
 llm.benchmarks
 llm.evaluate
+efficiency.quantise
 '''.split()
 NOT_YET: list = [] # of core
 
