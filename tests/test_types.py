@@ -20,6 +20,7 @@ vision.ddp
 vision.ranks
 vision.photos
 vision.imagenet
+vision.throughput
 llm.attention
 llm.flash
 llm.parts
@@ -36,6 +37,7 @@ llm.metrics
 llm.code_tasks
 llm.benchmarks
 llm.evaluate
+efficiency.spectra
 '''.split()
 NOT_YET: list = [] # of core
 
