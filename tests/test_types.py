@@ -37,6 +37,7 @@ llm.metrics
 llm.code_tasks
 llm.benchmarks
 llm.evaluate
+efficiency.quantise
 efficiency.spectra
 '''.split()
 NOT_YET: list = [] # of core
