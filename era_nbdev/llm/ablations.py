@@ -313,24 +313,24 @@ def part_arms(
         f'{few} KV heads': Arm('heads', dict(n_kv_head=few)),
         "GPT-2's parts": Arm('gpt2', gpt2)}
 
-# %% ../../nbs/llm/23_ablations.ipynb #124acc8c
+# %% ../../nbs/llm/23_ablations.ipynb #f5452079
 def training_arms(
     c: GPTConfig, # of the baseline
 ) -> dict[str, Arm]:
-    "Rows that change the shape, the training or the tokens."
+    "Rows that change the training, the tokens or the shape."
     depths = [d for d in (c.n_layer//4, c.n_layer//2, 2*c.n_layer) if d]
     shapes = {f'{d} layers' if d > 1 else '1 layer': Arm('shape', reshaped(c, d)) for d in depths}
-    return shapes | {
-        'batch / 2': Arm('batch', batch=1/2),
-        'batch x 4': Arm('batch', batch=4),
-        'batch x 4 with rate x 2': Arm('batch', batch=4, rate=2),
-        'rate / 3': Arm('rate', rate=1/3),
-        'rate x 3': Arm('rate', rate=3),
+    return {
         'Muon': Arm('optimizer', optimizer='muon'),
         'WSD': Arm('schedule', schedule='wsd'),
         'constant rate': Arm('schedule', schedule='constant'),
         'BPE same tokens': Arm('tokens', vocab_size=512),
-        'BPE same text': Arm('tokens', vocab_size=512, same_text=True)}
+        'BPE same text': Arm('tokens', vocab_size=512, same_text=True),
+        'batch x 4': Arm('batch', batch=4),
+        'batch x 4 with rate x 2': Arm('batch', batch=4, rate=2),
+        'batch / 2': Arm('batch', batch=1/2),
+        'rate / 3': Arm('rate', rate=1/3),
+        'rate x 3': Arm('rate', rate=3)} | shapes
 
 # %% ../../nbs/llm/23_ablations.ipynb #0264e8a0
 def all_arms(c: GPTConfig) -> dict[str, Arm]: # of the baseline
