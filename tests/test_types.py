@@ -36,6 +36,7 @@ llm.metrics
 llm.code_tasks
 llm.benchmarks
 llm.evaluate
+llm.ablations
 '''.split()
 NOT_YET: list = [] # of core
 

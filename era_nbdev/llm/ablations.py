@@ -1,4 +1,4 @@
-"""What each part of today's decoder buys: one small language model in almost thirty variants, three seeds each, compared in pairs with a baseline, and a placebo that shows what chance alone does. Muon is derived, built and equal to PyTorch's.
+"""What each part of today's decoder buys: variants of one small language model, three seeds each, compared in pairs with a baseline, and a placebo that shows what chance alone does. Muon is derived, built and equal to PyTorch's.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/ablations.html.md"""
 
@@ -79,15 +79,14 @@ class PlacedBlock(Block):
         x = self.norm1(x+self.drop(self.attn(x, turn, cache, mask)))
         return self.norm2(x+self.drop(self.mlp(x)))
 
-# %% ../../nbs/llm/23_ablations.ipynb #ffd745b4
+# %% ../../nbs/llm/23_ablations.ipynb #63dbada4
 def alibi(
     H: int, # heads
     T: int, # positions
 ) -> Tensor: # [1, H, T, T], to be added to the scores
     "Distance times a slope for each head, -inf for later keys. Press et al. 2022, section 3."
     slopes = 2.**(-8*torch.arange(1, H+1)/H)
-    t = torch.arange(T)
-    distance = t[:, None]-t # of query t and key s
+    distance = torch.arange(T)[:, None]-torch.arange(T) # of query t and key s
     bias = -slopes[:, None, None]*distance
     return bias.masked_fill(distance < 0, -math.inf)[None]
 
@@ -309,14 +308,14 @@ def muon_adamw(
     muon = Muon([dict(params=inner, lr_mult=muon_lr/lr)], muon_lr, weight_decay=weight_decay)
     return Both(adamw, muon)
 
-# %% ../../nbs/llm/23_ablations.ipynb #072be034
+# %% ../../nbs/llm/23_ablations.ipynb #b19fcc2e
 def optimizer_of(e: Ablations, arm: Arm, model: GPT, _: Any, lr: float): # the Learner calls it
     "The optimizer of an arm."
     if arm.optimizer == 'muon': return muon_adamw(model, lr, e.muon_lr, e.weight_decay, e.beta2)
     groups = param_groups(model, e.weight_decay)
     return torch.optim.AdamW(groups, lr, (.9, e.beta2), fused=True)
 
-def schedule_of(e: Ablations, arm: Arm) -> Schedule:
+def schedule_of(e: Ablations, arm: Arm) -> Schedule: # of the learning rate
     "The schedule of an arm, with the warm-up and the floor of the experiment."
     if arm.schedule == 'cosine': return cosine(e.warmup, e.floor)
     return wsd(e.warmup, .2 if arm.schedule == 'wsd' else 0., e.floor)
@@ -410,7 +409,7 @@ def summarised(known: dict) -> dict: # 'row / seed' -> what `one_result` gave
     spent = sum(found['cpu_seconds'] for found in known.values())
     return means | dict(trainings=(spent, 's of CPU'), extra=dict(rows=rows))
 
-# %% ../../nbs/llm/23_ablations.ipynb #e00f46ac
+# %% ../../nbs/llm/23_ablations.ipynb #d12e4816
 def chosen_arms(
     arms: dict[str, Arm], # all there are
     only: str, # groups or names of rows, separated by commas; '': all
@@ -422,11 +421,10 @@ def chosen_arms(
         if word in groups or word in arms: continue
         raise RunError(f'only names {word!r}, expected groups ({", ".join(groups)}) '
                        f'or rows ({"; ".join(arms)}), separated by commas')
-    named = {'baseline', *wanted}
     return {name: arm for name, arm in arms.items()
-            if not wanted or name in named or arm.group in named}
+            if not wanted or {name, arm.group} & {'baseline', *wanted}}
 
-# %% ../../nbs/llm/23_ablations.ipynb #fe50c848
+# %% ../../nbs/llm/23_ablations.ipynb #570fce2a
 @experiment('ablations',
     smoke=dict(n_layer=4, n_head=4, n_embd=32, bs=4, steps=4, judge=2000, seeds=2, band=2,
                only='placebo,norm,positions'),
@@ -471,11 +469,10 @@ class Ablations(Gpt):
 
     def work(self) -> float: # FLOP
         "Of all trainings."
-        c, flop = self.config(training_work(self)[2] or 65), {}
+        c = self.config(training_work(self)[2] or 65)
+        def shape(arm): return replace(c, vocab_size=arm.vocab_size or c.vocab_size, **arm.config)
         with torch.device('meta'):
-            for name, arm in self.arms().items():
-                V = dict(vocab_size=arm.vocab_size) if arm.vocab_size else {}
-                flop[name] = GPT(replace(c, **arm.config | V)).flop_per_token()
+            flop = {k: GPT(shape(arm)).flop_per_token() for k, arm in self.arms().items()}
         return sum(flop[name] for name, _ in self.cells())*self.tokens()
 
     def tokens(self) -> int:
