@@ -17,6 +17,7 @@ vision/08_ddp
 vision/09_ranks
 vision/10_photos
 vision/11_imagenet
+vision/12_throughput
 llm/01_attention
 llm/02_flash
 llm/08_parts
@@ -34,6 +35,8 @@ llm/20_code_tasks
 llm/21_benchmarks
 llm/22_evaluate
 llm/23_ablations
+efficiency/01_quantise
+efficiency/04_spectra
 core/01_errors
 core/02_plot
 core/03_diagram
@@ -68,7 +71,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'ablations'}
+REQUIRED = {'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

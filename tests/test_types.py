@@ -20,6 +20,7 @@ vision.ddp
 vision.ranks
 vision.photos
 vision.imagenet
+vision.throughput
 llm.attention
 llm.flash
 llm.parts
@@ -37,6 +38,8 @@ llm.code_tasks
 llm.benchmarks
 llm.evaluate
 llm.ablations
+efficiency.quantise
+efficiency.spectra
 '''.split()
 NOT_YET: list = [] # of core
 
