@@ -37,6 +37,7 @@ llm.metrics
 llm.code_tasks
 llm.benchmarks
 llm.evaluate
+llm.ablations
 efficiency.quantise
 efficiency.spectra
 '''.split()
