@@ -86,8 +86,34 @@ def _compiled(f): # by Numba, if it is there
 
 tile_4x2, tile_1x2 = (tile_of(4, 2), tile_of(1, 2)) if njit else (None, None)
 
-# %% ../../nbs/efficiency/02_kernels.ipynb #188eb6c5
+# %% ../../nbs/efficiency/02_kernels.ipynb #c4e7746c
+@_compiled
+def _scale(sums, s, t, y, G, g): # int32 [4, ≥ n], [rows], [n]; adds group g of G to y [rows, n]
+    for r in range(len(s)):
+        out, total = y[r], sums[r]
+        if G == 1:
+            for n in range(len(t)):
+                out[n] = np.float32(total[n])*s[r]*t[n]
+            continue
+        for n in range(len(t)):
+            before = out[n] if g else np.float32(0)
+            out[n] = before+np.float32(total[n])*t[n]
+        if g == G-1:
+            for n in range(len(t)):
+                out[n] *= s[r]
+
+# %% ../../nbs/efficiency/02_kernels.ipynb #b436690e
 BLOCK = 64 # rows of weights that are used together
+
+@_compiled
+def _tiles(x, w, sums, rows, columns, P, K): # three addresses; up to 4 rows
+    if rows == 4:
+        for n in range(0, columns, 2):
+            tile_4x2(x, w+n*P, sums+4*n, P, BLOCK, K)
+        return
+    for r in range(rows): # a code of x has two bytes, a sum four
+        for n in range(0, columns, 2):
+            tile_1x2(x+2*r*P, w+n*P, sums+4*(r*BLOCK+n), P, BLOCK, K)
 
 @_compiled
 def _product(x, s, w, t, y): # int16 [M, P], [M], int8 [N or N+1, P], [G, N]; fills y [M, N]
@@ -100,29 +126,8 @@ def _product(x, s, w, t, y): # int16 [M, P], [M], int8 [N or N+1, P], [G, N]; fi
         for m in range(0, len(x), 4):
             rows = min(4, len(x)-m)
             for g in range(G):
-                for n in range(first, last, 2): # addresses count bytes: two for a code of x
-                    at_w, at_s = W+n*P+g*K, S+4*(n-first)
-                    if rows == 4:
-                        tile_4x2(X+2*(m*P+g*K), at_w, at_s, P, BLOCK, K)
-                        continue
-                    for r in range(rows):
-                        tile_1x2(X+2*((m+r)*P+g*K), at_w, at_s+4*r*BLOCK, P, BLOCK, K)
+                _tiles(X+2*(m*P+g*K), W+first*P+g*K, S, rows, last-first, P, K)
                 _scale(sums, s[m:m+rows], t[g, first:last], y[m:m+rows, first:last], G, g)
-
-# %% ../../nbs/efficiency/02_kernels.ipynb #702b3abb
-@_compiled
-def _scale(sums, s, t, y, G, g): # int32 [4, ≥ n], [rows], [n]; adds group g of G to y [rows, n]
-    for r in range(len(s)):
-        out, total = y[r], sums[r]
-        if G == 1:
-            for n in range(len(t)):
-                out[n] = np.float32(total[n])*s[r]*t[n]
-            continue
-        for n in range(len(t)):
-            out[n] += np.float32(total[n])*t[n]
-        if g == G-1:
-            for n in range(len(t)):
-                out[n] *= s[r]
 
 # %% ../../nbs/efficiency/02_kernels.ipynb #dee398c5
 def _by_torch(codes, scale, w, w_scale): # as `int8_linear`; w_scale [G, N]
@@ -133,7 +138,7 @@ def _by_torch(codes, scale, w, w_scale): # as `int8_linear`; w_scale [G, N]
         y += torch._int_mm(q.contiguous(), c.contiguous().T).float()*t
     return y*scale[:, None]
 
-# %% ../../nbs/efficiency/02_kernels.ipynb #3bbb9c9b
+# %% ../../nbs/efficiency/02_kernels.ipynb #724793fd
 def int8_linear(
     codes: Tensor, # int8 [M, K] of activations
     scale: Tensor, # float32 [M]
@@ -149,31 +154,35 @@ def int8_linear(
     if K % (16*len(w_scale)) or len(w) % 2:
         codes, w = _filled(codes, len(w_scale)), _filled(w, len(w_scale))
         w = F.pad(w, (0, 0, 0, len(w) % 2))
-    y = torch.zeros(len(codes), w_scale.shape[1])
+    y = torch.empty(len(codes), w_scale.shape[1])
     arrays = codes.short(), scale, w.contiguous(), w_scale, y
     _product(*(o.numpy() for o in arrays))
     return y
 
+# %% ../../nbs/efficiency/02_kernels.ipynb #3ae14bb3
 def _filled(codes, groups): # each group of a row ends with zeros
     parts = codes.unflatten(1, (groups, -1))
     return F.pad(parts, (0, -parts.shape[2] % 16)).flatten(1)
 
-# %% ../../nbs/efficiency/02_kernels.ipynb #907a2b30
+# %% ../../nbs/efficiency/02_kernels.ipynb #9fbae0bd
 @_compiled
-def _quantize_rows(x, patterns, codes, scale, magnitude): # fills the last three
+def _quantize_rows(x, patterns, codes, scale, magnitude): # fills the last three; are they finite?
+    highest = np.int32(0)
     for m in range(len(x)):
         row, bits, out = x[m], patterns[m], codes[m]
         largest = np.int32(0)
         for k in range(len(bits)):
             largest = max(largest, bits[k] & np.int32(0x7fffffff))
         magnitude[m] = largest # the bits of scale[m]
+        highest = max(highest, largest)
         scale[m] = max(scale[m]/np.float32(127.5), np.float32(1.1754943508222875e-38))
         inverse = np.float32(1)/scale[m]
         for k in range(len(row)):
             code = np.rint(row[k]*inverse)
-            out[k] = np.int8(min(max(code, np.float32(-128)), np.float32(127)))
+            out[k] = np.int8(min(code, np.float32(127))) # -128 is the least there can be
+    return highest < np.int32(0x7f800000) # the bits of infinity
 
-# %% ../../nbs/efficiency/02_kernels.ipynb #7d874a64
+# %% ../../nbs/efficiency/02_kernels.ipynb #269ceadb
 ROWS = Scheme(per='token') # of activations: symmetric, one scale for each row
 
 def quantize_rows(
@@ -186,12 +195,11 @@ def quantize_rows(
         return quantize(x, found, zero, ROWS), found.flatten()
     codes, scale = torch.empty(x.shape, dtype=torch.int8), torch.empty(len(x))
     arrays = x, x.view(torch.int32), codes, scale, scale.view(torch.int32)
-    _quantize_rows(*(o.numpy() for o in arrays))
-    if not scale.isfinite().all():
+    if not _quantize_rows(*(o.numpy() for o in arrays)):
         raise ValueError('x holds nan or infinite values: they have no scale')
     return codes, scale
 
-# %% ../../nbs/efficiency/02_kernels.ipynb #adf7d4b4
+# %% ../../nbs/efficiency/02_kernels.ipynb #ffe5783c
 def pack(
     codes: Tensor, # int8 [N, P], from -2^(bits-1) to 2^(bits-1)-1
     bits: int, # 2 or 4
@@ -205,7 +213,7 @@ def pack(
     shifts = bits*torch.arange(parts)[:, None]
     return (unsigned << shifts).sum(1).to(torch.uint8)
 
-# %% ../../nbs/efficiency/02_kernels.ipynb #89d3996b
+# %% ../../nbs/efficiency/02_kernels.ipynb #8f22af71
 @_compiled
 def _unpack(packed, bits, words, codes): # int64 [N, W]; fills int64 [N, parts·W], int8 [N, P]
     mask = np.int64(0x0101010101010101)*(2**bits-1) # the lowest bits of each of eight bytes
@@ -218,7 +226,7 @@ def _unpack(packed, bits, words, codes): # int64 [N, W]; fills int64 [N, parts·
         for k in range(len(row)):
             row[k] -= half
 
-# %% ../../nbs/efficiency/02_kernels.ipynb #0a86bf84
+# %% ../../nbs/efficiency/02_kernels.ipynb #a5e157d2
 def unpack(
     packed: Tensor, # uint8 [N, P·bits/8], of `pack`
     bits: int, # 2 or 4
@@ -233,7 +241,7 @@ def unpack(
     _unpack(words[0].numpy(), bits, words[1].numpy(), codes.numpy())
     return codes
 
-# %% ../../nbs/efficiency/02_kernels.ipynb #48c74b1e
+# %% ../../nbs/efficiency/02_kernels.ipynb #510c0f9a
 def weight_codes(
     w: Tensor, # float32 [N, K]
     scheme: Scheme, # symmetric, of whole numbers or ternary
@@ -253,6 +261,7 @@ def weight_codes(
     if group: return codes, scale.squeeze(-1).T.contiguous()
     return F.pad(codes, (0, -w.shape[1] % 32)), scale.reshape(1, -1).expand(1, len(w)).contiguous()
 
+# %% ../../nbs/efficiency/02_kernels.ipynb #64d113ad
 def weights_of(
     codes: Tensor, # int8 [N, P]
     scale: Tensor, # float32 [G, N]
@@ -260,7 +269,7 @@ def weights_of(
     "The numbers that the codes of a matrix stand for."
     return (codes.unflatten(1, (len(scale), -1))*scale.T[..., None]).flatten(1)
 
-# %% ../../nbs/efficiency/02_kernels.ipynb #99184509
+# %% ../../nbs/efficiency/02_kernels.ipynb #4473014b
 class IntLinear(nn.Module):
     "A linear layer that holds integers: 8, 4 or 2 bits for a weight."
     codes: Tensor # int8 [N, P], or uint8 of `pack`
@@ -293,7 +302,7 @@ class IntLinear(nn.Module):
     def extra_repr(self) -> str:
         return f'{self.in_features}, {self.out_features}, bits={self.bits}'
 
-# %% ../../nbs/efficiency/02_kernels.ipynb #360df8a3
+# %% ../../nbs/efficiency/02_kernels.ipynb #9db8281f
 class IntConv2d(nn.Module):
     "A convolution that holds 8-bit integers; one scale for each image. Raises `ValueError`."
     codes: Tensor # int8 [N, P]
