@@ -282,11 +282,11 @@ def train_images(
         schedule.step()
     return net.eval()
 
-# %% ../../nbs/efficiency/03_qat.ipynb #1f5d8377
+# %% ../../nbs/efficiency/03_qat.ipynb #bc34ac2f
 def refine(
     model: GPT, # of `prepare`; changed in place
     ids: Tensor, # int64 [n, T] texts
-    steps: int = 300,
+    steps: int = 200,
     lr: float = 1e-3, # peak; it falls linearly to 0
     bs: int = 8, # texts at once
     seed: int = 0, # of the order of the texts
