@@ -36,6 +36,8 @@ llm.metrics
 llm.code_tasks
 llm.benchmarks
 llm.evaluate
+efficiency.kernels
+efficiency.qat
 '''.split()
 NOT_YET: list = [] # of core
 
