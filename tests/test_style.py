@@ -17,6 +17,7 @@ vision/08_ddp
 vision/09_ranks
 vision/10_photos
 vision/11_imagenet
+vision/12_throughput
 llm/01_attention
 llm/02_flash
 llm/08_parts
@@ -35,6 +36,8 @@ llm/21_benchmarks
 llm/22_evaluate
 efficiency/02_kernels
 efficiency/03_qat
+efficiency/01_quantise
+efficiency/04_spectra
 core/01_errors
 core/02_plot
 core/03_diagram
@@ -70,6 +73,7 @@ def test_style_so_far(page):
     assert broken == {}
 
 REQUIRED = {'kernels', 'qat', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics'}
+REQUIRED = {'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

@@ -20,6 +20,7 @@ vision.ddp
 vision.ranks
 vision.photos
 vision.imagenet
+vision.throughput
 llm.attention
 llm.flash
 llm.parts
@@ -38,6 +39,8 @@ llm.benchmarks
 llm.evaluate
 efficiency.kernels
 efficiency.qat
+efficiency.quantise
+efficiency.spectra
 '''.split()
 NOT_YET: list = [] # of core
 

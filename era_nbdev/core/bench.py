@@ -97,8 +97,11 @@ def _worker(pipe, name, contestant, device):
         pipe.send(str(e))
         return
     pipe.send('ready')
-    while pipe.recv():
-        pipe.send(_timed(work, device))
+    try:
+        while pipe.recv():
+            pipe.send(_timed(work, device))
+    except EOFError:
+        return # the process that asked has ended
 
 def _contestants(name, device): # contestant -> function that prepares it
     if name not in BENCHES:
@@ -138,7 +141,7 @@ def _start(name, contestant, device): # our end of its pipe, its process
     context = mp.get_context('spawn')
     here, there = context.Pipe()
     words = there, name, contestant, device
-    process = context.Process(target=_worker, args=words, daemon=True)
+    process = context.Process(target=_worker, args=words) # no daemon: may start loader processes
     process.start()
     there.close()
     return here, process

@@ -52,8 +52,9 @@ def vector_units() -> str: # 'AVX2'; '' if nothing is known
 # %% ../../nbs/core/06_ledger.ipynb #d3164559
 def versions(*more) -> dict: # package -> version
     "The versions of Python and of the packages that results depend on, and of `more`."
-    out = {'python': platform.python_version()}
-    for p in ('era_nbdev', 'torch', 'numpy', *more):
+    from era_nbdev import __version__ # also where the package runs without being installed
+    out = dict(python=platform.python_version(), era_nbdev=__version__)
+    for p in ('torch', 'numpy', *more):
         with contextlib.suppress(metadata.PackageNotFoundError):
             out[p] = metadata.version(p)
     return out

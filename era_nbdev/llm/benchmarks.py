@@ -45,7 +45,10 @@ def scores_by_rule(
     return scores
 
 def picks(scores: dict) -> dict: # rule -> index of the chosen one; of equal ones, the first
-    "What each rule chooses."
+    "What each rule chooses. Raises `RunError` for nan, the score of a broken model."
+    for rule, values in scores.items():
+        if any(math.isnan(v) for v in values):
+            raise RunError(f'{rule} gives {values}: the model is broken, or diverged in training')
     return {rule: values.index(max(values)) for rule, values in scores.items()}
 
 # %% ../../nbs/llm/21_benchmarks.ipynb #89b0a025
@@ -56,7 +59,7 @@ class Item:
     prompt: str # what the model reads, after the examples; ends without a space
     choices: tuple = () # continuations, each with a space in front; empty: the model writes
     answer: Any = 0 # index of the right choice, or the right text, or a problem of HumanEval
-    shown: str = '' # continuation when the item serves as an example; default the right choice
+    shown: str = '' # continuation as an example; default the right choice, where there are some
     head: str = '' # stands before the examples
     group: str = '' # examples are taken from the same group
 
@@ -73,7 +76,8 @@ class Item:
 
     @property
     def solved(self) -> str: # the text of an example
-        return self.prompt+(self.shown or self.choices[self.answer])
+        if self.shown or not self.choices: return self.prompt+self.shown
+        return self.prompt+self.choices[self.answer]
 
 # %% ../../nbs/llm/21_benchmarks.ipynb #e6dbbc6f
 def few_shot(
@@ -87,6 +91,8 @@ def few_shot(
     if shots > len(fit):
         raise RunError(f'{item.name} has {len(fit)} examples, and shots is {shots}: '
                        f'ask for at most {len(fit)}')
+    silent = [e.name for e in fit[:shots] if e.solved == e.prompt]
+    if silent: raise RunError(f'{silent[0]} has no answer to show: give the item its `shown`')
     parts = [e.solved for e in fit[:shots]]
     return item.head+'\n\n'.join([*parts, item.prompt])
 
@@ -246,14 +252,18 @@ def _gsm8k(folder):
     return half('test'), half('train')[:100]
 
 def _humaneval():
-    return [Item(p['task_id'], p['prompt'], answer=p) for p in load('humaneval')], []
+    return list(map(_humaneval_item, load('humaneval'))), []
+
+def _humaneval_item(p): # the reference solution belongs to it, for the search for leaks
+    return Item(p['task_id'], p['prompt'], answer=p, shown=p.get('canonical_solution', ''))
 
 # %% ../../nbs/llm/21_benchmarks.ipynb #703da211
 _HUB = 'https://raw.githubusercontent.com'
 register(Dataset('mmlu', 'MMLU: 14,042 questions in 57 subjects', 'MIT', _mmlu,
     {'dev/': '3fe1b6a90e40013ca35477271213371d297b983b6f97df52a21318e9dc8cb47c',
      'test/': 'dc9f1087a5aaddee37e8c99147726202d55255b5b5d2aab850ab720821a64c62'}, mb=6.5))
-register(Dataset('hellaswag', 'HellaSwag: 1,000 rows of the validation set', 'MIT', _hellaswag,
+register(Dataset('hellaswag', 'HellaSwag: 1,000 rows of the validation set, 913 from ActivityNet',
+    'MIT', _hellaswag,
     {'hellaswag.jsonl': '79b87117cffba9878961284f233797c5ebeba4193cb48a93eabc4a5a1156cc45'},
     url=f'{_HUB}/RubriksCube/rubriks_cube/45e617d6ca9e5a158a280f0da0f7a44f7c8dbb8c/data', mb=.8))
 register(Dataset('truthfulqa', 'TruthfulQA: 817 questions', 'Apache-2.0', _truthfulqa,

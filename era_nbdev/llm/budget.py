@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from .gpt import GPT, GPTConfig, lm_loss, modern
 
 # %% auto #0
 __all__ = ['MFU', 'NO_BF16', 'kept_bytes', 'bytes_of_16', 'predict_bytes', 'training_work', 'training_plan', 'bench_gpt',
-           'bench_gpt_bf16', 'bench_gpt_start']
+           'bench_gpt_bf16', 'bench_gpt_start', 'bench_gpt2']
 
 # %% ../../nbs/llm/10_budget.ipynb #8abd243c
 def kept_bytes(
@@ -133,6 +133,17 @@ def _on(p, e, model, flop, kept): # time, price and memory on a machine
     return (f'{span} at {MFU:.0%} of the {peak}, {hours*p.usd:,.2f} USD; '
             f'{gb:.1f} of {p.memory} GB each{fits}')
 
+# %% ../../nbs/llm/10_budget.ipynb #99fd06ff
+class _Size(NamedTuple):
+    V: int = 65 # tokens in the vocabulary: characters
+    T: int = 64 # tokens in a text
+    L: int = 4 # layers
+    H: int = 4 # heads
+    C: int = 128 # channels
+    texts: int = 12 # in a batch
+
+_NANO = _Size()
+
 # %% ../../nbs/llm/10_budget.ipynb #48c3428c
 class _PlainLayer(nn.Module): # as one writes it first
     def __init__(self, C, H):
@@ -153,8 +164,9 @@ class _PlainLayer(nn.Module): # as one writes it first
 
 # %% ../../nbs/llm/10_budget.ipynb #0c4c3e24
 class _Plain(nn.Module): # a GPT-2 without biases
-    def __init__(self, V=65, T=64, L=4, H=4, C=128):
+    def __init__(self, size=_NANO):
         super().__init__()
+        V, T, L, H, C = size[:5]
         self.wte, self.wpe = nn.Embedding(V, C), nn.Embedding(T, C)
         self.head = nn.Linear(C, V, bias=False)
         self.wte.weight = self.head.weight
@@ -168,8 +180,6 @@ class _Plain(nn.Module): # a GPT-2 without biases
         return F.cross_entropy(self.head(self.norm(x)).flatten(0, 1), y.flatten())
 
 # %% ../../nbs/llm/10_budget.ipynb #72f80310
-_VOCAB, _TOKENS, _TEXTS = 65, 64, 12 # characters; in a text; in a batch
-
 class _WithLoss(nn.Module): # model and loss in one, for torch.compile
     def __init__(self, model: GPT):
         super().__init__()
@@ -186,8 +196,8 @@ class _Logits(nn.Module): # the same for a model of transformers
 
 _as_gpt2 = partial(GPTConfig, bias=False, mlp='gelu_exact')
 
-def _ours(make: Callable[..., GPTConfig] = _as_gpt2): # sizes -> configuration
-    sizes = dict(vocab_size=_VOCAB, block_size=_TOKENS, n_layer=4, n_head=4, n_embd=128)
+def _ours(size=_NANO, make: Callable[..., GPTConfig] = _as_gpt2): # sizes -> configuration
+    sizes = dict(vocab_size=size.V, block_size=size.T, n_layer=size.L, n_head=size.H, n_embd=size.C)
     return _WithLoss(GPT(make(**sizes)))
 
 # %% ../../nbs/llm/10_budget.ipynb #d36d9d2f
@@ -198,12 +208,14 @@ def _compiled(model, device):
     return torch.compile(model)
 
 # %% ../../nbs/llm/10_budget.ipynb #33ba906f
-def _trainer(model, device, half, steps, ours=False, keep=False, compiled=False) -> Callable:
+def _trainer(
+    model, device, half, steps, size=_NANO, ours=False, keep=False, compiled=False
+) -> Callable:
     "A function of no arguments that trains for `steps` and returns the number of tokens."
     if keep and device == 'cpu':
         keep_memory() # as the Learner does
     draw = torch.Generator().manual_seed(0)
-    data = torch.randint(_VOCAB, (50, _TEXTS, _TOKENS+1), generator=draw).to(device)
+    data = torch.randint(size.V, (50, size.texts, size.T+1), generator=draw).to(device)
     model = model.to(device).train()
     net = _compiled(model, device) if compiled else model
     groups = param_groups(model, .1)
@@ -217,24 +229,24 @@ def _trainer(model, device, half, steps, ours=False, keep=False, compiled=False)
             nn.utils.clip_grad_norm_(model.parameters(), 1.)
             opt.step()
             opt.zero_grad()
-        return steps*_TEXTS*_TOKENS
+        return steps*size.texts*size.T
     return train
 
 # %% ../../nbs/llm/10_budget.ipynb #df1338f8
-def _theirs():
+def _theirs(size=_NANO):
     hf = need('transformers', 'llm')
     off = dict(resid_pdrop=0., embd_pdrop=0., attn_pdrop=0., use_cache=False,
                bos_token_id=None, eos_token_id=None)
-    config = hf.GPT2Config(vocab_size=_VOCAB, n_positions=_TOKENS, n_embd=128, n_layer=4, n_head=4,
-                           activation_function='gelu', **off)
+    config = hf.GPT2Config(vocab_size=size.V, n_positions=size.T, n_embd=size.C, n_layer=size.L,
+                           n_head=size.H, activation_function='gelu', **off)
     return _Logits(hf.GPT2LMHeadModel(config))
 
 # %% ../../nbs/llm/10_budget.ipynb #3e7af89f
-def _bench(device, half, first, steps=20): # in bf16?; ours to compare with; steps in a round
-    def run(make, **how): return lambda: _trainer(make(), device, half, steps, **how)
+def _bench(device, half, first, steps=20, size=_NANO): # in bf16?; compared with; of a round
+    def run(make, **how): return lambda: _trainer(make(size), device, half, steps, size, **how)
     mine = {'ours': run(_ours, ours=True, keep=True),
             'ours, compiled': run(_ours, ours=True, keep=True, compiled=True),
-            'ours, modern': run(partial(_ours, modern), ours=True, keep=True)}
+            'ours, modern': run(partial(_ours, make=modern), ours=True, keep=True)}
     others = {'plain, as nanoGPT': run(_Plain), 'plain, same memory': run(_Plain, keep=True),
               'plain, compiled': run(_Plain, compiled=True), 'transformers': run(_theirs)}
     return {first: mine[first]} | mine | others
@@ -266,3 +278,14 @@ def bench_gpt_start(device='cpu'): # or 'cuda'
     return {'ours': lambda: start(_ours, ours=True),
             'ours, compiled': lambda: start(_ours, ours=True, compiled=True),
             'plain, compiled': lambda: start(_Plain, compiled=True)}
+
+# %% ../../nbs/llm/10_budget.ipynb #da61caa0
+@bench('gpt2', 'tokens', **{'plain, compiled': 1., 'transformers': 1.4})
+def bench_gpt2(device='cpu'): # or 'cuda'
+    "Contestants of `era bench gpt2`: training steps of GPT-2, 124 million parameters, in bf16."
+    large = _Size(50_304, 1024, 12, 12, 768, 16)
+    small = large._replace(T=64, texts=1)
+    size, steps = (large, 20) if device == 'cuda' else (small, 1)
+    contestants = _bench(device, True, 'ours, compiled', steps, size)
+    del contestants['plain, same memory'] # a setting for CPUs
+    return contestants

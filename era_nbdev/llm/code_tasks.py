@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip, json, os, secrets, shutil, signal, subprocess, sys, tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from inspect import getsource
 from pathlib import Path
 from ..core.data import Dataset, register
@@ -17,7 +18,7 @@ from .metrics import pass_at_k
 
 # %% auto #0
 __all__ = ['FIELDS', 'STOPS', 'REFUSED', 'program', 'cut', 'read_problems', 'Limits', 'lower_limits', 'refuse_outside',
-           'leave_network', 'Verdict', 'run_program', 'score']
+           'refuse_unreported', 'leave_network', 'Verdict', 'run_program', 'check_fence', 'score']
 
 # %% ../../nbs/llm/20_code_tasks.ipynb #f164b820
 FIELDS = 'task_id', 'prompt', 'entry_point', 'test'
@@ -70,7 +71,7 @@ register(Dataset(
 @dataclass(frozen=True)
 class Limits:
     "What one program may use. Raises `RunError` for a limit that is not positive."
-    seconds: float = 5. # on the clock, and, rounded up, of the processor
+    seconds: float = 5. # of the processor, rounded up to whole ones; on the clock one more
     memory: int = 512 # MiB of address space
     file: int = 1 # MiB of one file
     files: int = 64 # open at the same time
@@ -92,25 +93,42 @@ def lower_limits(seconds: float, memory: int, file: int, files: int): # as in `L
         resource.setrlimit(kind, (value, value))
 
 # %% ../../nbs/llm/20_code_tasks.ipynb #71383cb3
-REFUSED = ('os.remove os.rmdir os.rename os.link os.symlink os.truncate os.chmod os.chown os.fork '
-           'os.forkpty os.exec os.posix_spawn os.spawn os.system os.kill os.killpg os.setxattr '
-           'os.mkdir os.utime subprocess.Popen pty.spawn shutil. socket. ctypes. '
-           'signal.pthread_kill resource.setrlimit resource.prlimit sqlite3. mmap. ftplib. '
-           'smtplib. urllib.').split()
+REFUSED = ('os.remove os.rmdir os.rename os.link os.symlink os.truncate os.chmod os.chown '
+           'os.chflags os.fork os.forkpty os.exec os.posix_spawn os.spawn os.system os.kill '
+           'os.killpg os.setxattr os.mkdir os.utime subprocess.Popen pty.spawn shutil. '
+           'socket. ctypes. signal.pthread_kill resource.setrlimit resource.prlimit sqlite3. '
+           'mmap. ftplib. smtplib. urllib. syslog. gc.get_ cpython.PyInterpreterState_New '
+           'sys.remote_exec').split()
 
 def refuse_outside(folder: str, refused: list): # may be written to; beginnings of event names
     "From now on this interpreter raises `PermissionError` for what could harm others."
     import os, sys
     beginnings, inside = tuple(refused), os.path.realpath(folder)+os.sep
     writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    real, joined = os.path.realpath, os.fsdecode
+    real, joined, is_folder = os.path.realpath, os.fsdecode, os.path.isdir
+    is_a, number, refusal = isinstance, int, PermissionError
     def hook(event, args):
         if event.startswith(beginnings):
-            raise PermissionError(f'{event} is refused in this sandbox')
-        if event != 'open' or isinstance(args[0], int) or not args[2] & writing: return
-        if not real(joined(args[0])).startswith(inside):
-            raise PermissionError(f'writing {joined(args[0])} is refused in this sandbox')
+            raise refusal(f'{event} is refused in this sandbox')
+        if event != 'open' or is_a(args[0], number): return
+        if args[1] is None and is_folder(args[0]):
+            raise refusal('opening a folder is refused in this sandbox')
+        if args[2] & writing and not real(joined(args[0])).startswith(inside):
+            raise refusal(f'writing {joined(args[0])} is refused in this sandbox')
     sys.addaudithook(hook)
+
+# %% ../../nbs/llm/20_code_tasks.ipynb #44fccf69
+def refuse_unreported():
+    "From now on four functions without an audit event raise `PermissionError` by themselves."
+    import _posixsubprocess, os, signal
+    def refuser(name):
+        def refuse(*args, **kwargs):
+            raise PermissionError(f'{name} is refused in this sandbox')
+        return refuse
+    for module, name in ((os, 'mkfifo'), (os, 'mknod'), (signal, 'pidfd_send_signal'),
+                         (_posixsubprocess, 'fork_exec')):
+        if hasattr(module, name): # not every system has all of them
+            setattr(module, name, refuser(f'{module.__name__}.{name}'))
 
 # %% ../../nbs/llm/20_code_tasks.ipynb #69eec1e5
 def leave_network() -> bool: # did the kernel allow it?
@@ -124,18 +142,22 @@ def leave_network() -> bool: # did the kernel allow it?
 def _child(job: dict, out): # what `run_program` sends; the channel back
     "Run a program inside the fence, and report once."
     import json, os
-    os.chdir(job['folder'])
-    private = leave_network()
-    lower_limits(**job['limits'])
-    refuse_outside(job['folder'], job['refused'])
-    verdict, detail = 'passed', ''
-    try: exec(compile(job['source'], 'sample', 'exec'), {'__name__': 'sample'})
+    told = dict(secret=job['secret'], verdict='failed', no_network=False)
+    dumps, leave = json.dumps, os._exit # before the program can replace them
+    try:
+        os.chdir(job['folder'])
+        told['no_network'] = leave_network()
+        lower_limits(**job['limits'])
+        refuse_unreported()
+        refuse_outside(job['folder'], job['refused'])
+        code = compile(job['source'], 'sample', 'exec', dont_inherit=True)
+        exec(code, {'__name__': 'sample'})
+        told['verdict'] = 'passed'
     except BaseException as error: # SystemExit and KeyboardInterrupt, too
-        verdict, detail = 'failed', f'{type(error).__name__}: {error}'[:300]
-    answer = dict(secret=job['secret'], verdict=verdict, detail=detail, no_network=private)
-    out.write(json.dumps(answer).encode())
+        told['detail'] = f'{type(error).__name__}: {error}'[:300]
+    out.write(dumps(told).encode())
     out.flush()
-    os._exit(0) # no thread and no exit handler of the program runs on
+    leave(0) # no thread and no exit handler of the program runs on
 
 # %% ../../nbs/llm/20_code_tasks.ipynb #b914565a
 _START = '''
@@ -148,7 +170,8 @@ _child(json.load(sys.stdin), out)
 '''
 
 def _sources() -> str: # the program of the child
-    parts = [getsource(f) for f in (lower_limits, refuse_outside, leave_network, _child)]
+    parts = [getsource(f) for f in (lower_limits, refuse_unreported, refuse_outside,
+                                  leave_network, _child)]
     return '\n'.join(['from __future__ import annotations', *parts, _START])
 
 # %% ../../nbs/llm/20_code_tasks.ipynb #2d56a097
@@ -166,8 +189,20 @@ def run_program(
     source: str, # of the program
     limits: Limits = Limits(), # what it may use
 ) -> Verdict:
-    "Run a program that nobody has read. Raises `RunError` on Windows, which has no such limits."
+    "Run a program that nobody has read. Raises `RunError` where the fence cannot be built."
     if sys.platform == 'win32': raise RunError('programs are run on Linux and macOS only: use WSL')
+    check_fence()
+    return _in_own_folder(source, limits)
+
+@cache
+def check_fence():
+    "Raises `RunError` where not even the empty program passes; asked once in each process."
+    empty = _in_own_folder('', Limits())
+    if not empty.passed:
+        raise RunError('the sandbox does not run the empty program here: '
+                       f'{empty.verdict}, {empty.detail}')
+
+def _in_own_folder(source: str, limits: Limits) -> Verdict:
     folder = tempfile.mkdtemp(prefix='era-sandbox-')
     try: return _run(source, limits, folder)
     finally: shutil.rmtree(folder, ignore_errors=True)
@@ -176,14 +211,22 @@ def run_program(
 def _run(source: str, limits: Limits, folder: str) -> Verdict:
     secret = secrets.token_hex(16)
     job = dict(source=source, secret=secret, folder=folder, refused=REFUSED, limits=asdict(limits))
-    process = subprocess.Popen(
-        [sys.executable, '-I', '-c', _sources()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, cwd=folder, env={'PATH': os.defpath}, start_new_session=True)
-    try: answer, _ = process.communicate(json.dumps(job).encode(), limits.seconds+1)
-    except subprocess.TimeoutExpired: answer = None
-    finally: _kill(process)
-    if answer is None: return Verdict('timed out', f'after {limits.seconds:g} s')
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(
+            [sys.executable, '-I', '-c', _sources()], stdin=subprocess.PIPE, stdout=out,
+            stderr=subprocess.DEVNULL, cwd=folder, env={'PATH': os.defpath},
+            start_new_session=True)
+        in_time = _finished(process, json.dumps(job).encode(), limits.seconds+1)
+        out.seek(0)
+        answer = out.read(10_000)
+    if not in_time: return Verdict('timed out', f'after {limits.seconds+1:g} s on the clock')
     return _read_verdict(answer, secret, process.returncode)
+
+def _finished(process, job: bytes, seconds: float) -> bool: # in time?
+    try: process.communicate(job, seconds)
+    except subprocess.TimeoutExpired: return False
+    finally: _kill(process)
+    return True
 
 def _kill(process): # and whatever it has started
     try: os.killpg(process.pid, signal.SIGKILL)
@@ -192,12 +235,13 @@ def _kill(process): # and whatever it has started
 
 def _read_verdict(answer: bytes, secret: str, status: int) -> Verdict:
     try: told = json.loads(answer)
-    except ValueError: told = {}
-    if not isinstance(told, dict) or told.pop('secret', '') != secret:
+    except (ValueError, RecursionError): told = {} # '[[[[…' nests too deeply for the parser
+    if not isinstance(told, dict) or told.get('secret') != secret:
         if status in (-signal.SIGXCPU, -signal.SIGKILL):
             return Verdict('timed out', 'the kernel ended it')
         return Verdict('ended early', f'with status {status}, before its last line')
-    return Verdict(**told)
+    return Verdict(str(told.get('verdict')), str(told.get('detail', '')),
+                   told.get('no_network') is True)
 
 # %% ../../nbs/llm/20_code_tasks.ipynb #2cc1e879
 def score(

@@ -1,4 +1,4 @@
-"""One command asks a model the questions of five benchmarks: your own runs, Hugging Face folders, and servers. Each answer is written down as soon as it is known, a second call goes on where the first stopped, what does not fit into the context is counted, and one model on one task gets six different scores.
+"""One command asks a model (your own run, a Hugging Face folder, a server) the questions of five benchmarks. Each answer is written down as soon as it is known, a second call goes on where the first stopped, what does not fit is counted, and one model on one task gets six different scores.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/evaluate.html.md"""
 
@@ -6,23 +6,25 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/evaluate.html.md"""
 
 # %% ../../nbs/llm/22_evaluate.ipynb #13fe314d
 from __future__ import annotations
-import hashlib, json, math, random, re, urllib.error, urllib.request
+import hashlib, json, math, os, random, re
+import http.client, urllib.error, urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, NamedTuple, Protocol
 from annotated_types import Ge
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from ..core.cli import command, show
 from ..core.data import load
-from ..core.errors import RunError
+from ..core.errors import RunError, need
 from ..core.experiments import Experiment, experiment
+from ..core.ledger import write_atomic
 from ..core.run import Run
 from ..foundations.evaluation import wilson
-from .benchmarks import Item, Scored, Task, few_shot, find_task, hellaswag_item
-from .benchmarks import picks, scores_by_rule
-from .checkpoints import find_model
+from .benchmarks import Item, Scored, Task, few_shot, find_task, grade_program
+from .benchmarks import hellaswag_item, picks, scores_by_rule
+from .checkpoints import WithStart, find_model, open_model
 from .code_tasks import cut
 from .corpus import Letters
 from .generate import Sampling, stream, text_stream
@@ -30,12 +32,41 @@ from .gpt import GPT, modern
 from .metrics import PairedDifference, paired_difference
 
 # %% auto #0
-__all__ = ['BARE', 'HEAD', 'WAYS', 'Local', 'Model', 'ask', 'Log', 'Result', 'cells', 'evaluate', 'compare', 'Server',
-           'evaluate_', 'with_letters', 'six_ways', 'WhyScores']
+__all__ = ['BARE', 'HEAD', 'WAYS', 'boundary', 'Written', 'Local', 'Model', 'ask', 'Log', 'Result', 'cells', 'evaluate',
+           'compare', 'Endpoint', 'Server', 'LocalChat', 'evaluate_', 'with_letters', 'six_ways', 'WhyScores']
+
+# %% ../../nbs/llm/22_evaluate.ipynb #11b6a85b
+def boundary(
+    prompt: str, choice: str, encode: Callable # text -> list of tokens
+) -> tuple: # tokens of both together, number of those before the choice
+    "Where the choice begins. Raises `ValueError` if prompt or choice has no token of its own."
+    whole, before = encode(prompt+choice), encode(prompt.rstrip())
+    start = 0
+    while start < min(len(whole), len(before)) and whole[start] == before[start]:
+        start += 1
+    if 0 < start < len(whole): return whole, start
+    raise ValueError(f'{prompt!r} or {choice!r} has no token of its own: add a start token')
+
+# %% ../../nbs/llm/22_evaluate.ipynb #d7906e5c
+class Written(NamedTuple):
+    "What a model wrote."
+    text: str
+    cut: bool # did the limit of tokens end it, and neither an end token nor a stop string?
+
+def _continued(model, tokenizer, ids, max_tokens, ends, stops) -> Written:
+    used_up = False
+    def tokens(): # up to an end token
+        nonlocal used_up
+        for step in stream(model, [ids], max_tokens, Sampling(0.), ends, tokenizer.vocab_size):
+            if int(step[0]) in ends: return
+            yield int(step[0])
+        used_up = True # is not reached if a stop string ends the text
+    text = ''.join(text_stream(tokens(), tokenizer.decode, stops, ids))
+    return Written(text, used_up)
 
 # %% ../../nbs/llm/22_evaluate.ipynb #18e1be51
 class Local:
-    "A `GPT` with its tokenizer, ready to be examined."
+    "A `GPT` with its tokenizer. Raises `ValueError` for weights that are nan."
     def __init__(self,
         model: GPT, # is put into evaluation mode
         tokenizer, # with `encode` and `decode`
@@ -44,16 +75,16 @@ class Local:
     ):
         self.model, self.tokenizer, self.ends, self.bs = model.eval(), tokenizer, ends, bs
         self.context = model.config.block_size
-        weights = model.wte.weight.detach().float().cpu().numpy()
-        self.name = hashlib.sha256(weights.tobytes()).hexdigest()[:12] # another model, another name
+        start = isinstance(tokenizer, WithStart) and tokenizer.start
+        self.name = _fingerprint(model, model.config, ends, start, getattr(tokenizer, 'vocab', 0))
 
-    def pair(self, prompt: str, choice: str) -> tuple: # ids, number of those of the prompt
-        "The ids of both together, and where the choice begins; spaces belong to the choice."
-        bare = prompt.rstrip(' ')
-        prompt, choice = bare, prompt[len(bare):]+choice
-        whole, before = self.tokenizer.encode(prompt+choice), self.tokenizer.encode(prompt)
-        same = [a == b for a, b in zip(whole, before)]
-        return whole, (same+[False]).index(False)
+    def check(self, task: Task): "Can the task be asked? Any can."
+
+    def encode(self, text: str) -> list: return self.tokenizer.encode(text)
+
+    def turn(self, prompt: str) -> str: return prompt # the text that the model reads
+
+    def pair(self, prompt: str, choice: str) -> tuple: return boundary(prompt, choice, self.encode)
 
     def score(self, pairs: list) -> list: # of (prompt, choice); `Scored`, None where too long
         "The log-probability of each choice after its prompt."
@@ -78,57 +109,63 @@ class Local:
         spans = [of_next[i, start-1:len(ids)-1] for i, (ids, start) in enumerate(texts)]
         return [Scored(span.sum().item(), len(span)) for span in spans]
 
-    def write(self, prompts: list, stops: tuple, max_tokens: int) -> list: # of texts, or None
+    def write(self, prompts: list, stops: tuple, max_tokens: int) -> list: # of `Written` or None
         "The most probable continuation of each prompt up to a stop string; None: no room."
         return [self.continued(prompt, stops, max_tokens) for prompt in prompts]
 
-    def continued(self, prompt: str, stops: tuple, max_tokens: int) -> str | None:
-        ids = self.tokenizer.encode(prompt)
+    def continued(self, prompt: str, stops: tuple, max_tokens: int) -> Written | None:
+        ids = self.encode(self.turn(prompt))
         if len(ids)+max_tokens > self.context+1: return None
-        steps = stream(self.model, [ids], max_tokens, Sampling(0.), self.ends,
-                       self.tokenizer.vocab_size)
-        tokens = (int(step[0]) for step in steps)
-        return ''.join(text_stream((t for t in tokens if t not in self.ends),
-                                   self.tokenizer.decode, stops, ids))
+        return _continued(self.model, self.tokenizer, ids, max_tokens, self.ends, stops)
+
+# %% ../../nbs/llm/22_evaluate.ipynb #c73ffd9d
+def _fingerprint(model: GPT, *settings) -> str: # 12 hexadecimal digits
+    digest = hashlib.sha256(repr(settings).encode())
+    for name, weights in model.state_dict().items():
+        if weights.isnan().any(): raise ValueError(f'{name} holds nan: load another checkpoint')
+        digest.update(f'{name} {weights.dtype} {list(weights.shape)}'.encode())
+        digest.update(weights.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 # %% ../../nbs/llm/22_evaluate.ipynb #8c66f136
 BARE = 'Answer:' # the prompt without a question, for the rule `gain`
 
 class Model(Protocol):
-    "What is examined: `Local` or `Server`."
+    "What is evaluated: `Local` or `Server`."
     name: str
     bs: int
+    def check(self, task: Task) -> None: ...
     def score(self, pairs: list) -> list: ...
     def write(self, prompts: list, stops: tuple, max_tokens: int) -> list: ...
 
 def ask(
-    model: Model,
-    task: Task,
+    model: Model, task: Task,
     items: list, # of `Item`
     prompts: list, # for each item, with its examples
 ) -> list: # of dictionaries, one for each item
     "Score or write, and grade."
     if task.grade is None: return _ask_choices(model, items, prompts)
-    texts = model.write(prompts, task.stops, task.max_tokens)
-    return [dict(item=item.name, too_long=True) if text is None
-            else dict(item=item.name, right=task.grade(item, text), text=text)
-            for item, text in zip(items, texts)]
+    written = model.write(prompts, task.stops, task.max_tokens)
+    return [_written_row(task.grade, item, answer) for item, answer in zip(items, written)]
+
+def _written_row(grade: Callable, item: Item, answer: Written | None) -> dict:
+    if answer is None: return dict(item=item.name, too_long=True)
+    return dict(item=item.name, right=grade(item, answer.text), **answer._asdict())
 
 # %% ../../nbs/llm/22_evaluate.ipynb #7733b69b
 def _ask_choices(model, items, prompts) -> list:
     pairs = [(prompt, c) for item, prompt in zip(items, prompts) for c in item.choices]
-    found = model.score(pairs)
-    bare = model.score([(BARE, c) for _, c in pairs])
-    rows, start = [], 0
-    for item in items:
-        end = start+len(item.choices)
-        rows.append(_choice_row(item, found[start:end], bare[start:end]))
-        start = end
-    return rows
+    found = iter(model.score(pairs))
+    bare = iter(model.score([(BARE, c) for _, c in pairs]))
+    def those_of(item, scores): return [next(scores) for _ in item.choices]
+    return [_choice_row(item, those_of(item, found), those_of(item, bare)) for item in items]
 
 def _choice_row(item: Item, found: list, bare: list) -> dict:
     if None in found or None in bare: return dict(item=item.name, too_long=True)
-    chosen = picks(scores_by_rule(found, item.choices, bare))
+    scores = scores_by_rule(found, item.choices, bare)
+    if any(math.isnan(score) for by_rule in scores.values() for score in by_rule):
+        raise ValueError(f'{item.name}: a score is nan: try float32, or another checkpoint')
+    chosen = picks(scores)
     right = {rule: pick == item.answer for rule, pick in chosen.items()}
     return dict(item=item.name, right=right, chosen=chosen,
                 scored=[list(s) for s in found])
@@ -140,26 +177,22 @@ class Log:
         path: Path, # of a file .jsonl; a file .json with the settings lies beside it
         about: dict, # settings that must be the same when it goes on
     ):
-        self.path, self.rows = Path(path), {}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        known = self.path.with_suffix('.json')
-        if known.exists():
-            self.compare(json.loads(known.read_text(encoding='utf-8')), about)
-        known.write_text(json.dumps(about), encoding='utf-8')
-        if not self.path.exists(): return
-        text = self.path.read_text(encoding='utf-8')
-        whole = text[:text.rfind('\n')+1]
-        if whole != text:
-            self.path.write_text(whole, encoding='utf-8')
-        rows = [json.loads(line) for line in whole.splitlines()]
-        self.rows = {row['item']: row for row in rows}
-
-    def compare(self, old: dict, new: dict):
-        "Raise `RunError` for a setting that differs."
-        for name, value in new.items():
+        self.path, known = Path(path), Path(path).with_suffix('.json')
+        if not known.exists():
+            if self.path.exists():
+                raise RunError(f'{known} is missing: remove {self.path}, whose model is unknown')
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(known, json.dumps(about))
+        old = json.loads(known.read_text(encoding='utf-8'))
+        for name, value in about.items():
             if old.get(name) == value: continue
             raise RunError(f'{self.path} was made with {name} {old.get(name)!r}, now it is '
                            f'{value!r}: name another folder with --log, or remove it')
+        data = self.path.read_bytes() if self.path.exists() else b''
+        whole = data[:data.rfind(b'\n')+1]
+        if len(whole) < len(data): # half a line at the end
+            os.truncate(self.path, len(whole))
+        self.rows = {row['item']: row for row in map(json.loads, whole.splitlines())}
 
     def add(self, row: dict):
         "Write a row at once."
@@ -182,6 +215,9 @@ class Result:
     @property
     def too_long(self) -> int: return len(self.rows)-len(self.asked)
 
+    @property
+    def cut(self) -> int: return sum(row.get('cut', False) for row in self.rows)
+
     def right(self, metric: str = '') -> list: # True or False for each that was asked
         return [bool(row['right'][metric or self.metric]) for row in self.asked]
 
@@ -194,7 +230,7 @@ class Result:
         return wilson(sum(self.right()), len(self.asked)) if self.asked else (math.nan, math.nan)
 
 # %% ../../nbs/llm/22_evaluate.ipynb #e409e896
-HEAD = ['task', 'rule', 'score', '95 % interval', 'asked', 'too long', 'other rules']
+HEAD = ['task', 'rule', 'score', '95 % interval', 'asked', 'too long', 'cut', 'other rules']
 
 def cells(result: Result) -> list: # in the order of `HEAD`
     "One line of the table of results."
@@ -202,9 +238,24 @@ def cells(result: Result) -> list: # in the order of `HEAD`
     names = result.asked[0]['right'] if result.asked else []
     others = [f'{name} {result.rate(name):.3f}' for name in names if name != result.metric]
     return [result.task, result.metric, round(result.rate(), 3), f'{low:.3f} to {high:.3f}',
-            len(result.asked), result.too_long, ', '.join(others)]
+            len(result.asked), result.too_long, result.cut, ', '.join(others)]
 
 # %% ../../nbs/llm/22_evaluate.ipynb #4698c28e
+def _prepared(model, task, shots, limit, log) -> tuple: # items, a prompt for each, `Log` or None
+    shots = task.shots if shots is None else shots
+    if limit is not None and limit < 1: raise RunError(f'limit is {limit}, expected 1 or more')
+    model.check(task)
+    items, examples = task.read()
+    if len({item.name for item in items}) < len(items):
+        raise RunError(f'{task.name} has two items of one name: give each a name of its own')
+    drawn = random.Random(0).sample(items, len(items))[:limit]
+    prompts = [few_shot(item, examples, shots) for item in drawn]
+    questions = hashlib.sha256(repr((items, examples)).encode()).hexdigest()[:12]
+    about = dict(task=task.name, shots=shots, model=model.name, max_tokens=task.max_tokens,
+                 stops=list(task.stops), questions=questions)
+    return drawn, prompts, None if log is None else Log(log/f'{task.name}-{shots}shot.jsonl', about)
+
+# %% ../../nbs/llm/22_evaluate.ipynb #55a9cbb6
 def evaluate(
     model: Model, # `Local` or `Server`
     task: Task,
@@ -213,115 +264,151 @@ def evaluate(
     log: Path | None = None, # folder of the log; None: none is kept
     step: Callable = print, # called with (done, all) after each batch
 ) -> Result:
-    "Ask what is not in the log yet. Raises `RunError` for settings out of range."
-    shots = task.shots if shots is None else shots
-    if shots < 0: raise RunError(f'shots is {shots}, expected 0 or more')
-    if limit is not None and limit < 1:
-        raise RunError(f'limit is {limit}, expected 1 or more; leave it out to ask all items')
-    items, examples = task.read()
-    items = random.Random(0).sample(items, len(items))[:limit]
-    about = dict(task=task.name, shots=shots, model=model.name)
-    kept = None if log is None else Log(log/f'{task.name}-{shots}shot.jsonl', about)
+    "Ask what is not in the log yet. Raises `RunError` for what cannot work, before it asks."
+    items, prompts, kept = _prepared(model, task, shots, limit, log)
     rows = {} if kept is None else kept.rows
-    open_items = [item for item in items if item.name not in rows]
-    for start in range(0, len(open_items), model.bs):
-        batch = open_items[start:start+model.bs]
-        prompts = [few_shot(item, examples, shots) for item in batch]
-        for row in ask(model, task, batch, prompts):
-            rows[row['item']] = row
-            if kept is not None:
+    waiting = [(i, p) for i, p in zip(items, prompts) if 'right' not in rows.get(i.name, {})]
+    for start in range(0, len(waiting), model.bs):
+        chunk, texts = zip(*waiting[start:start+model.bs])
+        for row in ask(model, task, list(chunk), list(texts)):
+            if kept is not None and row != rows.get(row['item']):
                 kept.add(row)
-        step(len(items)-len(open_items)+start+len(batch), len(items))
+            rows[row['item']] = row
+        step(len(items)-len(waiting)+start+len(chunk), len(items))
     return Result(task.name, task.metric, [rows[item.name] for item in items])
 
 # %% ../../nbs/llm/22_evaluate.ipynb #0053ec8b
 def compare(
-    a: Result,
-    b: Result, # of the same task, another model
+    a: Result, b: Result, # of the same task, two models
     metric: str = '', # a rule or check; default the task's own
 ) -> PairedDifference: # of b − a
     "The paired difference on the items that both were asked. Raises `RunError` if there are none."
     right = [{row['item']: row['right'][metric or a.metric] for row in r.asked} for r in (a, b)]
     both = [item for item in right[0] if item in right[1]]
-    if not both: raise RunError(f'{a.task} and {b.task} have no question in common: '
-                                'evaluate both models on one task')
+    if not both: raise RunError(f'{a.task} and {b.task} have no question in common')
     first, second = ([float(r[item]) for item in both] for r in right)
     return paired_difference(first, second)
 
 # %% ../../nbs/llm/22_evaluate.ipynb #7391789c
-class Server:
-    "A model behind an address that speaks OpenAI's completions."
+_TOO_LONG = re.compile('context (length|window|size)|maximum model length|too long', re.I)
+
+class Endpoint:
+    "An address that speaks OpenAI's completions, or its chat."
     def __init__(self,
         url: str, # 'http://127.0.0.1:8000', with or without /v1
         model: str = '', # its name there; default the first one
         bs: int = 8, # questions between two lines of progress
         timeout: float = 120, # seconds for one answer
+        chat: bool = False, # is each prompt the message of a user?
     ):
         self.url = url.rstrip('/').removesuffix('/v1')+'/v1'
-        self.bs, self.timeout = bs, timeout
-        models = self.call('models').get('data') or [{}]
-        self.name = model or str(models[0].get('id', ''))
+        self.bs, self.timeout, self.chat = bs, timeout, chat
+        models = (self.call('models') or {}).get('data') or [{}]
+        self.model = model or str(models[0].get('id', ''))
+        self.name = f'{self.model} (chat)' if chat else self.model
 
-    def call(self, path: str, **body) -> dict:
-        "Ask the server. Raises `RunError` if it does not answer, `ValueError` if it refuses."
+    def call(self, path: str, **body) -> dict | None: # None: the prompt is too long
+        "Ask the server. Raises `RunError` for an error, and where there is no answer."
         data = json.dumps(body).encode() if body else None
-        headers = {'Content-Type': 'application/json'}
-        request = urllib.request.Request(f'{self.url}/{path}', data, headers)
+        kind = {'Content-Type': 'application/json'}
+        request = urllib.request.Request(f'{self.url}/{path}', data, kind)
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as e:
-            told = e.read(300).decode()
-            raise ValueError(f'{self.url}/{path} answers {e.code}: {told}') from None
-        except (OSError, json.JSONDecodeError) as e:
-            raise RunError(f'{self.url} does not answer ({e}): start the server, or check the '
-                           'address') from None
+            told = e.read(1000).decode(errors='replace')
+            if e.code in (400, 413, 422) and _TOO_LONG.search(told): return None
+            raise RunError(f'{self.url}/{path} answers {e.code}: {told[:300]}') from None
+        except (OSError, ValueError, http.client.HTTPException) as e:
+            raise RunError(f'{self.url} does not answer ({e}): is the server on?') from None
 
     def complete(self, prompt: str, **more) -> dict | None: # None: the prompt is too long
         "The first choice of an answer."
-        more |= dict(model=self.name, prompt=prompt, temperature=0)
-        try: answer = self.call('completions', **more)
-        except RunError: raise
-        except ValueError as e:
-            if re.search('context|too long|maximum', str(e)): return None
-            raise RunError(str(e)) from None
-        return answer['choices'][0]
+        more |= dict(model=self.model, temperature=0)
+        user = [dict(role='user', content=prompt)]
+        more |= dict(messages=user) if self.chat else dict(prompt=prompt)
+        answer = self.call('chat/completions' if self.chat else 'completions', **more)
+        if answer is None: return None
+        if answer.get('choices'): return answer['choices'][0]
+        raise RunError(f'{self.url} sends an answer without choices: {str(answer)[:300]}')
+
+# %% ../../nbs/llm/22_evaluate.ipynb #a0a20fa8
+class Server(Endpoint):
+    "A model behind an address."
+    def check(self, task: Task):
+        "Raise `RunError` for a task that this server cannot be asked."
+        if self.chat:
+            _refuse_in_chat(task, scores=False)
+        if task.grade is None:
+            self.score([(BARE, ' A')])
 
     def score(self, pairs: list) -> list: # as `Local.score`
         "The log-probability of each choice. Raises `RunError` if the server gives none."
-        return [self.scored(*pair) for pair in pairs]
+        before = {bare: self.echo(bare) for bare in {prompt.rstrip() for prompt, _ in pairs}}
+        return [self.scored(prompt, c, before[prompt.rstrip()]) for prompt, c in pairs]
 
-    def scored(self, prompt: str, choice: str) -> Scored | None:
-        answer = self.complete(prompt+choice, max_tokens=1, echo=True, logprobs=1)
-        if answer is None: return None
-        told = answer.get('logprobs') or {}
-        if not told.get('token_logprobs') or not answer['text'].startswith(prompt):
-            raise RunError(f'{self.url} gives no log-probabilities of a prompt (echo, logprobs): '
-                           'choose tasks that write, such as gsm8k or humaneval')
-        ends = [o+len(t) for o, t in zip(told['text_offset'], told['tokens'])]
-        inside = [p for p, start, end in zip(told['token_logprobs'], told['text_offset'], ends)
-                  if end > len(prompt) and start < len(prompt+choice)]
+    def scored(self, prompt: str, choice: str, before: dict | None) -> Scored | None:
+        whole = self.echo(prompt+choice)
+        if whole is None or before is None: return None
+        tokens = {prompt+choice: whole['tokens'], prompt.rstrip(): before['tokens']}
+        inside = whole['token_logprobs'][boundary(prompt, choice, tokens.__getitem__)[1]:]
         return Scored(sum(inside), len(inside))
 
+    def echo(self, text: str) -> dict | None: # its tokens and token_logprobs; None: too long
+        answer = self.complete(text, max_tokens=1, echo=True, logprobs=1)
+        if answer is None: return None
+        told = answer.get('logprobs') or {}
+        lists = {key: (told.get(key) or [])[:-1] for key in ('tokens', 'token_logprobs')}
+        if lists['tokens'] and len(lists['tokens']) == len(lists['token_logprobs']): return lists
+        raise RunError(f'{self.url} gives no log-probabilities of a prompt: choose another task')
+
     def write(self, prompts: list, stops: tuple, max_tokens: int) -> list: # as `Local.write`
-        "What the server writes."
-        more = dict(max_tokens=max_tokens, stop=list(stops[:4])) # a request takes four
-        answers = [self.complete(prompt, **more) for prompt in prompts]
-        return [answer and cut(answer['text'], stops) for answer in answers]
+        return [self.written(prompt, stops, max_tokens) for prompt in prompts]
+
+    def written(self, prompt: str, stops: tuple, max_tokens: int) -> Written | None:
+        answer = self.complete(prompt, max_tokens=max_tokens, stop=list(stops[:4])) # four at most
+        if answer is None: return None
+        text = (answer['message'].get('content') or '') if self.chat else answer['text']
+        kept = cut(text, stops)
+        return Written(kept, answer.get('finish_reason') == 'length' and kept == text)
+
+# %% ../../nbs/llm/22_evaluate.ipynb #092ff860
+def _refuse_in_chat(task: Task, scores: bool = True): # has the model scores of choices?
+    if task.grade is grade_program: raise RunError(f'{task.name} goes on with a program, and '
+                                                   'a chat begins a new answer: leave out --chat')
+    if scores or task.grade is not None: return
+    raise RunError(f'{task.name} compares choices, and a chat server gives log-probabilities '
+                   'of its own words only: leave out --chat')
+
+class LocalChat(Local):
+    "A folder of Hugging Face, asked in its chat template. Raises `RunError` if it has none."
+    def __init__(self, folder: str, bs: int = 16): # bs: texts in a batch
+        auto = need('transformers', 'llm').AutoTokenizer
+        try: self.hf = auto.from_pretrained(str(Path(folder).resolve(True)), local_files_only=True)
+        except (OSError, ValueError) as e:
+            raise RunError(f'{folder} has no chat tokenizer ({e}): leave out --chat') from None
+        if not self.hf.chat_template:
+            raise RunError(f'the tokenizer of {folder} has no chat template: leave out --chat')
+        super().__init__(*open_model(folder), bs=bs)
+        self.name = _fingerprint(self.model, self.name, self.hf.chat_template)
+
+    def check(self, task: Task): _refuse_in_chat(task)
+
+    def encode(self, text: str) -> list: # the template has put all special tokens
+        return self.hf.encode(text, add_special_tokens=False)
+
+    def turn(self, prompt: str) -> str: # up to where the answer begins
+        user = [dict(role='user', content=prompt)]
+        return self.hf.apply_chat_template(user, tokenize=False, add_generation_prompt=True)
+
+    def pair(self, prompt: str, choice: str) -> tuple: # as `boundary`
+        return boundary(self.turn(prompt), choice.removeprefix(' '), self.encode)
 
 # %% ../../nbs/llm/22_evaluate.ipynb #c070e566
-def _bar(console):
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress
-    from rich.progress import TextColumn, TimeRemainingColumn
-    columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn()
-    off = not console.is_terminal
-    return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=off)
-
-def _opened(source: str, model: str, bs: int, out: str) -> Model:
-    if re.match('https?://', source): return Server(source, model, bs)
+def _opened(source: str, model: str, bs: int, out: str, chat: bool) -> Model:
+    if re.match('https?://', source): return Server(source, model, bs, chat=chat)
     if model: raise RunError(f'--model {model} is for a server, and {source} is none: leave it out')
-    found, tokenizer, ends = find_model(source, out)
-    return Local(found, tokenizer, ends, bs)
+    return LocalChat(source, bs) if chat else Local(*find_model(source, out), bs=bs)
 
 # %% ../../nbs/llm/22_evaluate.ipynb #ab5220c8
 @command
@@ -333,31 +420,36 @@ def evaluate_(
     limit: int | None = None, # most questions of each task; default all
     bs: int = 16, # texts in a batch
     model: str = '', # its name, if a server has several
+    chat: bool = False, # ask in the chat template of the model?
     log: str = 'era_evals', # folder of the logs, one line for each question
     out: str = 'era_runs', # folder of all runs
 ):
     "Evaluate a language model on benchmarks: mmlu, hellaswag, truthfulqa, gsm8k, humaneval."
     from rich.console import Console
-    chosen = [find_task(name.strip()) for name in tasks.split(',')]
+    from rich.progress import Progress
+    chosen = [find_task(name) for name in dict.fromkeys(map(str.strip, tasks.split(',')))]
     if bs < 1: raise RunError(f'bs is {bs}, expected 1 or more')
-    examined = _opened(source, model, bs, out)
-    folder = Path(log)/re.sub(r'\W+', '-', source).strip('-')
-    results = []
-    with _bar(Console(stderr=True)) as bar:
-        for task in chosen:
-            row = bar.add_task(task.name, total=None)
-            def step(done, total): bar.update(row, completed=done, total=total)
-            try: results.append(evaluate(examined, task, shots, limit, folder, step))
-            except ValueError as e: raise RunError(str(e)) from None
-    show(HEAD, [cells(result) for result in results])
-    print(f'log: {folder}')
+    folder = Path(log)/(re.sub(r'\W+', '-', source).strip('-')+'-chat'*chat)
+    console, results = Console(stderr=True), []
+    try:
+        asked = _opened(source, model, bs, out, chat)
+        for task in chosen: # nothing is asked before everything is known to fit
+            _prepared(asked, task, shots, limit, folder)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            for task in chosen:
+                row = bar.add_task(task.name, total=None)
+                def step(done, total): bar.update(row, completed=done, total=total)
+                results.append(evaluate(asked, task, shots, limit, folder, step))
+    except ValueError as e: raise RunError(str(e)) from None
+    finally:
+        if results:
+            show(HEAD, [cells(result) for result in results])
+            print(f'log: {folder}')
 
 # %% ../../nbs/llm/22_evaluate.ipynb #d72951ac
 WAYS = 'sum', 'token', 'char', 'gain', 'shots', 'letters'
 
-def with_letters(
-    item: Item, # with ten choices at most
-) -> Item:
+def with_letters(item: Item) -> Item: # with ten choices at most
     "The same question with its options in the prompt, and their letters as choices."
     letters = 'ABCDEFGHIJ'[:len(item.choices)]
     options = [f'{letter}.{choice}' for letter, choice in zip(letters, item.choices)]
@@ -370,7 +462,7 @@ def six_ways(
     items: list, # of `Item`
     examples: list, # three or more
 ) -> dict: # way -> True or False for each item that fits in every way
-    "Is the answer right by four rules, with three shots (`char`), and with letters (`sum`)?"
+    "Is the answer right in each way? Raises `RunError` if no question fits in all of them."
     task = Task('', 'char', list)
     lettered = [with_letters(item) for item in items]
     answers = [ask(model, task, items, [item.prompt for item in items]),
@@ -381,6 +473,8 @@ def six_ways(
         if any('right' not in row for row in found): continue
         plain, shots, letters = (row['right'] for row in found)
         rows.append([*(plain[rule] for rule in WAYS[:4]), shots['char'], letters['sum']])
+    if not rows:
+        raise RunError(f'no question of {len(items)} fits into the context in all ways')
     return dict(zip(WAYS, map(list, zip(*rows))))
 
 # %% ../../nbs/llm/22_evaluate.ipynb #bcb51fcb
@@ -405,17 +499,13 @@ class WhyScores(Experiment):
         return shares | dict(asked=len(ways['sum']), largest_difference=found.difference,
                              low=found.low, high=found.high, extra=dict(best=best, worst=worst))
 
-def _made_up() -> tuple: # model, items, examples
-    "An untrained model, and scenes in the format of HellaSwag."
+def _made_up() -> tuple: # untrained model, items, examples
     letters = Letters(''.join(map(chr, range(32, 127)))+'\n')
     config = modern(vocab_size=letters.vocab_size, n_layer=1, n_head=2, n_embd=16, block_size=512)
-    rng, actors = random.Random(0), ('A man', 'A woman', 'The child', 'A dog')
+    endings = 'lifts the cup.', 'paints the old wall.', 'drops a hat.', 'eats.'
     def scene(i):
-        verbs = rng.sample(['lifts', 'paints', 'drops', 'eats', 'finds'], 4)
-        things = 'cup', 'wall', 'old door', 'hat'
-        endings = [f'{verb} the {thing}.' for verb, thing in zip(verbs, things)]
-        row = dict(activity_label='Playing', ctx_a=f'{rng.choice(actors)} is in a room.',
-                   ctx_b='then she', endings=endings, label=rng.randrange(4))
+        row = dict(activity_label='Playing', ctx_a=f'Scene {i}: a man is in a room.',
+                   ctx_b='then she', endings=endings, label=i % 4)
         return hellaswag_item(row, i)
     items = [scene(i) for i in range(60)]
     return Local(GPT(config), letters), items[4:], items[:4]

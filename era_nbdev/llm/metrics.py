@@ -102,7 +102,7 @@ def perplexity(
     stride: int | None = None, # as in `token_losses`
     start: int | None = None, # as in `document_loss`
 ) -> float: # 1 or more
-    "The exponential of the mean loss of all tokens (Eq. 1 of the chapter)."
+    "The exponential of the mean loss of all tokens, Eq. (1) of the chapter."
     total, n_tokens = document_loss(model, documents, context, stride, start)
     return math.exp(total/n_tokens)
 

@@ -57,7 +57,7 @@ def clipped_matches(
     references: Sequence, # K times N lists of symbols
     max_order: int, # longest n-gram
 ) -> np.ndarray: # [N, max_order]
-    "Matches of each pair and order, clipped at the largest count in a reference (Eq. 2)."
+    "Matches of each pair and order, clipped at the references, Eq. (1) of the chapter."
     N, K = len(hypotheses), len(references)
     symbols, lengths, V = _coded([*hypotheses, *(row for rows in references for row in rows)])
     side, pair = np.divmod(np.repeat(np.arange((K+1)*N), lengths), N) # side 0: hypotheses
@@ -128,10 +128,10 @@ class Bleu:
 # %% ../../nbs/llm/18_overlap.ipynb #64f0c102
 def bleu_from_counts(
     counts: np.ndarray, # [10], a sum of rows of `bleu_counts`
-    smooth: Literal['exp', 'none'] = 'exp', # as Eq. 5 of the chapter says, or not at all
+    smooth: Literal['exp', 'none'] = 'exp', # as Eq. (4) of the chapter says, or not at all
     effective: bool = False, # average only the orders that the hypotheses have?
 ) -> Bleu:
-    "BLEU of summed counts (Eq. 3 of the chapter)."
+    "BLEU of summed counts, Eq. (2) of the chapter."
     if smooth not in ('exp', 'none'):
         raise ValueError(f"smooth is {smooth!r}, expected 'exp' or 'none'")
     hyp_words, ref_words, *rest = (int(c) for c in counts)
@@ -249,7 +249,7 @@ def chrf_from_counts(
     counts: np.ndarray, # [orders, 3], a sum of entries of `chrf_counts`
     beta: float = 2., # weight of recall, more than 0
 ) -> float: # 0 to 100
-    "chrF of summed counts (Eq. 6 of the chapter)."
+    "chrF of summed counts, Eq. (5) of the chapter."
     n_hyp, n_ref, matches = np.asarray(counts, float).T
     used = (n_hyp > 0) & (n_ref > 0)
     if not matches[used].any(): return 0.
@@ -302,7 +302,7 @@ def lcs_table(
     a: Sequence, # symbols
     b: Sequence, # symbols
 ) -> list: # len(a)+1 rows of len(b)+1 lengths
-    "Lengths of the longest common subsequences of all beginnings (Eq. 7 of the chapter)."
+    "Lengths of the longest common subsequences of all beginnings, Eq. (6) of the chapter."
     table = [[0]*(len(b)+1)]
     for symbol in a:
         above, row = table[-1], [0]

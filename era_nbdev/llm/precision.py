@@ -1,4 +1,4 @@
-"""A floating-point number taken apart to the bit, in seven formats, equal to PyTorch's for every pattern. Then where training with 16 bits breaks, and what mends it: loss scaling derived and built, master weights, stochastic rounding proved unbiased, compensated sums, recomputed activations, and a language model trained in six ways.
+"""A floating-point number taken apart to the bit, in seven formats, the four that PyTorch has in 8 and 16 bits compared with it pattern by pattern. Then where training with 16 bits breaks, and what mends it: loss scaling derived and built, master weights, stochastic rounding proved unbiased, compensated sums, recomputed activations, and a language model trained in six ways.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/precision.html.md"""
 
@@ -162,9 +162,13 @@ class LossScaler:
         self.interval = interval
         self.good = 0 # steps since the last change
         self.overflow = False # in this step?
+        self.unscaled = False # have the gradients of this step been divided?
 
     def unscale(self, opt: torch.optim.Optimizer) -> None:
-        "Divide the gradients by the scale, and note whether one is infinite or nan."
+        "Divide the gradients by the scale, once a step; note whether one is infinite or nan."
+        if self.unscaled:
+            raise RuntimeError('the gradients of this step are divided already: call `step` first')
+        self.unscaled = True
         parameters = [p for group in opt.param_groups for p in group['params']]
         for p in parameters:
             if p.grad is None: continue
@@ -173,6 +177,8 @@ class LossScaler:
 
     def step(self, opt: torch.optim.Optimizer) -> bool: # was a step made?
         "The optimizer's step on unscaled gradients, or none after an overflow; a new scale."
+        if not self.unscaled:
+            self.unscale(opt)
         made = not self.overflow
         if made:
             opt.step()
@@ -183,7 +189,7 @@ class LossScaler:
             self.good = 0
             if self.scale*self.growth <= FORMATS['fp32'].largest:
                 self.scale *= self.growth
-        self.overflow = False
+        self.overflow = self.unscaled = False
         return made
 
 # %% ../../nbs/llm/17_precision.ipynb #478f9189
@@ -241,6 +247,15 @@ def cast_weights(
 # %% ../../nbs/llm/17_precision.ipynb #34401367
 ROUNDINGS = 'nearest', 'stochastic', 'kahan'
 
+def _check_rounding(group): # of an optimizer
+    rounding, fit = group['rounding'], (torch.bfloat16, torch.float32)
+    if rounding not in ROUNDINGS:
+        raise ValueError(f'rounding is {rounding!r}, expected one of {", ".join(ROUNDINGS)}')
+    wrong = [p.dtype for p in group['params'] if p.dtype not in fit]
+    if rounding == 'stochastic' and wrong:
+        name = str(wrong[0]).removeprefix('torch.')
+        raise ValueError(f'stochastic rounding is to bfloat16, but a weight is {name}')
+
 # %% ../../nbs/llm/17_precision.ipynb #28d18f41
 class RoundedAdamW(torch.optim.Optimizer):
     "AdamW that computes in float32 and rounds its result to the type of each weight."
@@ -252,14 +267,16 @@ class RoundedAdamW(torch.optim.Optimizer):
         weight_decay: float = .01, # decoupled
         rounding: str = 'nearest', # one of `ROUNDINGS`
     ):
-        if rounding not in ROUNDINGS:
-            raise ValueError(f'rounding is {rounding!r}, expected one of {", ".join(ROUNDINGS)}')
-        usual = dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        usual = dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, rounding=rounding)
         super().__init__(params, usual)
-        types = {p.dtype for group in self.param_groups for p in group['params']}
-        if rounding == 'stochastic' and torch.float16 in types:
-            raise ValueError('stochastic rounding is to bfloat16, but a weight is float16')
-        self.rounding = rounding
+
+    def add_param_group(self, param_group: dict) -> None:
+        "Add weights. Raises `ValueError` for a rounding that is unknown or not of their type."
+        super().add_param_group(param_group)
+        _check_rounding(self.param_groups[-1])
+
+    @property
+    def rounding(self) -> str: return self.param_groups[0]['rounding'] # of the first group
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None: # `closure` is not used
@@ -267,7 +284,7 @@ class RoundedAdamW(torch.optim.Optimizer):
         for group in self.param_groups:
             for p in group['params']:
                 if p.grad is None: continue
-                self.write(p, self.change(p, p.grad.float(), group))
+                self.write(p, self.change(p, p.grad.float(), group), group['rounding'])
 
     def change(self, p: Tensor, g: Tensor, group: dict) -> Tensor: # float32
         "What AdamW adds to `p` for the gradient `g`."
@@ -282,11 +299,11 @@ class RoundedAdamW(torch.optim.Optimizer):
         root = (s['v']/(1-beta2**s['step'])).sqrt()+group['eps']
         return -group['lr']*(mean/root+group['weight_decay']*p.float())
 
-    def write(self, p: Tensor, change: Tensor) -> None:
+    def write(self, p: Tensor, change: Tensor, rounding: str) -> None:
         "Add the change to `p` and round."
-        if self.rounding == 'nearest' or p.dtype == torch.float32:
+        if rounding == 'nearest' or p.dtype == torch.float32:
             p.copy_(p.float()+change)
-        elif self.rounding == 'stochastic':
+        elif rounding == 'stochastic':
             p.copy_(to_bf16_stochastic(p.float()+change))
         else:
             new, lost = kahan_add(p, change.to(p.dtype), self.state[p]['lost'])
@@ -294,11 +311,17 @@ class RoundedAdamW(torch.optim.Optimizer):
             self.state[p]['lost'].copy_(lost)
 
     def load_state_dict(self, state_dict: dict) -> None:
-        "Go on from a state; the running means stay in float32."
+        "Go on from a state, with its rounding; the running means stay in float32."
+        before = [group['rounding'] for group in self.param_groups]
         super().load_state_dict(state_dict)
+        for group, rounding in zip(self.param_groups, before):
+            group.setdefault('rounding', rounding) # where the state does not name it
+            _check_rounding(group)
         parameters = [p for group in self.param_groups for p in group['params']]
         for i, kept in state_dict['state'].items():
-            own = {k: v.clone() if isinstance(v, Tensor) else v for k, v in kept.items()}
+            place = parameters[i].device
+            own = {k: v.to(place, copy=True) if isinstance(v, Tensor) else v
+                   for k, v in kept.items()}
             self.state[parameters[i]] = own
 
 # %% ../../nbs/llm/17_precision.ipynb #11706c0c
@@ -306,14 +329,17 @@ class Recompute(torch.autograd.Function):
     "A layer of which only the input is kept; the backward pass computes the rest again."
     @staticmethod
     def forward(ctx, layer: Callable, x: Tensor): # both as in `recompute`
+        kind = x.device.type
         ctx.layer = layer
+        ctx.cast = dict(device_type=kind, enabled=torch.is_autocast_enabled(kind),
+                        dtype=torch.get_autocast_dtype(kind))
         ctx.save_for_backward(x)
         return layer(x)
 
     @staticmethod
     def backward(ctx, *grads: Tensor): # with respect to the output
         x = ctx.saved_tensors[0].detach().requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), torch.autocast(**ctx.cast):
             y = ctx.layer(x)
         torch.autograd.backward(y, grads[0])
         return None, x.grad
@@ -322,7 +348,7 @@ def recompute(
     layer: Callable, # a deterministic function of one tensor
     x: Tensor, # needs a gradient
 ) -> Tensor:
-    "`layer(x)`, without keeping what the layer computes on the way."
+    "`layer(x)`, without keeping what the layer computes on the way; for `backward` only."
     if not x.requires_grad and torch.is_grad_enabled():
         raise ValueError('x needs a gradient, or the backward pass never reaches the layer')
     return Recompute.apply(layer, x)

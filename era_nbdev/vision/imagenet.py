@@ -17,12 +17,10 @@ import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from ..core import data
-from ..core.bench import bench
 from ..core.distributed import data_parallel, ranks, shared_sum
 from ..core.errors import RunError
-from ..core.run import Experiment, Run, experiment, need
+from ..core.run import Experiment, Run, experiment
 from ..foundations.callbacks import EMA, Progress, Track, weights
 from ..foundations.cloud import PRICES
 from ..foundations.learner import Callback, Learner
@@ -37,8 +35,7 @@ from .scores import efficientnet_lite0
 __all__ = ['MEAN', 'STD', 'FFCV', 'RECIPES', 'NETS', 'LITE_COLOURS', 'NUMBERS', 'FORWARD', 'CONV_SHARE', 'FromBytes',
            'grown_size', 'relative_work', 'staircase', 'Recipe', 'hits', 'top1', 'top5', 'Smoothed', 'build',
            'cifar_shards', 'photographs', 'numbered', 'joined', 'valid_bs', 'ImagenetSettings', 'ImagenetTraining',
-           'Imagenet', 'training_flop', 'kept_bytes', 'loader_rate', 'training_plan', 'on_machine', 'usual_pipeline',
-           'photo_race', 'bench_photos', 'bench_photos_large']
+           'Imagenet', 'training_flop', 'kept_bytes', 'loader_rate', 'training_plan', 'on_machine']
 
 # %% ../../nbs/vision/11_imagenet.ipynb #989b3b05
 MEAN, STD = (.485, .456, .406), (.229, .224, .225) # red, green, blue, between 0 and 1
@@ -450,49 +447,3 @@ def on_machine(p, e, flop, kept, rate) -> str: # machine, settings; as in the pl
     price = f'{span} at {CONV_SHARE:.0%} of the peak, {hours*p.usd:,.2f} USD'
     return (f'{price}; {speed:,.0f} images/s '
             f'need {cores:,.0f} cores{enough}; {gb:.0f} of {p.memory} GB each{fits}')
-
-# %% ../../nbs/vision/11_imagenet.ipynb #b67990c4
-def usual_pipeline(
-    folder: Path, # with CLASS/NAME.jpg
-    on_tensors: bool = False, # the newer decoder and transforms?
-    size: int = 224, # pixels on a side
-) -> DataLoader: # batches of 32, as 32-bit numbers or as bytes
-    "torchvision's ImageFolder, through Pillow or on tensors."
-    from torchvision import datasets, transforms as T
-    from torchvision.io import decode_jpeg, read_file
-    from torchvision.transforms import v2
-    steps = T.Compose([T.RandomResizedCrop(size), T.RandomHorizontalFlip(), T.ToTensor(),
-                       T.Normalize(MEAN, STD)])
-    files = datasets.ImageFolder(folder, steps)
-    if on_tensors:
-        steps = v2.Compose([v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()])
-        def read(path):
-            return decode_jpeg(read_file(path))
-        files = datasets.ImageFolder(folder, steps, loader=read)
-    return DataLoader(files, 32, shuffle=True)
-
-# %% ../../nbs/vision/11_imagenet.ipynb #8773a837
-def photo_race(size: tuple, n: int) -> dict: # height and width of the files; photographs of a class
-    "Contestants: epochs of the same folder; each returns the number of photographs."
-    def contestant(make):
-        def prepare():
-            need('torchvision', 'vision')
-            kept = tempfile.TemporaryDirectory() # lives as long as `work`
-            batches = make(write_samples(kept.name, n, size)/'train')
-            def work():
-                return sum(len(y) for _, y in batches) if kept else 0
-            return work
-        return prepare
-    return {'ours': contestant(lambda root: PhotoBatches(find_photos(root), 32, 224)),
-            'torchvision ImageFolder': contestant(usual_pipeline),
-            'torchvision, tensors': contestant(lambda root: usual_pipeline(root, True))}
-
-@bench('photos', 'photographs', **{'torchvision ImageFolder': 1.5})
-def bench_photos(device: str = 'cpu') -> dict: # not used: decoding runs on the processor
-    "Contestants of `era bench photos`: JPEGs of 375 × 500 pixels to batches of 224 × 224."
-    return photo_race((375, 500), 64)
-
-@bench('photos_large', 'photographs', **{'torchvision ImageFolder': 3.})
-def bench_photos_large(device: str = 'cpu') -> dict: # not used: decoding runs on the processor
-    "Contestants of `era bench photos_large`: JPEGs of 1,500 × 2,000 pixels."
-    return photo_race((1500, 2000), 16)

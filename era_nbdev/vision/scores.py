@@ -1,4 +1,4 @@
-"""Six scores say how much an example teaches, and a de-duplication says which examples repeat others; each is a few lines once a network has been trained. Then thirteen ways of choosing a part of Fashion-MNIST are compared at six sizes with three seeds, and the page answers a plain question: why is my method worse than random?
+"""Six scores say how much an example teaches, and a de-duplication says which examples repeat others; each is a few lines once a network has been trained. Then thirteen ways of choosing a part of Fashion-MNIST and of CIFAR-10 are compared at six sizes with three seeds, and the page answers a plain question: why is my method worse than random?
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/scores.html.md"""
 
