@@ -141,13 +141,14 @@ def _check_shape(name, layer, way, short_group):
         raise ValueError(f'groups of {group} do not divide the {layer.weight.shape[1]} inputs of '
                          f'{name}: short_group=True, or put it into skip')
 
-# %% ../../nbs/efficiency/03_qat.ipynb #87e91c6f
+# %% ../../nbs/efficiency/03_qat.ipynb #61612fa1
 def _in_quantised_mode(old: Any, way, short_group) -> Any: # a layer with the old parameters
     new: Any
     if isinstance(old, nn.Conv2d):
-        new = QuantConv2d(old.in_channels, old.out_channels, old.kernel_size, old.stride,
-                          old.padding, old.dilation, old.groups, old.bias is not None,
-                          old.padding_mode, device='meta')
+        names = ('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding', 'dilation',
+                 'groups', 'padding_mode')
+        sizes: dict[str, Any] = {name: getattr(old, name) for name in names}
+        new = QuantConv2d(**sizes, bias=old.bias is not None, device='meta')
     else:
         new = QuantLinear(old.in_features, old.out_features, old.bias is not None, device='meta')
         new.way, new.short_group = way, short_group
@@ -284,29 +285,32 @@ def train_images(
         schedule.step()
     return net.eval()
 
-# %% ../../nbs/efficiency/03_qat.ipynb #28369a14
+# %% ../../nbs/efficiency/03_qat.ipynb #6a209bb4
 def refine(
     model: GPT, # of `prepare`; changed in place
+    teacher: GPT, # the model in 32 bits
     ids: Tensor, # int64 [n, T] texts
-    steps: int = 200,
+    steps: int = 100,
     lr: float = 1e-3, # peak; it falls linearly to 0
-    bs: int = 8, # texts at once
+    bs: int = 4, # texts at once
     seed: int = 0, # of the order of the texts
 ) -> GPT: # the same, in evaluation mode
-    "Train for a short while on texts, without weight decay."
+    "Train towards the teacher's distributions, Eq. (3) of the chapter, without weight decay."
     g = torch.Generator().manual_seed(seed)
     opt = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.)
     model.train()
     for step in range(steps):
         opt.param_groups[0]['lr'] = lr*(1-step/steps)
         batch = ids[torch.randint(len(ids), (bs,), generator=g)]
+        with torch.no_grad():
+            wanted = teacher(batch).softmax(-1)
         opt.zero_grad()
-        lm_loss(model(batch[:, :-1]), batch[:, 1:]).backward()
+        F.cross_entropy(model(batch).flatten(0, 1), wanted.flatten(0, 1)).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.)
         opt.step()
     return model.eval()
 
-# %% ../../nbs/efficiency/03_qat.ipynb #904d447f
+# %% ../../nbs/efficiency/03_qat.ipynb #d4c7a220
 def _steps(model, steps): # a round of training; returns the number of tokens
     g = torch.Generator().manual_seed(0)
     ids = torch.randint(0, 256, (8, 129), generator=g)
