@@ -37,9 +37,10 @@ llm.metrics
 llm.code_tasks
 llm.benchmarks
 llm.evaluate
+llm.ablations
+efficiency.quantise
 efficiency.kernels
 efficiency.qat
-efficiency.quantise
 efficiency.spectra
 '''.split()
 NOT_YET: list = [] # of core
