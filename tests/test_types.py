@@ -39,6 +39,8 @@ llm.benchmarks
 llm.evaluate
 llm.ablations
 efficiency.quantise
+efficiency.kernels
+efficiency.qat
 efficiency.spectra
 '''.split()
 NOT_YET: list = [] # of core

@@ -1,4 +1,4 @@
-"""What each part of today's decoder buys: variants of one small language model, three seeds each, compared in pairs with a baseline, and a placebo that shows what chance alone does. Muon is derived, built and equal to PyTorch's.
+"""What each part of today's decoder buys: twenty-six variants of one small language model, three seeds each, compared in pairs with a baseline, and a placebo that shows what chance alone does. Muon is derived, built and equal to PyTorch's.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/ablations.html.md"""
 
