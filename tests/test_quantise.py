@@ -31,3 +31,28 @@ def test_bad_schemes_are_refused_before_a_model_is_touched():
     layer = torch.nn.Sequential(torch.nn.Linear(8, 8))
     layer[0].weight.data[3, 3] = torch.nan
     with pytest.raises(ValueError, match='0.weight: x holds nan'): quantize_weights(layer, Scheme())
+
+def test_bfloat16_codes_are_those_of_float32():
+    from era_nbdev.efficiency.quantise import FP8_ROW, INT4_GROUP, INT8_CHANNEL, INT8_TOKEN, TERNARY, fake_quantize
+    x = torch.randn(64, 256, generator=torch.Generator().manual_seed(0)).bfloat16()
+    for scheme in (INT8_CHANNEL, INT8_TOKEN, INT4_GROUP, TERNARY, FP8_ROW):
+        found = fake_quantize(x, scheme)
+        assert found.dtype == torch.bfloat16
+        assert torch.equal(found, fake_quantize(x.float(), scheme).bfloat16()), scheme
+
+def test_the_step_of_activations_does_not_depend_on_the_batch():
+    from era_nbdev.efficiency.quantise import LSQ
+    x = torch.randn(4, 16, generator=torch.Generator().manual_seed(0))
+    def gradient(batch):
+        quantiser = LSQ(4, activations=True)
+        quantiser.start(x)
+        (quantiser(batch).sum()/len(batch)).backward()
+        return quantiser.step.grad.item()
+    assert gradient(x.repeat(64, 1)) == pytest.approx(gradient(x), rel=1e-4)
+
+def test_a_negative_step_is_refused():
+    from era_nbdev.efficiency.quantise import LSQ
+    quantiser = LSQ(4)
+    quantiser(torch.ones(3))
+    quantiser.step.data.fill_(-.1)
+    with pytest.raises(ValueError, match='step is -0.1'): quantiser(torch.ones(3))

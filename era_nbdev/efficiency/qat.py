@@ -99,7 +99,8 @@ class QuantConv2d(nn.Conv2d):
         codes = _codes_through(x, scale.view(-1, 1, 1, 1))
         sums = self._conv_forward(codes, _codes_through(self.weight, w_scale), None)
         y = sums*scale.view(-1, 1, 1, 1)*w_scale.view(1, -1, 1, 1)
-        return y if self.bias is None else y+self.bias[:, None, None]
+        y = y if self.bias is None else y+self.bias[:, None, None]
+        return y.to(x.dtype) # the scales have 32 bits
 
 def _codes_through(x, scale): # codes as float32; the gradient passes the rounding and the clipping
     codes = round_through(x*(1/scale))

@@ -1,4 +1,4 @@
-"""A weight of 32 bits becomes an integer of 8 or 4, and the layer still computes. The map between numbers and integers and its error, derived and measured; one scale for a tensor, a channel, a group or a token; products in integers; gradients through a staircase; values, and for integers gradients, equal to torchao's to the last bit.
+"""A weight of 32 bits becomes an integer of 8 or 4, and the layer still computes. The map between numbers and integers and its error, derived and measured; one scale for a tensor, a channel, a group or a token; products in integers; gradients through a staircase; numbers of 32 bits equal to torchao's to the last bit.
 
 Docs: https://era-nbdev.github.io/era_nbdev/efficiency/quantise.html.md"""
 
@@ -70,14 +70,17 @@ def blocks_of(
     return x.unflatten(-1, (-1, per)), (-1,)
 
 # %% ../../nbs/efficiency/01_quantise.ipynb #9062e09f
+def _wide(x: Tensor) -> Tensor: # at least 32 bits
+    return x if x.dtype == torch.float64 else x.float()
+
 def scale_and_zero(
     x: Tensor, # floating-point numbers
     scheme: Scheme,
-) -> tuple[Tensor, Tensor]: # both with length 1 along the shared axes of `blocks_of`
+) -> tuple[Tensor, Tensor]: # 32 bits or more; length 1 along the shared axes of `blocks_of`
     "The step and the zero-point of each block, Eq. (2), (3) and (6) of the chapter."
-    blocks, axes = blocks_of(x.detach(), scheme.per)
+    blocks, axes = blocks_of(_wide(x.detach()), scheme.per)
     codes = scheme.high-scheme.low
-    smallest = torch.finfo(x.dtype).smallest_normal # for blocks of zeros
+    smallest = torch.finfo(blocks.dtype).smallest_normal # for blocks of zeros
     if scheme.kind == 'ternary':
         scale = blocks.abs().mean(axes, keepdim=True).clamp(min=1e-5)
         zero = torch.zeros_like(scale)
@@ -95,6 +98,7 @@ def scale_and_zero(
 
 # %% ../../nbs/efficiency/01_quantise.ipynb #e3a1d37a
 def _codes(blocks: Tensor, scale: Tensor, zero: Tensor, scheme: Scheme) -> Tensor:
+    blocks, scale = _wide(blocks), _wide(scale)
     if scheme.kind == 'int': return (blocks*(1/scale)).round()+zero # not yet clipped
     ratio = blocks/scale
     return ratio.round() if scheme.kind == 'ternary' else ratio
@@ -142,10 +146,10 @@ def fit_scale(
     "For each block the step with the least squared error of the candidates."
     if not scheme.symmetric: raise ValueError('symmetric is False, expected a symmetric scheme')
     full, zero = scale_and_zero(x, scheme)
-    blocks, axes = blocks_of(x.detach(), scheme.per)
+    blocks, axes = blocks_of(_wide(x.detach()), scheme.per)
     best, least = full, torch.full_like(full, torch.inf)
     for i in range(1, steps+1):
-        scale = (full*(i/steps)).clamp(min=torch.finfo(x.dtype).smallest_normal)
+        scale = (full*(i/steps)).clamp(min=torch.finfo(blocks.dtype).smallest_normal)
         rounded = _clipped(_codes(blocks, scale, zero, scheme), scheme)*scale
         error = (rounded-blocks).square().mean(axes, keepdim=True)
         best = torch.where(error < least, scale, best)
@@ -192,10 +196,10 @@ def fake_quantize_steps(
     "`x` quantised and dequantised in single operations, differentiated by autograd."
     if scheme.kind != 'int': raise ValueError(f"kind is {scheme.kind!r}, expected 'int'")
     scale, zero = scale_and_zero(x, scheme)
-    blocks, _ = blocks_of(x, scheme.per)
+    blocks, _ = blocks_of(_wide(x), scheme.per)
     codes = round_through(blocks*(1/scale))+zero
     codes = codes.clamp(scheme.low, scheme.high)
-    return ((codes-zero)*scale).reshape(x.shape)
+    return ((codes-zero)*scale).reshape(x.shape).to(x.dtype)
 
 # %% ../../nbs/efficiency/01_quantise.ipynb #798f2e69
 class FakeQuantize(torch.autograd.Function):
@@ -207,7 +211,7 @@ class FakeQuantize(torch.autograd.Function):
         if clip_gradient:
             inside = (codes >= scheme.low) & (codes <= scheme.high)
             ctx.save_for_backward(inside.reshape(x.shape))
-        return ((_clipped(codes, scheme)-zero)*scale).reshape(x.shape)
+        return ((_clipped(codes, scheme)-zero)*scale).reshape(x.shape).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple:
@@ -231,11 +235,13 @@ class LSQ(nn.Module):
     def __init__(self,
         bits: int = 8, # of a code, 2 to 8
         signed: bool = True, # False: codes from 0, for what follows a ReLU
+        activations: bool = False, # is the first axis of the input the batch?
     ):
         super().__init__()
         if not 2 <= bits <= 8: raise ValueError(f'bits is {bits}, expected 2 to 8')
         self.low = -2.**(bits-1) if signed else 0.
         self.high = 2.**(bits-1)-1 if signed else 2.**bits-1
+        self.activations = activations
         self.step = nn.Parameter(torch.ones(()))
         self.started: Tensor
         self.register_buffer('started', torch.tensor(False))
@@ -243,7 +249,7 @@ class LSQ(nn.Module):
     @torch.no_grad()
     def start(self, x: Tensor) -> None:
         "Set the step from the first numbers: 2·mean(|x|)/√high. Raises `ValueError`."
-        step = 2*x.abs().mean()/self.high**.5
+        step = 2*_wide(x).abs().mean()/self.high**.5
         if not 0 < step.item() < torch.inf:
             raise ValueError(f'the first step would be {step.item()}, expected more than 0: '
                              'x is zero, or holds nan or infinite values')
@@ -253,10 +259,15 @@ class LSQ(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.started:
             self.start(x)
-        slow = (x.numel()*self.high)**-.5 # factor of the step's gradient
-        step = self.step*slow+(self.step*(1-slow)).detach()
-        codes = round_through((x/step).clamp(self.low, self.high))
-        return codes*step
+        if not self.step > 0:
+            raise ValueError(f'step is {self.step.item()}, expected more than 0: '
+                             'choose a smaller learning rate for it')
+        n = x[0].numel() if self.activations else x.numel()
+        g = (n*self.high)**-.5 # factor of the step's gradient
+        step = _wide(self.step)
+        step = step*g+(step*(1-g)).detach()
+        codes = round_through((_wide(x)/step).clamp(self.low, self.high))
+        return (codes*step).to(x.dtype)
 
 # %% ../../nbs/efficiency/01_quantise.ipynb #412a24b8
 def _rounded(w: Tensor, scheme: Scheme, find: Callable, short_group: bool) -> Tensor: # [M, K]
