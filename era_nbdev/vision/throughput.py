@@ -1,4 +1,4 @@
-"""How many photographs a second a core can decode, how many a GPU can train on, and what both together can do: derived, simulated, and each side measured. A first measurement of the chain was wrong, and the page shows why.
+"""How many photographs a second one core can decode, how many one GPU can train on, and what both together can do: derived, simulated, and each side measured. A first measurement of the chain was wrong, and the page shows why.
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/throughput.html.md"""
 
