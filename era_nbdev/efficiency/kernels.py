@@ -52,18 +52,18 @@ def _emit_tile(b, R, C, x, w, y, P, N, K): # b: LLVM's builder
     b.branch(loop)
     b.position_at_end(loop) # what changes from step to step: k and the sums
     k, sums = b.phi(address), [b.phi(eight) for _ in range(R*C)]
-    rows = [b.load(at(x, r, P, k, 2, shorts), align=2) for r in range(R)]
+    rows = [b.load(at(x, r, P, k, 2, shorts), align=2) for r in range(R)] # 2. load
     narrow = [b.load(at(w, c, P, k, 1, ir.VectorType(byte, 16)), align=1) for c in range(C)]
     wide = [b.sext(codes, shorts) for codes in narrow]
     new = [b.add(old, called('llvm.x86.avx2.pmadd.wd', eight, rows[i//C], wide[i % C]))
            for i, old in enumerate(sums)]
-    k_next = b.add(k, const(16))
-    zeros = ir.Constant(eight, [0]*8)
+    k_next = b.add(k, const(16)) # 3. after the multiply-adds in `new`: move on
+    zeros = ir.Constant(eight, [0]*8) # 1. the first value of each sum
     for o, first, then in zip([k, *sums], [const(0)]+[zeros]*(R*C), [k_next, *new]):
         o.add_incoming(first, before)
         o.add_incoming(then, loop)
     b.cbranch(b.icmp_signed('<', k_next, K), loop, done)
-    b.position_at_end(done)
+    b.position_at_end(done) # 4. add up and store
     for i, o in enumerate(new):
         total = called('llvm.vector.reduce.add.v8i32', whole, o)
         b.store(total, at(y, i//C, N, const(i % C), 4, whole), align=4)

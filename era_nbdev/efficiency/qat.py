@@ -115,7 +115,7 @@ def prepare(
     skip: Container[str] = ('head',), # names of layers that stay as they are
     short_group: bool = False, # may the last group of a row be shorter?
 ) -> Model: # the same
-    "Put linear layers and 3 × 3 convolutions into quantised mode. Raises `ValueError`."
+    "Put linear layers and convolutions into quantised mode. Raises `ValueError`."
     if way not in WAYS: raise ValueError(f'way is {way!r}, expected one of {", ".join(WAYS)}')
     chosen = {name: o for name, o in model.named_modules()
               if isinstance(o, (nn.Linear, nn.Conv2d)) and name not in skip}
@@ -169,8 +169,9 @@ def convert(
         if layer.way == 'fp8':
             raise ValueError(f'{name} has the way fp8, for which a CPU has no product: '
                              'keep the model as it is')
-    for name, layer in chosen.items():
-        model.set_submodule(name, _integer(layer))
+    made = {name: _integer(layer) for name, layer in chosen.items()} # all, before the first change
+    for name, layer in made.items():
+        model.set_submodule(name, layer)
     return model.eval()
 
 def _integer(layer):
