@@ -369,7 +369,7 @@ def one_result(
         loss, parameters = evaluate(model, text.valid, 2*e.bs), model.count()
     except Diverged: loss = math.log(text.vocab_size)
     n, n_bytes = n_tokens(text.valid), text.bytes
-    bits = bits_per_byte(loss, n, n_bytes) if n_bytes and parameters else loss/math.log(2)
+    bits = bits_per_byte(loss, n, n_bytes) if n_bytes else loss/math.log(2)
     return dict(loss=loss, bits=bits, parameters=parameters, diverged=int(not parameters),
                 steps=steps, cpu_seconds=round(time.process_time()-begun, 2))
 
