@@ -277,7 +277,7 @@ def test_a_template_puts_marks_and_one_start_token(tmp_path, jinja):
 
 def test_a_folder_without_a_template_is_refused(tmp_path, tasks):
     folder_of(tmp_path/'m', chat_template=None)
-    for source, why in ((tmp_path/'m', 'has no chat template'), (tmp_path/'nothing', 'has no chat tokenizer')):
+    for source, why in ((tmp_path/'m', 'has no chat template'), (tmp_path/'nothing', 'is no folder that is there')):
         with pytest.raises(RunError, match=why): told(source, '--tasks', 't', '--chat')
 
 def test_chat_has_a_log_of_its_own(tmp_path, tasks):

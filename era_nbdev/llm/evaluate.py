@@ -383,6 +383,7 @@ def _refuse_in_chat(task: Task, scores: bool = True): # has the model scores of 
 class LocalChat(Local):
     "A folder of Hugging Face, asked in its chat template. Raises `RunError` if it has none."
     def __init__(self, folder: str, bs: int = 16): # bs: texts in a batch
+        if not Path(folder).is_dir(): raise RunError(f'{folder} is no folder that is there')
         auto = need('transformers', 'llm').AutoTokenizer
         try: self.hf = auto.from_pretrained(str(Path(folder).resolve(True)), local_files_only=True)
         except (OSError, ValueError) as e:
