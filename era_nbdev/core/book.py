@@ -282,8 +282,7 @@ def execute(
 # %% ../../nbs/core/19_book.ipynb #51a7b0e2
 def slim_svg(text: str) -> str: # an SVG
     "The picture without prologue, metadata and indentation; coordinates to two digits."
-    text = text[text.index('<svg'):]
-    text = re.sub(r'<metadata>.*?</metadata>\s*', '', text, flags=re.S)
+    text = re.sub(r'<metadata>.*?</metadata>\s*', '', text[text.index('<svg'):], flags=re.S)
     text = re.sub(r'\n[ \t]+', '\n', text) # no indentation
     def shorter(attribute): return re.sub(r'(\d+\.\d\d)\d+', r'\1', attribute[0])
     return re.sub(r'\b(?:d|x|y|x1|x2|y1|y2)="[^"]*"', shorter, text)

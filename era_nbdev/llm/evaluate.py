@@ -167,8 +167,7 @@ def _choice_row(item: Item, found: list, bare: list) -> dict:
         raise ValueError(f'{item.name}: a score is nan: try float32, or another checkpoint')
     chosen = picks(scores)
     right = {rule: pick == item.answer for rule, pick in chosen.items()}
-    return dict(item=item.name, right=right, chosen=chosen,
-                scored=[list(s) for s in found])
+    return dict(item=item.name, right=right, chosen=chosen, scored=[list(s) for s in found])
 
 # %% ../../nbs/llm/22_evaluate.ipynb #f383a664
 class Log:
@@ -376,16 +375,16 @@ class Server(Endpoint):
 def _refuse_in_chat(task: Task, scores: bool = True): # has the model scores of choices?
     if task.grade is grade_program: raise RunError(f'{task.name} goes on with a program, and '
                                                    'a chat begins a new answer: leave out --chat')
-    if scores or task.grade is not None: return
-    raise RunError(f'{task.name} compares choices, and a chat server gives log-probabilities '
-                   'of its own words only: leave out --chat')
+    if not scores and task.grade is None:
+        raise RunError(f'{task.name} compares choices, and a chat server gives log-probabilities '
+                       'of its own words only: leave out --chat')
 
 class LocalChat(Local):
     "A folder of Hugging Face, asked in its chat template. Raises `RunError` if it has none."
     def __init__(self, folder: str, bs: int = 16): # bs: texts in a batch
         if not Path(folder).is_dir(): raise RunError(f'{folder} is no folder that is there')
-        auto = need('transformers', 'llm').AutoTokenizer
-        try: self.hf = auto.from_pretrained(str(Path(folder).resolve(True)), local_files_only=True)
+        hf = need('transformers', 'llm')
+        try: self.hf = hf.AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         except (OSError, ValueError) as e:
             raise RunError(f'{folder} has no chat tokenizer ({e}): leave out --chat') from None
         if not self.hf.chat_template:
