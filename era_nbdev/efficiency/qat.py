@@ -90,14 +90,19 @@ class QuantLinear(nn.Linear):
 
 # %% ../../nbs/efficiency/03_qat.ipynb #453d9a05
 class QuantConv2d(nn.Conv2d):
-    "A convolution in quantised mode: 8 bits, one scale for each image and for each filter."
+    """A convolution in quantised mode: 8 bits, one scale for each image and for each filter.
+    Raises `ValueError` for an image without a batch."""
     way: str = 'int8'
 
     def forward(self, x: Tensor) -> Tensor: # [B, C, H, W] -> [B, N, H', W']
+        if x.ndim != 4: raise ValueError(f'x has shape {list(x.shape)}, expected [B, C, H, W]')
         scale, _ = scale_and_zero(x.flatten(1), ROWS)
         w_scale, _ = scale_and_zero(self.weight, INT8_CHANNEL)
         codes = _codes_through(x, scale.view(-1, 1, 1, 1))
-        sums = self._conv_forward(codes, _codes_through(self.weight, w_scale), None)
+        w_codes = _codes_through(self.weight, w_scale)
+        if self.weight[0].numel() > 1024: # sums beyond 2^24
+            codes, w_codes = codes.double(), w_codes.double()
+        sums = self._conv_forward(codes, w_codes, None).float()
         y = sums*scale.view(-1, 1, 1, 1)*w_scale.view(1, -1, 1, 1)
         y = y if self.bias is None else y+self.bias[:, None, None]
         return y.to(x.dtype) # the scales have 32 bits
@@ -105,6 +110,18 @@ class QuantConv2d(nn.Conv2d):
 def _codes_through(x, scale): # codes as float32; the gradient passes the rounding and the clipping
     codes = round_through(x*(1/scale))
     return codes-(codes-codes.clamp(-128, 127)).detach()
+
+# %% ../../nbs/efficiency/03_qat.ipynb #a7c1e0d8
+def _layers(model, kinds, skip=()): # name -> layer; a shared layer under each of its names
+    named = dict(model.named_modules(remove_duplicate=False))
+    kept = {id(o) for name, o in named.items() if name in skip}
+    return {name: o for name, o in named.items() if isinstance(o, kinds) and id(o) not in kept}
+
+def _replace(model, chosen, change): # one new layer for each old one, all before the first change
+    made = {id(o): change(o) for o in set(chosen.values())}
+    for name, old in chosen.items():
+        model.set_submodule(name, made[id(old)])
+    return model
 
 # %% ../../nbs/efficiency/03_qat.ipynb #50287fcf
 Model = TypeVar('Model', bound=nn.Module)
@@ -117,14 +134,11 @@ def prepare(
 ) -> Model: # the same
     "Put linear layers and convolutions into quantised mode. Raises `ValueError`."
     if way not in WAYS: raise ValueError(f'way is {way!r}, expected one of {", ".join(WAYS)}')
-    chosen = {name: o for name, o in model.named_modules()
-              if isinstance(o, (nn.Linear, nn.Conv2d)) and name not in skip}
+    chosen = _layers(model, (nn.Linear, nn.Conv2d), skip)
     if not chosen: raise ValueError('there is no layer to quantise: is everything in skip?')
     for name, old in chosen.items(): # all checks before the first change
         _check_layer(name, old, way, short_group)
-    for name, old in chosen.items():
-        model.set_submodule(name, _in_quantised_mode(old, way, short_group))
-    return model
+    return _replace(model, chosen, lambda old: _in_quantised_mode(old, way, short_group))
 
 # %% ../../nbs/efficiency/03_qat.ipynb #db189d78
 def _check_layer(name, layer, way, short_group):
@@ -137,6 +151,11 @@ def _check_layer(name, layer, way, short_group):
 def _check_shape(name, layer, way, short_group):
     if isinstance(layer, nn.Conv2d) and way != 'int8':
         raise ValueError(f"{name} is a convolution, which knows only the way 'int8', not {way!r}")
+    if isinstance(layer, nn.Conv2d):
+        plain = layer.groups == 1 and set(layer.dilation) == {1} and layer.padding_mode == 'zeros'
+        if not plain or isinstance(layer.padding, str):
+            raise ValueError(f'{name}: groups, dilation and other padding than by numbers of zeros '
+                             'cannot be converted; put it into skip')
     group = WAYS[way].weights.per
     if not short_group and isinstance(group, int) and layer.weight.shape[1] % group:
         raise ValueError(f'groups of {group} do not divide the {layer.weight.shape[1]} inputs of '
@@ -161,18 +180,14 @@ def convert(
     model: Model, # of `prepare`, changed in place
 ) -> Model: # the same, in evaluation mode
     "Replace layers in quantised mode by layers that hold integers. Raises `ValueError`."
-    chosen = {name: o for name, o in model.named_modules()
-              if isinstance(o, (QuantLinear, QuantConv2d))}
+    chosen = _layers(model, (QuantLinear, QuantConv2d))
     if not chosen:
         raise ValueError('no layer is in quantised mode: prepare the model first, convert it once')
     for name, layer in chosen.items():
         if layer.way == 'fp8':
             raise ValueError(f'{name} has the way fp8, for which a CPU has no product: '
                              'keep the model as it is')
-    made = {name: _integer(layer) for name, layer in chosen.items()} # all, before the first change
-    for name, layer in made.items():
-        model.set_submodule(name, layer)
-    return model.eval()
+    return _replace(model, chosen, _integer).eval()
 
 def _integer(layer):
     if isinstance(layer, QuantConv2d): return IntConv2d(layer, INT8_CHANNEL)
