@@ -73,12 +73,17 @@ try: from numba import njit
 except ModuleNotFoundError: njit: Any = None
 
 @cache
+def _has_avx2() -> bool: # so that our tile can be compiled
+    if njit is None: return False
+    from llvmlite.binding import get_host_cpu_features
+    return bool(get_host_cpu_features().get('avx2'))
+
+@cache
 def kernel() -> str:
     "The integer product of this processor: 'tile', ours, or 'torch', the library's."
-    if njit is None: return 'torch'
+    if not _has_avx2(): return 'torch'
     from llvmlite.binding import get_host_cpu_features
-    has = get_host_cpu_features()
-    return 'tile' if has.get('avx2') and not has.get('avx512vnni') else 'torch'
+    return 'torch' if get_host_cpu_features().get('avx512vnni') else 'tile'
 
 def _compiled(f): # by Numba, if it is there
     if njit is None: return f
@@ -140,26 +145,34 @@ def _by_torch(codes, scale, w, w_scale): # as `int8_linear`; w_scale [G, N]
         y += torch._int_mm(q.contiguous(), c.contiguous().T).float()*t
     return y*scale[:, None]
 
+def _by_tiles(codes, scale, w, w_scale): # likewise
+    groups = len(w_scale)
+    if w.shape[1] % (16*groups) or len(w) % 2:
+        codes, w = _filled(codes, groups), _filled(w, groups)
+        w = F.pad(w, (0, 0, 0, len(w) % 2))
+    y = torch.empty(len(codes), w_scale.shape[1])
+    arrays = codes.contiguous().short(), scale, w.contiguous(), w_scale, y
+    _product(*(o.numpy() for o in arrays))
+    return y
+
 # %% ../../nbs/efficiency/02_kernels.ipynb #f6a0c21f
 def int8_linear(
     codes: Tensor, # int8 [M, K] of activations
     scale: Tensor, # float32 [M]
-    w: Tensor, # int8 [N, K] of weights, K < 131,072
+    w: Tensor, # int8 [N, K] of weights
     w_scale: Tensor, # float32 [N], or [G, N] with a scale for each of G groups of a row
 ) -> Tensor: # float32 [M, N]
-    "The product of two quantised matrices from integer sums, Eq. (1) and (2) of the chapter."
+    "Eq. (1) and (2) of the chapter from integer sums of K/G < 131,072 products. `ValueError`."
     K, w_scale = w.shape[1], w_scale.view(-1, len(w))
-    if codes.shape[1] != K or K % len(w_scale):
+    groups = len(w_scale)
+    if codes.shape[1] != K or K % groups:
         raise ValueError(f'{codes.shape[1]} activations and {K} weights in a row, expected equal '
-                         f'numbers, and a multiple of the {len(w_scale)} groups')
-    if kernel() == 'torch': return _by_torch(codes, scale, w, w_scale)
-    if K % (16*len(w_scale)) or len(w) % 2:
-        codes, w = _filled(codes, len(w_scale)), _filled(w, len(w_scale))
-        w = F.pad(w, (0, 0, 0, len(w) % 2))
-    y = torch.empty(len(codes), w_scale.shape[1])
-    arrays = codes.short(), scale, w.contiguous(), w_scale, y
-    _product(*(o.numpy() for o in arrays))
-    return y
+                         f'numbers, and a multiple of the {groups} groups')
+    if K//groups >= 2**17:
+        raise ValueError(f'{K//groups} products in a sum, expected fewer than 131,072: '
+                         'more may overflow 32 bits')
+    product = _by_tiles if kernel() == 'tile' else _by_torch
+    return product(codes, scale, w, w_scale)
 
 # %% ../../nbs/efficiency/02_kernels.ipynb #3269d451
 def _filled(codes, groups): # each group of a row ends with zeros
@@ -187,15 +200,19 @@ def _quantize_rows(x, patterns, codes, scale, magnitude): # fills the last three
 # %% ../../nbs/efficiency/02_kernels.ipynb #d4cfb5b4
 ROWS = Scheme(per='token') # of activations: symmetric, one scale for each row
 
+def _rows_by_steps(x): # as `quantize_rows`, by the functions of the chapter before
+    scale, zero = scale_and_zero(x, ROWS)
+    return quantize(x, scale, zero, ROWS), scale.flatten()
+
 def quantize_rows(
     x: Tensor, # float32 [M, K]
 ) -> tuple[Tensor, Tensor]: # int8 [M, K], float32 [M]
-    "Codes and scales of `ROWS`, as `quantize` gives them. Raises `ValueError` for nan."
+    "Codes and scales of `ROWS`, as `quantize` gives them. `TypeError`; `ValueError` for nan."
+    if x.dtype != torch.float32: raise TypeError(f'x is {x.dtype}, expected float32')
     x = x.detach().contiguous()
-    if kernel() == 'torch':
-        found, zero = scale_and_zero(x, ROWS)
-        return quantize(x, found, zero, ROWS), found.flatten()
     codes, scale = torch.empty(x.shape, dtype=torch.int8), torch.empty(len(x))
+    if len(x) == 0: return codes, scale
+    if njit is None: return _rows_by_steps(x)
     arrays = x, x.view(torch.int32), codes, scale, scale.view(torch.int32)
     if not _quantize_rows(*(o.numpy() for o in arrays)):
         raise ValueError('x holds nan or infinite values: they have no scale')
@@ -322,6 +339,7 @@ class IntConv2d(nn.Module):
                              'groups and dilation, padded by numbers of zeros')
         self.kernel_size, self.stride = conv.kernel_size, conv.stride
         self.padding: tuple = conv.padding
+        self.in_features = conv.weight[0].numel() # of a patch
         codes, scale = weight_codes(conv.weight.flatten(1), scheme)
         self.register_buffer('codes', codes)
         self.register_buffer('scale', scale)
@@ -333,9 +351,9 @@ class IntConv2d(nn.Module):
         image = F.pad(codes.view(x.shape), (left, left, up, up))
         patches = image.unfold(2, h, self.stride[0]).unfold(3, w, self.stride[1])
         B, _, H, W = patches.shape[:4]
-        rows = patches.permute(0, 2, 3, 1, 4, 5).reshape(B*H*W, -1)
-        rows = F.pad(rows, (0, self.codes.shape[1]-rows.shape[1]))
+        rows = patches.permute(0, 2, 3, 1, 4, 5).reshape(B*H*W, self.in_features)
+        rows = F.pad(rows, (0, self.codes.shape[1]-self.in_features))
         y = int8_linear(rows, scale.repeat_interleave(H*W), self.codes, self.scale)
         if self.bias is not None:
             y += self.bias
-        return y.view(B, H, W, -1).permute(0, 3, 1, 2)
+        return y.view(B, H, W, len(self.codes)).permute(0, 3, 1, 2)
