@@ -23,9 +23,9 @@ _all_ = ['REGISTRY', 'DataError', 'Dataset', 'Info', 'Resumable', 'absent', 'cac
          'state', 'verify']
 
 # %% auto #0
-__all__ = ['load', 'Images', 'info', 'read_idx', 'read_folder', 'read_tar', 'image_folder', 'checksum', 'REGISTRY', 'DataError',
-           'Dataset', 'Info', 'Resumable', 'absent', 'cache_dir', 'dataset', 'decoded', 'fetch', 'find', 'fullest',
-           'path', 'places', 'register', 'sha256', 'state', 'verify']
+__all__ = ['load', 'Images', 'info', 'read_idx', 'read_folder', 'read_tar', 'read_captions', 'read_pairs', 'image_folder',
+           'checksum', 'REGISTRY', 'DataError', 'Dataset', 'Info', 'Resumable', 'absent', 'cache_dir', 'dataset',
+           'decoded', 'fetch', 'find', 'fullest', 'path', 'places', 'register', 'sha256', 'state', 'verify']
 
 # %% ../../nbs/core/05_data.ipynb #13c39229
 def load(
@@ -210,6 +210,53 @@ register(Dataset(
     {'train/': '206b2a42072683899815ec779be242b4adf7cefa11181a6d9a5a94968f6924a7',
      'val/': '204b7798c69ca9ad507145eb14702775e6b0bc4e0fa585ce3837f2cc19698a51'},
     standin='digits', mb=7.6));
+
+# %% ../../nbs/core/05_data.ipynb #39feab7e
+def _files_in(archive: Path) -> dict: # name without its folders -> bytes
+    with tarfile.open(archive) as tar:
+        opened = [(Path(m.name).name, tar.extractfile(m)) for m in tar if m.isfile()]
+        return {name: file.read() for name, file in opened if file is not None}
+
+def read_captions(
+    archive, # a tar file of pictures
+    table, # lines split, picture, number, caption, with tabs between them; the first is a header
+) -> dict: # split -> list of (bytes of a picture, list of its captions)
+    "Pictures with their captions in the table's order. `KeyError` names a picture that is missing."
+    pictures, captions = _files_in(Path(archive)), {}
+    for line in Path(table).read_text(encoding='utf-8').splitlines()[1:]:
+        split, name, _, caption = line.split('\t')
+        captions.setdefault(split, {}).setdefault(name, []).append(caption)
+    return {split: [(pictures[name], texts) for name, texts in of_split.items()]
+            for split, of_split in captions.items()}
+
+def read_pairs(
+    archive, # a tar file in which KEY.jpg and KEY.txt belong together
+) -> list: # of (bytes of a picture, list of its one caption), in the order of the keys
+    "Pictures with their captions from a shard. `KeyError` names a caption that is missing."
+    files = _files_in(Path(archive))
+    pictures = sorted(name for name in files if name.endswith('.jpg'))
+    return [(files[name], [files[f'{Path(name).stem}.txt'].decode()]) for name in pictures]
+
+# %% ../../nbs/core/05_data.ipynb #ecdb0284
+def _flickr8k(folder: Path) -> dict:
+    return read_captions(folder/'flickr8k_500_images_224.tar', folder/'captions.tsv')
+
+def _cc12m(folder: Path) -> dict:
+    return dict(train=read_pairs(folder/'cc12m-train-0000.tar'))
+
+register(Dataset(
+    'flickr8k', 'Flickr8k: 500 of its photographs, 2,500 captions',
+    'none stated; non-commercial research', _flickr8k,
+    {'captions.tsv': '5adfcd9c181c4d092d51b5790b08e721f76e976b62ccfe79862780a0f5be1762',
+     'flickr8k_500_images_224.tar':
+         'd93f99ba19401de404019c8e01a72ff1838985139fff580358b9a3cb26534827'},
+    mb=14.1))
+register(Dataset(
+    'cc12m_sample', 'Conceptual 12M: a shard of 32 pairs from the web',
+    'annotations: free use with attribution', _cc12m,
+    {'cc12m-train-0000.tar': 'fc7c3587c194806dfcc06e232c117b0b647aafb6ab049d9d91c0274a50b3124b'},
+    url=_pinned('pytorch/torchtitan', 'b5bcd76c66d0acb1a08b176d9639425bc55e0b2a',
+                'tests/assets/cc12m_test'), mb=3.1));
 
 # %% ../../nbs/core/05_data.ipynb #bec1fbbf
 def _opened(path: Path, max_pixels: int) -> Any: # a picture of Pillow, not decoded yet
