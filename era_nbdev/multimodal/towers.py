@@ -45,7 +45,7 @@ def end_positions(
                          'or another tokenizer made the ids')
     return is_end.int().argmax(1)
 
-# %% ../../nbs/multimodal/03_towers.ipynb #e07a2a1f
+# %% ../../nbs/multimodal/03_towers.ipynb #b07100b6
 @dataclass(frozen=True)
 class TextConfig:
     "The sizes of a text tower."
@@ -58,7 +58,7 @@ class TextConfig:
     activation: str = 'gelu' # or 'quick_gelu'
     norm_eps: float = 1e-5 # added to the variance
 
-# %% ../../nbs/multimodal/03_towers.ipynb #5451e6e3
+# %% ../../nbs/multimodal/03_towers.ipynb #b7cef69c
 def check_caption_ids(
     ids: Tensor, # [B, T]
     config: TextConfig, # of the tower that reads them
@@ -75,7 +75,7 @@ def check_caption_ids(
         raise ValueError(f'ids run from {lowest} to {highest}, but the tower knows '
                          f'{config.vocab_size} tokens: another tokenizer made them')
 
-# %% ../../nbs/multimodal/03_towers.ipynb #74b86059
+# %% ../../nbs/multimodal/03_towers.ipynb #f30e6235
 class TextTower(nn.Module):
     "A causal transformer that makes one vector of a caption. Raises `ValueError` for bad ids."
     def __init__(self,
@@ -109,7 +109,7 @@ class TextTower(nn.Module):
         rows = torch.arange(len(ids), device=ids.device)
         return self.projection(hidden[rows, end])
 
-# %% ../../nbs/multimodal/03_towers.ipynb #7a5693ea
+# %% ../../nbs/multimodal/03_towers.ipynb #7cfc0080
 def init_text(
     tower: TextTower, # changed in place
 ) -> None:
@@ -127,7 +127,7 @@ def init_text(
             nn.init.normal_(linear.get_parameter('weight'), std=std)
             nn.init.zeros_(linear.get_parameter('bias'))
 
-# %% ../../nbs/multimodal/03_towers.ipynb #29585b6c
+# %% ../../nbs/multimodal/03_towers.ipynb #73645a85
 def clean(
     text: str, # a caption, as it was found
 ) -> str:
@@ -137,7 +137,7 @@ def clean(
     unescaped = html.unescape(html.unescape(repaired))
     return ' '.join(unescaped.split()).lower()
 
-# %% ../../nbs/multimodal/03_towers.ipynb #1e9da103
+# %% ../../nbs/multimodal/03_towers.ipynb #a3d59cf8
 CLIP_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 START, END = '<start_of_text>', '<end_of_text>'
 END_OF_WORD = '</w>'
@@ -157,7 +157,7 @@ def clip_symbols(
     symbols = [visible(bytes([byte])) for byte in piece.encode()]
     return [*symbols[:-1], symbols[-1]+END_OF_WORD]
 
-# %% ../../nbs/multimodal/03_towers.ipynb #c4e5d23d
+# %% ../../nbs/multimodal/03_towers.ipynb #9148e9b1
 class CLIPTokenizer(BaseTokenizer):
     "Captions to rows of ids, as CLIP reads them. Raises `ValueError` for merges of unknown tokens."
     border = ''
@@ -205,7 +205,8 @@ class CLIPTokenizer(BaseTokenizer):
         for n, text in enumerate(texts):
             ids = self.encode_caption(text)
             if len(ids) > T-2 and not truncate:
-                raise ValueError(f'caption {n} has {len(ids)} tokens, more than {T-2}: {text[:40]!r}')
+                told = f'caption {n} has {len(ids)} tokens, more than {T-2}'
+                raise ValueError(f'{told}: {text[:40]!r}')
             row = [self.start, *ids[:T-2], self.end]
             rows[n, :len(row)] = torch.tensor(row)
         return rows
@@ -221,7 +222,7 @@ class CLIPTokenizer(BaseTokenizer):
         words = text.split(END_OF_WORD)
         return b' '.join(from_visible(word) for word in words).decode(errors='replace').strip()
 
-# %% ../../nbs/multimodal/03_towers.ipynb #3779d630
+# %% ../../nbs/multimodal/03_towers.ipynb #b7ac0201
 def train_clip_tokenizer(
     texts: Iterable[str], # captions
     vocab_size: Optional[int] = None, # tokens, 514 or more; default: each word becomes one token
@@ -242,7 +243,7 @@ def train_clip_tokenizer(
         tokens.append(tokens[left]+tokens[right])
     return CLIPTokenizer([(tokens[left], tokens[right]) for left, right in merges], context_length)
 
-# %% ../../nbs/multimodal/03_towers.ipynb #11d68e6e
+# %% ../../nbs/multimodal/03_towers.ipynb #f48bef92
 def read_merges(
     path: str | Path, # a list of merges, one a line below a heading; may be compressed by gzip
     n: int = 48_894, # merges to take
@@ -266,7 +267,7 @@ def clip_tokenizer(
         path = load('tokenizers')['clip']/'bpe_simple_vocab_16e6.txt.gz'
     return CLIPTokenizer(read_merges(path), context_length)
 
-# %% ../../nbs/multimodal/03_towers.ipynb #c6d83b3f
+# %% ../../nbs/multimodal/03_towers.ipynb #621f4105
 @dataclass(frozen=True)
 class CLIPConfig:
     "Two towers and the length of their common vectors."
@@ -288,7 +289,7 @@ def image_config(
     return ViTConfig(image_size, patch_size, width, layers, heads, 4*width, norm_eps=1e-5,
                      activation=activation, pre_norm=True, patch_bias=False, n_classes=0)
 
-# %% ../../nbs/multimodal/03_towers.ipynb #6b0c2a74
+# %% ../../nbs/multimodal/03_towers.ipynb #9a89757e
 class PooledBottleneck(Bottleneck):
     "A bottleneck without strides: where it halves the picture, it averages first."
     def __init__(self,
@@ -308,7 +309,7 @@ class PooledBottleneck(Bottleneck):
         shortcut = x if self.downsample is None else self.downsample(self.pool(x))
         return F.relu(branch+shortcut)
 
-# %% ../../nbs/multimodal/03_towers.ipynb #0c6688a7
+# %% ../../nbs/multimodal/03_towers.ipynb #54eddd16
 class AttentionPool(nn.Module):
     "One vector of a feature map: cross-attention whose only query is the mean."
     def __init__(self,
@@ -330,7 +331,7 @@ class AttentionPool(nn.Module):
         tokens = torch.cat([pixels.mean(1, keepdim=True), pixels], 1)+self.positions
         return self.attn(tokens[:, :1], context=tokens)[:, 0]
 
-# %% ../../nbs/multimodal/03_towers.ipynb #7cd12806
+# %% ../../nbs/multimodal/03_towers.ipynb #f4de53c6
 @dataclass(frozen=True)
 class ResNetConfig:
     "The sizes of a ResNet tower; the last feature map has 32·width channels."
@@ -339,7 +340,7 @@ class ResNetConfig:
     heads: Optional[int] = None # of the attention pool; default one for 64 channels
     image_size: int = 224 # pixels on a side, a multiple of 32
 
-# %% ../../nbs/multimodal/03_towers.ipynb #9d12ddce
+# %% ../../nbs/multimodal/03_towers.ipynb #6d17c978
 class ResNetTower(nn.Module):
     "CLIP's ResNet: three convolutions first, averages for strides, attention at the end."
     def __init__(self,
@@ -390,7 +391,7 @@ class ResNetTower(nn.Module):
         "The same as `features`."
         return self.features(x)
 
-# %% ../../nbs/multimodal/03_towers.ipynb #269df40f
+# %% ../../nbs/multimodal/03_towers.ipynb #fe5272d6
 class CLIP(nn.Module):
     "Images and captions as vectors of length 1 in one space, and the scale of their products."
     def __init__(self,
@@ -425,7 +426,7 @@ class CLIP(nn.Module):
         image, text, scale = self(images, ids)
         return scale*image @ text.T
 
-# %% ../../nbs/multimodal/03_towers.ipynb #500a130e
+# %% ../../nbs/multimodal/03_towers.ipynb #6675ccc3
 PROMPTS = ('a photograph of a {}', 'a picture that shows a {}', 'a small {} in the picture',
            'a {} seen from near', 'a blurred picture of a {}', 'a drawing of a {}',
            'one {} among other things')
