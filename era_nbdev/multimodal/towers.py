@@ -289,7 +289,7 @@ def image_config(
     return ViTConfig(image_size, patch_size, width, layers, heads, 4*width, norm_eps=1e-5,
                      activation=activation, pre_norm=True, patch_bias=False, n_classes=0)
 
-# %% ../../nbs/multimodal/03_towers.ipynb #9a89757e
+# %% ../../nbs/multimodal/03_towers.ipynb #33e68f17
 class PooledBottleneck(Bottleneck):
     "A bottleneck without strides: where it halves the picture, it averages first."
     def __init__(self,
@@ -303,11 +303,11 @@ class PooledBottleneck(Bottleneck):
     def forward(self, x: Tensor) -> Tensor: # [B, n_in, H, W]
         "The sum of shortcut and branch, followed by a ReLU."
         (conv1, bn1), (conv2, bn2), (conv3, bn3) = self.layers()
-        branch = F.relu(bn1(conv1(x)))
-        branch = F.relu(bn2(conv2(branch)))
+        branch = F.relu(bn1(conv1(x)), inplace=True)
+        branch = F.relu(bn2(conv2(branch)), inplace=True)
         branch = bn3(conv3(self.pool(branch)))
         shortcut = x if self.downsample is None else self.downsample(self.pool(x))
-        return F.relu(branch+shortcut)
+        return F.relu(branch+shortcut, inplace=True)
 
 # %% ../../nbs/multimodal/03_towers.ipynb #54eddd16
 class AttentionPool(nn.Module):
@@ -340,7 +340,7 @@ class ResNetConfig:
     heads: Optional[int] = None # of the attention pool; default one for 64 channels
     image_size: int = 224 # pixels on a side, a multiple of 32
 
-# %% ../../nbs/multimodal/03_towers.ipynb #6d17c978
+# %% ../../nbs/multimodal/03_towers.ipynb #b25b7a71
 class ResNetTower(nn.Module):
     "CLIP's ResNet: three convolutions first, averages for strides, attention at the end."
     def __init__(self,
@@ -378,9 +378,9 @@ class ResNetTower(nn.Module):
         size = self.config.image_size
         if x.ndim != 4 or tuple(x.shape[1:]) != (3, size, size):
             raise ValueError(f'images have shape {tuple(x.shape)}, expected [B, 3, {size}, {size}]')
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        x = self.pool(F.relu(self.bn3(self.conv3(x))))
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        x = self.pool(F.relu(self.bn3(self.conv3(x)), inplace=True))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
     def features(self, x: Tensor) -> Tensor: # [B, 3, S, S] -> [B, D]
