@@ -243,7 +243,7 @@ def train_clip_tokenizer(
         tokens.append(tokens[left]+tokens[right])
     return CLIPTokenizer([(tokens[left], tokens[right]) for left, right in merges], context_length)
 
-# %% ../../nbs/multimodal/03_towers.ipynb #f48bef92
+# %% ../../nbs/multimodal/03_towers.ipynb #88ec9a77
 def read_merges(
     path: str | Path, # a list of merges, one a line below a heading; may be compressed by gzip
     n: int = 48_894, # merges to take
@@ -263,9 +263,9 @@ def clip_tokenizer(
     context_length: int = 77, # T, length of a row
 ) -> CLIPTokenizer:
     "The tokenizer of OpenAI's and open_clip's models, or that of another list of merges."
-    if path is None:
-        path = load('tokenizers')['clip']/'bpe_simple_vocab_16e6.txt.gz'
-    return CLIPTokenizer(read_merges(path), context_length)
+    published = 'bpe_simple_vocab_16e6.txt.gz'
+    file = load('tokenizers')['clip']/published if path is None else path
+    return CLIPTokenizer(read_merges(file), context_length)
 
 # %% ../../nbs/multimodal/03_towers.ipynb #621f4105
 @dataclass(frozen=True)
@@ -331,16 +331,16 @@ class AttentionPool(nn.Module):
         tokens = torch.cat([pixels.mean(1, keepdim=True), pixels], 1)+self.positions
         return self.attn(tokens[:, :1], context=tokens)[:, 0]
 
-# %% ../../nbs/multimodal/03_towers.ipynb #f4de53c6
+# %% ../../nbs/multimodal/03_towers.ipynb #9959fde7
 @dataclass(frozen=True)
 class ResNetConfig:
     "The sizes of a ResNet tower; the last feature map has 32·width channels."
-    layers: tuple[int, int, int, int] = (3, 4, 6, 3) # bottlenecks of each stage
+    layers: tuple[int, ...] = (3, 4, 6, 3) # bottlenecks of each of the four stages
     width: int = 64 # channels of the first stage, even
     heads: Optional[int] = None # of the attention pool; default one for 64 channels
     image_size: int = 224 # pixels on a side, a multiple of 32
 
-# %% ../../nbs/multimodal/03_towers.ipynb #b25b7a71
+# %% ../../nbs/multimodal/03_towers.ipynb #ec4ca40e
 class ResNetTower(nn.Module):
     "CLIP's ResNet: three convolutions first, averages for strides, attention at the end."
     def __init__(self,
@@ -351,6 +351,7 @@ class ResNetTower(nn.Module):
         c = self.config = config
         if c.image_size % 32:
             raise ValueError(f'image_size is {c.image_size}, expected a multiple of 32')
+        if len(c.layers) != 4: raise ValueError(f'layers are {c.layers}, expected four stages')
         half = c.width//2
         self.conv1 = nn.Conv2d(3, half, 3, 2, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(half)
