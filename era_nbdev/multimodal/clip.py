@@ -119,7 +119,7 @@ def small_clip(
     image = image_config(image_size, patch_size, width, layers, 4)
     return CLIP(CLIPConfig(image, text, width, min(10., most), most))
 
-# %% ../../nbs/multimodal/04_clip.ipynb #1eac3428
+# %% ../../nbs/multimodal/04_clip.ipynb #485bb7df
 SCENE_COLOURS = (60/255,)*3, (60/255,)*3 # mean and deviation of scenes, of 1
 
 class SceneTower(nn.Module):
@@ -143,7 +143,7 @@ def scene_clip(
 ) -> CLIP:
     "A CLIP with a convolutional image tower."
     clip = small_clip(vocab_size, context_length, most=most)
-    clip.image = SceneTower(clip.config.image.width)
+    cast(Any, clip).image = SceneTower(clip.config.image.width)
     return clip
 
 # %% ../../nbs/multimodal/04_clip.ipynb #6833bf64

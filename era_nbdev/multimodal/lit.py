@@ -38,9 +38,9 @@ __all__ = ['SETUPS', 'TEMPLATES', 'lite_input', 'LiteTower', 'minilm', 'sentence
            'try_setups', 'Lesson', 'one_split', 'zero_shot_hits', 'sample_of', 'prompt_study', 'linear_probe',
            'probe_study', 'class_studies']
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #047789a3
+# %% ../../nbs/multimodal/03d_lit.ipynb #cf8d9092
 def lite_input(
-    photos: Sequence[Tensor], # [3, H, W] uint8 each
+    photos: Sequence[Tensor] | Tensor, # n of [3, H, W] uint8
 ) -> Tensor: # [n, 3, 224, 224]
     "The middle squares of photographs as EfficientNet-lite0 takes them."
     return torch.cat([prepare(x[None], 224, *LITE_COLOURS) for x in photos])
@@ -51,8 +51,8 @@ class LiteTower:
         self.net = efficientnet_lite0().to(memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def __call__(self, photos: Sequence[Tensor]) -> Tensor: # n of [3, H, W] uint8 -> [n, 1280]
-        "What the last layer of the classifier would get, four photographs at a time."
+    def __call__(self, photos: Sequence[Tensor] | Tensor) -> Tensor: # n of [3, H, W] bytes
+        "What the last layer of the classifier would get, [n, 1280]; four photographs at a time."
         parts = [torch.zeros(0, 1280)]
         for i in range(0, len(photos), 4):
             x = lite_input(photos[i:i+4]).contiguous(memory_format=torch.channels_last)
@@ -384,15 +384,15 @@ def linear_probe(
     fitted = LogisticRegression(C=.1, max_iter=1_000).fit(scaled(features[chosen]), labels[chosen])
     return lambda x: fitted.predict(scaled(x))
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #eb3cff28
+# %% ../../nbs/multimodal/03d_lit.ipynb #d9369d28
 def probe_study(
-    train: tuple, # features [N, 1280], classes [N]
-    test: tuple, # likewise
+    train: tuple[Tensor, np.ndarray], # features [N, 1280], classes [N]
+    test: tuple[Tensor, np.ndarray], # likewise
     sizes: Sequence[int] = (1, 2, 4, 8, 16, 32), # labels of each class
     seeds: int = 3,
 ) -> dict: # labels of each class -> accuracy of each draw
     "A linear probe by the number of labels."
-    return {size: [float((linear_probe(*train, size, seed)(test[0]) == test[1]).mean())
+    return {size: [float((linear_probe(train[0], train[1], size, seed)(test[0]) == test[1]).mean())
                    for seed in range(seeds)] for size in sizes}
 
 # %% ../../nbs/multimodal/03d_lit.ipynb #9561eba9
