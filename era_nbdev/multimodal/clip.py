@@ -41,7 +41,7 @@ __all__ = ['WORDS', 'SCENE_COLOURS', 'facts_of', 'some_words', 'shape_caption', 
 # %% ../../nbs/multimodal/04_clip.ipynb #75a63b51
 WORDS = [list(dict.fromkeys(c.split()[i] for c in all_captions())) for i in (1, 2, 3)]
 
-# %% ../../nbs/multimodal/04_clip.ipynb #0e76369c
+# %% ../../nbs/multimodal/04_clip.ipynb #571cb055
 def facts_of(
     label: Tensor, # [n] indices into `all_captions()`
 ) -> Tensor: # [n, 3] numbers of size, colour and shape
@@ -67,7 +67,7 @@ def shape_caption(
     said = [names[i] for names, i in zip((sizes, colours, shapes), facts) if i >= 0]
     return ' '.join(['a', *said])
 
-# %% ../../nbs/multimodal/04_clip.ipynb #1149327a
+# %% ../../nbs/multimodal/04_clip.ipynb #1d65a846
 def scene_pixels(
     x: Tensor, # [n, 3, S, S] uint8
 ) -> Tensor: # [n, 3, S, S] of about mean 0 and deviation 1
@@ -104,7 +104,7 @@ class SceneBatches:
             b = slice(a, a+self.bs)
             yield (scene_pixels(scenes.x[b]), ids[b]), (own[b], said[b])
 
-# %% ../../nbs/multimodal/04_clip.ipynb #0fef1068
+# %% ../../nbs/multimodal/04_clip.ipynb #592c0ab5
 def small_clip(
     vocab_size: int, # tokens of its tokenizer
     context_length: int, # T
@@ -119,18 +119,24 @@ def small_clip(
     image = image_config(image_size, patch_size, width, layers, 4)
     return CLIP(CLIPConfig(image, text, width, min(10., most), most))
 
-# %% ../../nbs/multimodal/04_clip.ipynb #485bb7df
+# %% ../../nbs/multimodal/04_clip.ipynb #158a7828
 SCENE_COLOURS = (60/255,)*3, (60/255,)*3 # mean and deviation of scenes, of 1
 
 class SceneTower(nn.Module):
-    "Three convolutions: scenes [B, 3, 32, 32] to features [B, C]."
-    def __init__(self, width: int = 64): # C
+    "Four convolutions: scenes [B, 3, 32, 32] to features [B, C]."
+    def __init__(self,
+        width: int = 64, # C
+        flat: bool = False, # one weight for each of the 16 positions, not their maximum?
+    ):
         super().__init__()
-        sizes, layers = (3, 24, 48, 96), []
-        for n_in, n_out in zip(sizes, sizes[1:]):
-            conv = nn.Conv2d(n_in, n_out, 3, 2, 1, bias=False)
+        layers = []
+        for n_in, n_out, stride in ((3, 24, 2), (24, 48, 2), (48, 96, 2), (96, 96, 1)):
+            conv = nn.Conv2d(n_in, n_out, 5 if n_in == 3 else 3, stride,
+                             2 if n_in == 3 else 1, bias=False)
             layers += [conv, nn.BatchNorm2d(n_out), nn.ReLU()]
-        self.net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16*96, width))
+        pool = nn.Identity() if flat else nn.AdaptiveMaxPool2d(1)
+        last = nn.Linear(96*16 if flat else 96, width)
+        self.net = nn.Sequential(*layers, pool, nn.Flatten(), last)
 
     def features(self, x: Tensor) -> Tensor: # [B, 3, 32, 32] -> [B, C]
         "The features of each scene."
@@ -140,13 +146,14 @@ def scene_clip(
     vocab_size: int, # tokens of its tokenizer
     context_length: int, # T
     most: float = 12., # largest scale
+    flat: bool = False, # as in `SceneTower`
 ) -> CLIP:
     "A CLIP with a convolutional image tower."
     clip = small_clip(vocab_size, context_length, most=most)
-    cast(Any, clip).image = SceneTower(clip.config.image.width)
+    cast(Any, clip).image = SceneTower(clip.config.text.width, flat)
     return clip
 
-# %% ../../nbs/multimodal/04_clip.ipynb #6833bf64
+# %% ../../nbs/multimodal/04_clip.ipynb #cff8af35
 @torch.no_grad()
 def scene_answers(
     clip: CLIP,
@@ -166,7 +173,7 @@ def scene_scores(
     parts = dict(zip(('size', 'colour', 'shape'), (100*same.mean(0)).tolist()))
     return dict(caption=100*same.prod(1).mean().item()) | parts
 
-# %% ../../nbs/multimodal/04_clip.ipynb #ea089d9f
+# %% ../../nbs/multimodal/04_clip.ipynb #27389fef
 @dataclass(frozen=True)
 class Towers:
     "Sentences and photographs as vectors of one space."
@@ -190,7 +197,7 @@ class Towers:
         with torch.no_grad():
             return self.images(photos).float().numpy()
 
-# %% ../../nbs/multimodal/04_clip.ipynb #4472f503
+# %% ../../nbs/multimodal/04_clip.ipynb #892236f8
 def towers_of_maps(
     maps: TwoMaps, # trained
 ) -> Towers:
@@ -225,7 +232,7 @@ def open_towers(
                        "'clip': era run clip --scale lesson makes one")
     return cast(Clip, run.experiment()).towers(run)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #8f191423
+# %% ../../nbs/multimodal/04_clip.ipynb #95b4a1de
 @dataclass
 class ClipSettings(Experiment):
     "What can be chosen."
@@ -234,10 +241,11 @@ class ClipSettings(Experiment):
     data: str = 'shapes' # 'shapes', 'flickr8k', 'cc12m_sample', or a folder with shards
     loss: Literal['positives', 'plain'] = 'positives' # may equal captions be right answers?
     drop: Annotated[float, Ge(0), Lt(1)] = 0. # share of words left out of scenes' captions
+    flat: bool = False # weights for each position of a scene, instead of the maximum over them?
     scenes: Annotated[int, Ge(2)] = 4_096 # new ones in each epoch
-    epochs: Annotated[int, Ge(1)] = 20 # passes through the pairs
+    epochs: Annotated[int, Ge(1)] = 12 # passes through the pairs
     bs: Annotated[int, Ge(2)] = 128 # pairs in a batch, over all processes
-    lr: Annotated[float, Gt(0)] = 2e-3 # peak learning rate
+    lr: Annotated[float, Gt(0)] = 3e-3 # peak learning rate
     weight_decay: Annotated[float, Ge(0)] = .1 # of weights, not of norms and biases
     max_scale: Annotated[float, Ge(1), Le(1000)] = 12. # largest inverse temperature
     image_size: Annotated[int, Ge(16)] = 32 # pixels on a side
@@ -284,7 +292,7 @@ class ClipSettings(Experiment):
                        [Track(run, seconds=self.save), progress, *run.callbacks], run.device,
                        self.precision, wrap=data_parallel)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #663a621b
+# %% ../../nbs/multimodal/04_clip.ipynb #d45f5cac
 def scratch_hits(
     pairs: Sequence[tuple], # (bytes of a photograph, its captions)
     train: np.ndarray, # rows
@@ -324,13 +332,13 @@ class RawBatches:
             x = torch.where(flip, self.x[i].flip(-1), self.x[i])
             yield (x, self.ids[i, one]), (i[:, None], i[:, None])
 
-# %% ../../nbs/multimodal/04_clip.ipynb #b6bc23dd
+# %% ../../nbs/multimodal/04_clip.ipynb #53744c92
 class ClipTraining(ClipSettings):
     "One way of training for each kind of data."
     def fit_scenes(self, run: Run, state: Optional[dict]) -> dict: # a checkpoint or None
         "The small CLIP, measured on pairs of colour and shape that it never saw."
         tokenizer = train_clip_tokenizer(all_captions(), context_length=self.context)
-        clip = scene_clip(len(tokenizer.vocab), self.context, self.max_scale)
+        clip = scene_clip(len(tokenizer.vocab), self.context, self.max_scale, self.flat)
         seed, plain = run.config['seed'], self.loss == 'plain'
         batches = SceneBatches(self.scenes, self.bs, tokenizer, self.drop, seed, plain)
         self.learner(run, clip, batches, 0).fit(self.epochs, self.lr, cosine(.1), resume=state)
@@ -381,7 +389,7 @@ class ClipTraining(ClipSettings):
                     unreadable=len(batches.unreadable), processes=world,
                     extra=dict(left_out=left_out, unreadable_names=batches.unreadable))
 
-# %% ../../nbs/multimodal/04_clip.ipynb #41bef9c4
+# %% ../../nbs/multimodal/04_clip.ipynb #0206e43c
 def shard_folder(
     source: str, # 'cc12m_sample' or a folder
 ) -> Path:
@@ -397,7 +405,7 @@ def shard_tokenizer(
     if not vocab: return clip_tokenizer(context_length=context)
     return train_clip_tokenizer(captions, vocab, context)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #b184f6d3
+# %% ../../nbs/multimodal/04_clip.ipynb #96a2f683
 @experiment('clip', smoke={}, lesson=dict(data='flickr8k'),
     full=dict(data='cc12m', epochs=32, bs=4096, lr=5e-4, weight_decay=.2, max_scale=100.,
               image_size=224, patch_size=32, width=768, layers=12, context=77, workers=12,
@@ -420,7 +428,7 @@ class Clip(ClipTraining):
             return towers_of_maps(run.load_into(maps).eval())
         if self.data == 'shapes':
             tokenizer = train_clip_tokenizer(all_captions(), context_length=self.context)
-            clip = scene_clip(len(tokenizer.vocab), self.context, self.max_scale)
+            clip = scene_clip(len(tokenizer.vocab), self.context, self.max_scale, self.flat)
             return towers_of_clip(run.load_into(clip).eval(), tokenizer, SCENE_COLOURS)
         merges = [(left, right) for left, right in run.kept('merges')]
         tokenizer = CLIPTokenizer(merges, self.context)

@@ -60,7 +60,7 @@ class LiteTower:
             parts.append(self.net.forward_head(maps, pre_logits=True))
         return torch.cat(parts)
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #0195fd3c
+# %% ../../nbs/multimodal/03d_lit.ipynb #54489d35
 @lru_cache(1)
 def minilm() -> Any: # a `SentenceTransformer`
     "MiniLM, read once. Raises `MissingExtra` without its packages."
@@ -79,7 +79,7 @@ def sentence_vectors(
     encoded = minilm().encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
     return torch.from_numpy(np.asarray(encoded))
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #8a775d62
+# %% ../../nbs/multimodal/03d_lit.ipynb #6adbfe2e
 class PairFeatures(NamedTuple):
     "What the locked towers make of photographs and their captions, computed once."
     image: Tensor # [n, V, 1280]: V views of each photograph
@@ -117,7 +117,7 @@ def locked_features(
     write_atomic(file, buffer.getvalue())
     return found
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #301f4528
+# %% ../../nbs/multimodal/03d_lit.ipynb #efeee018
 def pair_loss(
     pred: tuple, # vectors of pictures and of captions, [B, D] each, and the scale
     y: tuple, # facts of the pictures and facts that the captions state, [B, A] each; -1: unsaid
@@ -134,7 +134,7 @@ def describes(
     "Is caption j true of picture i?"
     return ((own[:, None] == said) | (said < 0)).all(-1)
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #c1fff377
+# %% ../../nbs/multimodal/03d_lit.ipynb #18442bcf
 class Setup(NamedTuple):
     "What is chosen on held-out training photographs."
     dropout: float = .8 # share of image features that are left out
@@ -173,7 +173,7 @@ class TwoMaps(nn.Module):
         pictures = self.encode_image(image).repeat_interleave(K, 0)
         return pictures, self.encode_text(text.flatten(0, 1)), self.temperature()
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #8f030715
+# %% ../../nbs/multimodal/03d_lit.ipynb #1f9e91f2
 class FeatureBatches:
     "Batches of features: one view of each photograph, drawn anew, and all its captions."
     def __init__(self,
@@ -211,7 +211,7 @@ def fit_maps(
     learn.fit(setup.epochs, setup.lr, cosine(.05))
     return model.eval()
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #7770f27d
+# %% ../../nbs/multimodal/03d_lit.ipynb #e1727e38
 def retrieval_hits(
     image: Tensor, # [n, D] of length 1
     text: Tensor, # [n, K, D] of length 1: the captions of each photograph
@@ -238,7 +238,7 @@ def map_hits(
     image = model.encode_image(pairs.image[:, 0])
     return retrieval_hits(image, model.encode_text(pairs.text))
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #104721f9
+# %% ../../nbs/multimodal/03d_lit.ipynb #ec4bca66
 def measured(
     hits: np.ndarray, # [n, 6], as `map_hits`
 ) -> dict: # name -> per cent
@@ -253,7 +253,7 @@ def interval(
     low, high = bootstrap(np.mean, hits)
     return round(100*low, 1), round(100*high, 1)
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #7fa067c7
+# %% ../../nbs/multimodal/03d_lit.ipynb #33ef5899
 def summarised(
     hits: np.ndarray, # [n, 6], as `map_hits`
 ) -> dict: # name -> per cent
@@ -261,7 +261,7 @@ def summarised(
     low, high = interval(hits[:, 0])
     return measured(hits) | {'text→image R@1 low': low, 'text→image R@1 high': high}
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #cb018595
+# %% ../../nbs/multimodal/03d_lit.ipynb #840eacfb
 SETUPS = (Setup(), Setup(text_dropout=.4), Setup(views=1), Setup(.6, .4), Setup(lr=1e-3),
           Setup(bs=50))
 
@@ -303,7 +303,7 @@ def try_setups(
         found.append([hits[:, [0, 3]].mean() for hits in parts])
     return np.array(found)
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #2ef7265b
+# %% ../../nbs/multimodal/03d_lit.ipynb #ede6d741
 class Lesson(NamedTuple):
     "One split of the lesson: what was chosen, and what it reached."
     maps: TwoMaps # trained on all training photographs
@@ -329,7 +329,7 @@ def one_split(
     maps = fit_maps(rows_of(pairs, train), setup, seed)
     return Lesson(maps, map_hits(maps, held_out), tried, curve, setup)
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #d9723c65
+# %% ../../nbs/multimodal/03d_lit.ipynb #b1e62d44
 def zero_shot_hits(
     maps: TwoMaps,
     features: Tensor, # [n, 1280] of photographs
@@ -343,7 +343,7 @@ def zero_shot_hits(
         guesses = (maps.encode_image(features) @ weights.T).argmax(1)
     return guesses.numpy() == labels
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #a9520deb
+# %% ../../nbs/multimodal/03d_lit.ipynb #808ac4a8
 TEMPLATES = {'name alone': ('{}',), 'one template': ('a photo of a {}',), 'ensemble': PROMPTS}
 
 def sample_of(
@@ -365,7 +365,7 @@ def prompt_study(
     return {kind: [float(zero_shot_hits(m, features, labels, names, templates).mean())
                    for m in models] for kind, templates in TEMPLATES.items()}
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #48ed3265
+# %% ../../nbs/multimodal/03d_lit.ipynb #e5a0f1b4
 def linear_probe(
     features: Tensor, # [n, D] of labelled pictures
     labels: np.ndarray, # [n] classes
@@ -384,7 +384,7 @@ def linear_probe(
     fitted = LogisticRegression(C=.1, max_iter=1_000).fit(scaled(features[chosen]), labels[chosen])
     return lambda x: fitted.predict(scaled(x))
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #d9369d28
+# %% ../../nbs/multimodal/03d_lit.ipynb #16700da0
 def probe_study(
     train: tuple[Tensor, np.ndarray], # features [N, 1280], classes [N]
     test: tuple[Tensor, np.ndarray], # likewise
@@ -395,7 +395,7 @@ def probe_study(
     return {size: [float((linear_probe(train[0], train[1], size, seed)(test[0]) == test[1]).mean())
                    for seed in range(seeds)] for size in sizes}
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #9561eba9
+# %% ../../nbs/multimodal/03d_lit.ipynb #00583aed
 def class_studies(
     models: Sequence[TwoMaps], # one for each split
 ) -> dict:

@@ -32,7 +32,7 @@ __all__ = ['PICTURES', 'TRIES', 'CaptionedPhotos', 'read_members', 'read_caption
            'PairBatches', 'blocks_flop', 'pair_flop', 'pairs_plan', 'trainer', 'race_config', 'bench_clip',
            'bench_clip_batches']
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #55add432
+# %% ../../nbs/multimodal/03c_pairs.ipynb #bca19e13
 @dataclass(frozen=True)
 class CaptionedPhotos:
     "Where photographs lie, what their captions say, and what was left out."
@@ -77,7 +77,7 @@ def read_captioned(
     photos = Photos(files, file, offset, length, np.zeros(len(good), dtype=np.int64), ['pair'])
     return CaptionedPhotos(photos, [captions[key] for key in good], left_out)
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #e67f5c83
+# %% ../../nbs/multimodal/03c_pairs.ipynb #f30fef3a
 def write_captioned(
     pairs: Sequence[tuple[bytes, str]], # (bytes of a JPEG, caption)
     folder: str | Path, # gets shard-000000.tar, …
@@ -98,7 +98,7 @@ def write_captioned(
         shards.append(shard)
     return shards
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #5cabb0e9
+# %% ../../nbs/multimodal/03c_pairs.ipynb #31b223bc
 TRIES = 50 # photographs in a row that may be unreadable
 
 class PairViews(Dataset):
@@ -127,7 +127,7 @@ class PairViews(Dataset):
         raise RunError(f'{TRIES} photographs from {self.pairs.photos.name(index)} on cannot be '
                        'read: is the shard damaged?')
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #93485a0c
+# %% ../../nbs/multimodal/03c_pairs.ipynb #05c745e0
 class PairBatches(PhotoBatches):
     "Batches of pairs, equal for every number of workers; `rank` of `world` gets its part of each."
     def __init__(self,
@@ -158,7 +158,7 @@ class PairBatches(PhotoBatches):
             yield (prepare(x, x.shape[-1]), ids), (facts, facts)
         self.epoch, self.start = epoch+1, 0
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #64a3d929
+# %% ../../nbs/multimodal/03c_pairs.ipynb #6580e42a
 def blocks_flop(
     layers: int, # L
     width: int, # C, with feed-forward networks of 4·C
@@ -178,7 +178,7 @@ def pair_flop(
     return (patches+blocks_flop(image.layers, image.width, image.n_tokens)
             + blocks_flop(text.layers, text.width, text.context_length))
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #cd81d7b5
+# %% ../../nbs/multimodal/03c_pairs.ipynb #7c242fea
 def pairs_plan(
     config: CLIPConfig,
     pairs: int, # in the collection
@@ -205,7 +205,7 @@ def pairs_plan(
         rows.append([f'{p.gpus} × {p.gpu}', words+cores+state])
     return rows
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #02ce2e51
+# %% ../../nbs/multimodal/03c_pairs.ipynb #157f6bed
 def trainer(
     clip: torch.nn.Module, # (images, ids) -> (vectors, vectors, scale)
     config: CLIPConfig, # sizes of its inputs
