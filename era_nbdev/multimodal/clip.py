@@ -41,7 +41,7 @@ __all__ = ['WORDS', 'SCENE_COLOURS', 'facts_of', 'some_words', 'shape_caption', 
 # %% ../../nbs/multimodal/04_clip.ipynb #75a63b51
 WORDS = [list(dict.fromkeys(c.split()[i] for c in all_captions())) for i in (1, 2, 3)]
 
-# %% ../../nbs/multimodal/04_clip.ipynb #571cb055
+# %% ../../nbs/multimodal/04_clip.ipynb #1742737e
 def facts_of(
     label: Tensor, # [n] indices into `all_captions()`
 ) -> Tensor: # [n, 3] numbers of size, colour and shape
@@ -59,6 +59,7 @@ def some_words(
     kept |= ~kept.any(1, keepdim=True) & (torch.arange(3) == rescued)
     return facts.where(kept, -1)
 
+# %% ../../nbs/multimodal/04_clip.ipynb #f4b87dac
 def shape_caption(
     facts: Sequence[int], # of size, colour and shape; -1: unsaid
 ) -> str:
@@ -67,13 +68,14 @@ def shape_caption(
     said = [names[i] for names, i in zip((sizes, colours, shapes), facts) if i >= 0]
     return ' '.join(['a', *said])
 
-# %% ../../nbs/multimodal/04_clip.ipynb #1d65a846
+# %% ../../nbs/multimodal/04_clip.ipynb #682bd8ec
 def scene_pixels(
     x: Tensor, # [n, 3, S, S] uint8
 ) -> Tensor: # [n, 3, S, S] of about mean 0 and deviation 1
     "Scenes as the small CLIP takes them."
     return (x.float()-60)/60
 
+# %% ../../nbs/multimodal/04_clip.ipynb #9e7ea666
 class SceneBatches:
     "New scenes in every epoch, with captions that may lack words."
     def __init__(self,
@@ -104,7 +106,7 @@ class SceneBatches:
             b = slice(a, a+self.bs)
             yield (scene_pixels(scenes.x[b]), ids[b]), (own[b], said[b])
 
-# %% ../../nbs/multimodal/04_clip.ipynb #592c0ab5
+# %% ../../nbs/multimodal/04_clip.ipynb #79b8e86f
 def small_clip(
     vocab_size: int, # tokens of its tokenizer
     context_length: int, # T
@@ -119,7 +121,7 @@ def small_clip(
     image = image_config(image_size, patch_size, width, layers, 4)
     return CLIP(CLIPConfig(image, text, width, min(10., most), most))
 
-# %% ../../nbs/multimodal/04_clip.ipynb #158a7828
+# %% ../../nbs/multimodal/04_clip.ipynb #7052ad2f
 SCENE_COLOURS = (60/255,)*3, (60/255,)*3 # mean and deviation of scenes, of 1
 
 class SceneTower(nn.Module):
@@ -142,6 +144,7 @@ class SceneTower(nn.Module):
         "The features of each scene."
         return self.net(x)
 
+# %% ../../nbs/multimodal/04_clip.ipynb #8c5bef00
 def scene_clip(
     vocab_size: int, # tokens of its tokenizer
     context_length: int, # T
@@ -153,7 +156,7 @@ def scene_clip(
     cast(Any, clip).image = SceneTower(clip.config.text.width, flat)
     return clip
 
-# %% ../../nbs/multimodal/04_clip.ipynb #cff8af35
+# %% ../../nbs/multimodal/04_clip.ipynb #7c9cfcf1
 @torch.no_grad()
 def scene_answers(
     clip: CLIP,
@@ -173,7 +176,7 @@ def scene_scores(
     parts = dict(zip(('size', 'colour', 'shape'), (100*same.mean(0)).tolist()))
     return dict(caption=100*same.prod(1).mean().item()) | parts
 
-# %% ../../nbs/multimodal/04_clip.ipynb #27389fef
+# %% ../../nbs/multimodal/04_clip.ipynb #a79530c9
 @dataclass(frozen=True)
 class Towers:
     "Sentences and photographs as vectors of one space."
@@ -197,7 +200,7 @@ class Towers:
         with torch.no_grad():
             return self.images(photos).float().numpy()
 
-# %% ../../nbs/multimodal/04_clip.ipynb #892236f8
+# %% ../../nbs/multimodal/04_clip.ipynb #897d9507
 def towers_of_maps(
     maps: TwoMaps, # trained
 ) -> Towers:
@@ -223,6 +226,7 @@ def towers_of_clip(
     def texts(sentences): return clip.encode_text(tokenizer(list(sentences)))
     return Towers(texts, images, clip.temperature().item())
 
+# %% ../../nbs/multimodal/04_clip.ipynb #9f9a20bc
 def open_towers(
     run: Run, # of the experiment `clip`
 ) -> Towers:
@@ -232,7 +236,7 @@ def open_towers(
                        "'clip': era run clip --scale lesson makes one")
     return cast(Clip, run.experiment()).towers(run)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #95b4a1de
+# %% ../../nbs/multimodal/04_clip.ipynb #b53044a0
 @dataclass
 class ClipSettings(Experiment):
     "What can be chosen."
@@ -292,7 +296,7 @@ class ClipSettings(Experiment):
                        [Track(run, seconds=self.save), progress, *run.callbacks], run.device,
                        self.precision, wrap=data_parallel)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #d45f5cac
+# %% ../../nbs/multimodal/04_clip.ipynb #cdc571ec
 def scratch_hits(
     pairs: Sequence[tuple], # (bytes of a photograph, its captions)
     train: np.ndarray, # rows
@@ -315,6 +319,7 @@ def scratch_hits(
         text = clip.encode_text(ids[test].flatten(0, 1)).unflatten(0, (len(test), -1))
         return retrieval_hits(clip.encode_image(x[test]), text)
 
+# %% ../../nbs/multimodal/04_clip.ipynb #c9c53248
 class RawBatches:
     "Batches of pictures with one of their captions each, mirrored at random."
     def __init__(self, x: Tensor, ids: Tensor, bs: int, seed: int): # [n, 3, S, S], [n, K, T]
@@ -332,7 +337,7 @@ class RawBatches:
             x = torch.where(flip, self.x[i].flip(-1), self.x[i])
             yield (x, self.ids[i, one]), (i[:, None], i[:, None])
 
-# %% ../../nbs/multimodal/04_clip.ipynb #53744c92
+# %% ../../nbs/multimodal/04_clip.ipynb #6da3cfc4
 class ClipTraining(ClipSettings):
     "One way of training for each kind of data."
     def fit_scenes(self, run: Run, state: Optional[dict]) -> dict: # a checkpoint or None
@@ -389,7 +394,7 @@ class ClipTraining(ClipSettings):
                     unreadable=len(batches.unreadable), processes=world,
                     extra=dict(left_out=left_out, unreadable_names=batches.unreadable))
 
-# %% ../../nbs/multimodal/04_clip.ipynb #0206e43c
+# %% ../../nbs/multimodal/04_clip.ipynb #2f87b3c0
 def shard_folder(
     source: str, # 'cc12m_sample' or a folder
 ) -> Path:
@@ -405,7 +410,7 @@ def shard_tokenizer(
     if not vocab: return clip_tokenizer(context_length=context)
     return train_clip_tokenizer(captions, vocab, context)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #96a2f683
+# %% ../../nbs/multimodal/04_clip.ipynb #faa8256f
 @experiment('clip', smoke={}, lesson=dict(data='flickr8k'),
     full=dict(data='cc12m', epochs=32, bs=4096, lr=5e-4, weight_decay=.2, max_scale=100.,
               image_size=224, patch_size=32, width=768, layers=12, context=77, workers=12,

@@ -79,7 +79,7 @@ def sentence_vectors(
     encoded = minilm().encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
     return torch.from_numpy(np.asarray(encoded))
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #6adbfe2e
+# %% ../../nbs/multimodal/03d_lit.ipynb #3c9a50a3
 class PairFeatures(NamedTuple):
     "What the locked towers make of photographs and their captions, computed once."
     image: Tensor # [n, V, 1280]: V views of each photograph
@@ -93,6 +93,7 @@ def views_of(
     middle = photo[:, top:photo.shape[1]-top, left:photo.shape[2]-left]
     return [photo, photo.flip(-1), middle]
 
+# %% ../../nbs/multimodal/03d_lit.ipynb #77e3dfda
 def locked_features(
     pairs: Sequence[tuple], # (bytes of a photograph, its K captions)
     folder: Path, # where the features are kept
@@ -117,7 +118,7 @@ def locked_features(
     write_atomic(file, buffer.getvalue())
     return found
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #efeee018
+# %% ../../nbs/multimodal/03d_lit.ipynb #8eb2267b
 def pair_loss(
     pred: tuple, # vectors of pictures and of captions, [B, D] each, and the scale
     y: tuple, # facts of the pictures and facts that the captions state, [B, A] each; -1: unsaid
@@ -134,7 +135,7 @@ def describes(
     "Is caption j true of picture i?"
     return ((own[:, None] == said) | (said < 0)).all(-1)
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #18442bcf
+# %% ../../nbs/multimodal/03d_lit.ipynb #21592a3c
 class Setup(NamedTuple):
     "What is chosen on held-out training photographs."
     dropout: float = .8 # share of image features that are left out
@@ -144,6 +145,7 @@ class Setup(NamedTuple):
     lr: float = 3e-3 # peak learning rate
     bs: int = 100 # photographs in a batch
 
+# %% ../../nbs/multimodal/03d_lit.ipynb #ce3e6262
 class TwoMaps(nn.Module):
     "Two linear maps behind two locked towers, into one space."
     def __init__(self,
@@ -173,7 +175,7 @@ class TwoMaps(nn.Module):
         pictures = self.encode_image(image).repeat_interleave(K, 0)
         return pictures, self.encode_text(text.flatten(0, 1)), self.temperature()
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #1f9e91f2
+# %% ../../nbs/multimodal/03d_lit.ipynb #5cd22b80
 class FeatureBatches:
     "Batches of features: one view of each photograph, drawn anew, and all its captions."
     def __init__(self,
@@ -197,6 +199,7 @@ class FeatureBatches:
             x = self.pairs.image[i, view[a:a+self.bs]], self.pairs.text[i]
             yield x, (facts, facts)
 
+# %% ../../nbs/multimodal/03d_lit.ipynb #dc5783ca
 def fit_maps(
     pairs: PairFeatures, # of the training photographs
     setup: Setup = Setup(),
@@ -211,13 +214,13 @@ def fit_maps(
     learn.fit(setup.epochs, setup.lr, cosine(.05))
     return model.eval()
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #e1727e38
+# %% ../../nbs/multimodal/03d_lit.ipynb #fc52c106
 def retrieval_hits(
     image: Tensor, # [n, D] of length 1
     text: Tensor, # [n, K, D] of length 1: the captions of each photograph
     ks: Sequence[int] = (1, 5, 10), # how far down the list one looks
 ) -> np.ndarray: # [n, 2·len(ks)] in [0, 1]
-    "For each photograph: the share of its captions that find it, then whether it finds one of them."
+    "The share of each photograph's captions that find it, then whether it finds one of them."
     n, K = text.shape[:2]
     scores = text.flatten(0, 1) @ image.T
     own = torch.arange(n).repeat_interleave(K)
@@ -229,6 +232,7 @@ def retrieval_hits(
     to_text = [(ahead_of_texts < k).float() for k in ks]
     return torch.stack([*to_image, *to_text], 1).numpy()
 
+# %% ../../nbs/multimodal/03d_lit.ipynb #1ca64383
 @torch.no_grad()
 def map_hits(
     model: TwoMaps,
@@ -238,7 +242,7 @@ def map_hits(
     image = model.encode_image(pairs.image[:, 0])
     return retrieval_hits(image, model.encode_text(pairs.text))
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #ec4bca66
+# %% ../../nbs/multimodal/03d_lit.ipynb #473c0712
 def measured(
     hits: np.ndarray, # [n, 6], as `map_hits`
 ) -> dict: # name -> per cent
@@ -253,7 +257,7 @@ def interval(
     low, high = bootstrap(np.mean, hits)
     return round(100*low, 1), round(100*high, 1)
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #33ef5899
+# %% ../../nbs/multimodal/03d_lit.ipynb #d36407ab
 def summarised(
     hits: np.ndarray, # [n, 6], as `map_hits`
 ) -> dict: # name -> per cent
@@ -261,7 +265,7 @@ def summarised(
     low, high = interval(hits[:, 0])
     return measured(hits) | {'text→image R@1 low': low, 'text→image R@1 high': high}
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #840eacfb
+# %% ../../nbs/multimodal/03d_lit.ipynb #2c7d29ed
 SETUPS = (Setup(), Setup(text_dropout=.4), Setup(views=1), Setup(.6, .4), Setup(lr=1e-3),
           Setup(bs=50))
 
@@ -288,6 +292,7 @@ def rows_of(
     "These photographs alone."
     return PairFeatures(pairs.image[rows], pairs.text[rows])
 
+# %% ../../nbs/multimodal/03d_lit.ipynb #83e9e023
 def try_setups(
     pairs: PairFeatures,
     train: np.ndarray, # rows; the last quarter is held out for choosing
@@ -303,7 +308,7 @@ def try_setups(
         found.append([hits[:, [0, 3]].mean() for hits in parts])
     return np.array(found)
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #ede6d741
+# %% ../../nbs/multimodal/03d_lit.ipynb #d49eff01
 class Lesson(NamedTuple):
     "One split of the lesson: what was chosen, and what it reached."
     maps: TwoMaps # trained on all training photographs
@@ -329,7 +334,7 @@ def one_split(
     maps = fit_maps(rows_of(pairs, train), setup, seed)
     return Lesson(maps, map_hits(maps, held_out), tried, curve, setup)
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #b1e62d44
+# %% ../../nbs/multimodal/03d_lit.ipynb #b0fab375
 def zero_shot_hits(
     maps: TwoMaps,
     features: Tensor, # [n, 1280] of photographs
@@ -343,7 +348,7 @@ def zero_shot_hits(
         guesses = (maps.encode_image(features) @ weights.T).argmax(1)
     return guesses.numpy() == labels
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #808ac4a8
+# %% ../../nbs/multimodal/03d_lit.ipynb #319503b8
 TEMPLATES = {'name alone': ('{}',), 'one template': ('a photo of a {}',), 'ensemble': PROMPTS}
 
 def sample_of(
@@ -365,7 +370,7 @@ def prompt_study(
     return {kind: [float(zero_shot_hits(m, features, labels, names, templates).mean())
                    for m in models] for kind, templates in TEMPLATES.items()}
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #e5a0f1b4
+# %% ../../nbs/multimodal/03d_lit.ipynb #9f9c4edd
 def linear_probe(
     features: Tensor, # [n, D] of labelled pictures
     labels: np.ndarray, # [n] classes
@@ -384,7 +389,7 @@ def linear_probe(
     fitted = LogisticRegression(C=.1, max_iter=1_000).fit(scaled(features[chosen]), labels[chosen])
     return lambda x: fitted.predict(scaled(x))
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #16700da0
+# %% ../../nbs/multimodal/03d_lit.ipynb #c384b8dd
 def probe_study(
     train: tuple[Tensor, np.ndarray], # features [N, 1280], classes [N]
     test: tuple[Tensor, np.ndarray], # likewise
@@ -395,7 +400,7 @@ def probe_study(
     return {size: [float((linear_probe(train[0], train[1], size, seed)(test[0]) == test[1]).mean())
                    for seed in range(seeds)] for size in sizes}
 
-# %% ../../nbs/multimodal/03d_lit.ipynb #00583aed
+# %% ../../nbs/multimodal/03d_lit.ipynb #4db20ab6
 def class_studies(
     models: Sequence[TwoMaps], # one for each split
 ) -> dict:

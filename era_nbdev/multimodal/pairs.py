@@ -32,7 +32,7 @@ __all__ = ['PICTURES', 'TRIES', 'CaptionedPhotos', 'read_members', 'read_caption
            'PairBatches', 'blocks_flop', 'pair_flop', 'pairs_plan', 'trainer', 'race_config', 'bench_clip',
            'bench_clip_batches']
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #bca19e13
+# %% ../../nbs/multimodal/03c_pairs.ipynb #692694b5
 @dataclass(frozen=True)
 class CaptionedPhotos:
     "Where photographs lie, what their captions say, and what was left out."
@@ -42,6 +42,7 @@ class CaptionedPhotos:
 
     def __len__(self) -> int: return len(self.captions)
 
+# %% ../../nbs/multimodal/03c_pairs.ipynb #d25fdc3b
 PICTURES = ('jpg', 'jpeg', 'png', 'webp') # endings of photographs
 
 def read_members(
@@ -60,6 +61,7 @@ def read_members(
                     captions[number, key] = f.read(length).decode(errors='replace').strip()
     return rows, captions
 
+# %% ../../nbs/multimodal/03c_pairs.ipynb #138cba1a
 def read_captioned(
     folder: str | Path, # with *.tar, in which KEY.jpg and KEY.txt belong together
 ) -> CaptionedPhotos:
@@ -77,7 +79,7 @@ def read_captioned(
     photos = Photos(files, file, offset, length, np.zeros(len(good), dtype=np.int64), ['pair'])
     return CaptionedPhotos(photos, [captions[key] for key in good], left_out)
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #f30fef3a
+# %% ../../nbs/multimodal/03c_pairs.ipynb #75d70e32
 def write_captioned(
     pairs: Sequence[tuple[bytes, str]], # (bytes of a JPEG, caption)
     folder: str | Path, # gets shard-000000.tar, …
@@ -98,7 +100,7 @@ def write_captioned(
         shards.append(shard)
     return shards
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #31b223bc
+# %% ../../nbs/multimodal/03c_pairs.ipynb #8bb97378
 TRIES = 50 # photographs in a row that may be unreadable
 
 class PairViews(Dataset):
@@ -127,7 +129,7 @@ class PairViews(Dataset):
         raise RunError(f'{TRIES} photographs from {self.pairs.photos.name(index)} on cannot be '
                        'read: is the shard damaged?')
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #05c745e0
+# %% ../../nbs/multimodal/03c_pairs.ipynb #2c9677c7
 class PairBatches(PhotoBatches):
     "Batches of pairs, equal for every number of workers; `rank` of `world` gets its part of each."
     def __init__(self,
@@ -158,7 +160,7 @@ class PairBatches(PhotoBatches):
             yield (prepare(x, x.shape[-1]), ids), (facts, facts)
         self.epoch, self.start = epoch+1, 0
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #6580e42a
+# %% ../../nbs/multimodal/03c_pairs.ipynb #4aaf2603
 def blocks_flop(
     layers: int, # L
     width: int, # C, with feed-forward networks of 4·C
@@ -178,7 +180,7 @@ def pair_flop(
     return (patches+blocks_flop(image.layers, image.width, image.n_tokens)
             + blocks_flop(text.layers, text.width, text.context_length))
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #7c242fea
+# %% ../../nbs/multimodal/03c_pairs.ipynb #f51b5878
 def pairs_plan(
     config: CLIPConfig,
     pairs: int, # in the collection
@@ -205,7 +207,7 @@ def pairs_plan(
         rows.append([f'{p.gpus} × {p.gpu}', words+cores+state])
     return rows
 
-# %% ../../nbs/multimodal/03c_pairs.ipynb #157f6bed
+# %% ../../nbs/multimodal/03c_pairs.ipynb #748ef5f0
 def trainer(
     clip: torch.nn.Module, # (images, ids) -> (vectors, vectors, scale)
     config: CLIPConfig, # sizes of its inputs
@@ -231,6 +233,7 @@ def trainer(
         return bs
     return step
 
+# %% ../../nbs/multimodal/03c_pairs.ipynb #7a4c5f64
 def race_config(device: str) -> tuple[CLIPConfig, int]: # towers, pairs in a batch
     "ViT-B/32 on a GPU; its form, smaller, on a CPU."
     if device == 'cuda': return CLIPConfig(image_config(), TextConfig()), 256
