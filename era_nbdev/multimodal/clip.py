@@ -106,7 +106,7 @@ class SceneBatches:
             b = slice(a, a+self.bs)
             yield (scene_pixels(scenes.x[b]), ids[b]), (own[b], said[b])
 
-# %% ../../nbs/multimodal/04_clip.ipynb #79b8e86f
+# %% ../../nbs/multimodal/04_clip.ipynb #77f29bd6
 def small_clip(
     vocab_size: int, # tokens of its tokenizer
     context_length: int, # T
@@ -121,7 +121,7 @@ def small_clip(
     image = image_config(image_size, patch_size, width, layers, 4)
     return CLIP(CLIPConfig(image, text, width, min(10., most), most))
 
-# %% ../../nbs/multimodal/04_clip.ipynb #7052ad2f
+# %% ../../nbs/multimodal/04_clip.ipynb #950d235d
 SCENE_COLOURS = (60/255,)*3, (60/255,)*3 # mean and deviation of scenes, of 1
 
 class SceneTower(nn.Module):
@@ -144,7 +144,7 @@ class SceneTower(nn.Module):
         "The features of each scene."
         return self.net(x)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #8c5bef00
+# %% ../../nbs/multimodal/04_clip.ipynb #e10039b1
 def scene_clip(
     vocab_size: int, # tokens of its tokenizer
     context_length: int, # T
@@ -156,7 +156,7 @@ def scene_clip(
     cast(Any, clip).image = SceneTower(clip.config.text.width, flat)
     return clip
 
-# %% ../../nbs/multimodal/04_clip.ipynb #7c9cfcf1
+# %% ../../nbs/multimodal/04_clip.ipynb #3dd54088
 @torch.no_grad()
 def scene_answers(
     clip: CLIP,
@@ -176,7 +176,7 @@ def scene_scores(
     parts = dict(zip(('size', 'colour', 'shape'), (100*same.mean(0)).tolist()))
     return dict(caption=100*same.prod(1).mean().item()) | parts
 
-# %% ../../nbs/multimodal/04_clip.ipynb #a79530c9
+# %% ../../nbs/multimodal/04_clip.ipynb #cf6a314f
 @dataclass(frozen=True)
 class Towers:
     "Sentences and photographs as vectors of one space."
@@ -200,7 +200,7 @@ class Towers:
         with torch.no_grad():
             return self.images(photos).float().numpy()
 
-# %% ../../nbs/multimodal/04_clip.ipynb #897d9507
+# %% ../../nbs/multimodal/04_clip.ipynb #1c6c8f71
 def towers_of_maps(
     maps: TwoMaps, # trained
 ) -> Towers:
@@ -226,7 +226,7 @@ def towers_of_clip(
     def texts(sentences): return clip.encode_text(tokenizer(list(sentences)))
     return Towers(texts, images, clip.temperature().item())
 
-# %% ../../nbs/multimodal/04_clip.ipynb #9f9a20bc
+# %% ../../nbs/multimodal/04_clip.ipynb #20892d18
 def open_towers(
     run: Run, # of the experiment `clip`
 ) -> Towers:
@@ -236,7 +236,7 @@ def open_towers(
                        "'clip': era run clip --scale lesson makes one")
     return cast(Clip, run.experiment()).towers(run)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #b53044a0
+# %% ../../nbs/multimodal/04_clip.ipynb #4b3fe6b1
 @dataclass
 class ClipSettings(Experiment):
     "What can be chosen."
@@ -296,7 +296,7 @@ class ClipSettings(Experiment):
                        [Track(run, seconds=self.save), progress, *run.callbacks], run.device,
                        self.precision, wrap=data_parallel)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #cdc571ec
+# %% ../../nbs/multimodal/04_clip.ipynb #a1fc2501
 def scratch_hits(
     pairs: Sequence[tuple], # (bytes of a photograph, its captions)
     train: np.ndarray, # rows
@@ -319,7 +319,7 @@ def scratch_hits(
         text = clip.encode_text(ids[test].flatten(0, 1)).unflatten(0, (len(test), -1))
         return retrieval_hits(clip.encode_image(x[test]), text)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #c9c53248
+# %% ../../nbs/multimodal/04_clip.ipynb #eab5bbe0
 class RawBatches:
     "Batches of pictures with one of their captions each, mirrored at random."
     def __init__(self, x: Tensor, ids: Tensor, bs: int, seed: int): # [n, 3, S, S], [n, K, T]
@@ -337,7 +337,7 @@ class RawBatches:
             x = torch.where(flip, self.x[i].flip(-1), self.x[i])
             yield (x, self.ids[i, one]), (i[:, None], i[:, None])
 
-# %% ../../nbs/multimodal/04_clip.ipynb #6da3cfc4
+# %% ../../nbs/multimodal/04_clip.ipynb #d186e871
 class ClipTraining(ClipSettings):
     "One way of training for each kind of data."
     def fit_scenes(self, run: Run, state: Optional[dict]) -> dict: # a checkpoint or None
@@ -394,7 +394,7 @@ class ClipTraining(ClipSettings):
                     unreadable=len(batches.unreadable), processes=world,
                     extra=dict(left_out=left_out, unreadable_names=batches.unreadable))
 
-# %% ../../nbs/multimodal/04_clip.ipynb #2f87b3c0
+# %% ../../nbs/multimodal/04_clip.ipynb #eef175a6
 def shard_folder(
     source: str, # 'cc12m_sample' or a folder
 ) -> Path:
@@ -410,7 +410,7 @@ def shard_tokenizer(
     if not vocab: return clip_tokenizer(context_length=context)
     return train_clip_tokenizer(captions, vocab, context)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #faa8256f
+# %% ../../nbs/multimodal/04_clip.ipynb #8cee083b
 @experiment('clip', smoke={}, lesson=dict(data='flickr8k'),
     full=dict(data='cc12m', epochs=32, bs=4096, lr=5e-4, weight_decay=.2, max_scale=100.,
               image_size=224, patch_size=32, width=768, layers=12, context=77, workers=12,
