@@ -27,10 +27,10 @@ from .vit import EncoderBlock, ViT, ViTConfig
 from ..vision.resnet import Bottleneck
 
 # %% auto #0
-__all__ = ['CLIP_PATTERN', 'START', 'END', 'END_OF_WORD', 'PROMPTS', 'end_positions', 'TextConfig', 'check_caption_ids',
-           'TextTower', 'init_text', 'clean', 'clip_pieces', 'clip_symbols', 'CLIPTokenizer', 'train_clip_tokenizer',
-           'read_merges', 'clip_tokenizer', 'CLIPConfig', 'image_config', 'PooledBottleneck', 'AttentionPool',
-           'ResNetConfig', 'ResNetTower', 'CLIP', 'zero_shot_weights', 'classify']
+__all__ = ['CLIP_PATTERN', 'START', 'END', 'END_OF_WORD', 'PUBLISHED', 'PROMPTS', 'end_positions', 'TextConfig',
+           'check_caption_ids', 'TextTower', 'init_text', 'clean', 'clip_pieces', 'clip_symbols', 'CLIPTokenizer',
+           'train_clip_tokenizer', 'read_merges', 'clip_tokenizer', 'CLIPConfig', 'image_config', 'PooledBottleneck',
+           'AttentionPool', 'ResNetConfig', 'ResNetTower', 'CLIP', 'zero_shot_weights', 'classify']
 
 # %% ../../nbs/multimodal/03_towers.ipynb #30ae4f57
 def end_positions(
@@ -243,7 +243,7 @@ def train_clip_tokenizer(
         tokens.append(tokens[left]+tokens[right])
     return CLIPTokenizer([(tokens[left], tokens[right]) for left, right in merges], context_length)
 
-# %% ../../nbs/multimodal/03_towers.ipynb #88ec9a77
+# %% ../../nbs/multimodal/03_towers.ipynb #1b567473
 def read_merges(
     path: str | Path, # a list of merges, one a line below a heading; may be compressed by gzip
     n: int = 48_894, # merges to take
@@ -258,14 +258,14 @@ def read_merges(
         merges.append((parts[0], parts[1]))
     return merges
 
+PUBLISHED = 'clip/bpe_simple_vocab_16e6.txt.gz' # OpenAI's list, among the book's data
+
 def clip_tokenizer(
-    path: Optional[str | Path] = None, # of merges; default: the list that OpenAI published
+    path: str | Path = '', # of merges; default: the list that OpenAI published
     context_length: int = 77, # T, length of a row
 ) -> CLIPTokenizer:
     "The tokenizer of OpenAI's and open_clip's models, or that of another list of merges."
-    published = 'bpe_simple_vocab_16e6.txt.gz'
-    file = load('tokenizers')['clip']/published if path is None else path
-    return CLIPTokenizer(read_merges(file), context_length)
+    return CLIPTokenizer(read_merges(path or load('tokenizers')[PUBLISHED]), context_length)
 
 # %% ../../nbs/multimodal/03_towers.ipynb #621f4105
 @dataclass(frozen=True)
