@@ -306,7 +306,7 @@ def grouped_loss(
     rows, columns = logits.flatten(0, 1), logits.transpose(1, 2).flatten(0, 1)
     return (F.cross_entropy(rows, own)+F.cross_entropy(columns, own))/2
 
-# %% ../../nbs/multimodal/02_contrastive.ipynb #f772f941
+# %% ../../nbs/multimodal/02_contrastive.ipynb #a96ba71c
 @dataclass(frozen=True)
 class Arm:
     "One row of the comparison."
@@ -315,6 +315,7 @@ class Arm:
     loss: Literal['softmax', 'positives', 'sigmoid'] = 'softmax'
     most: float = 100. # largest scale
     paraphrases: bool = False # captions in changing words?
+    bias: float = -10. # first value of the sigmoid loss's bias
 
 def chosen_loss(
     arm: Arm,
@@ -329,7 +330,7 @@ def chosen_loss(
     if arm.loss == 'softmax': return grouped_loss(image, text, scale, arm.group or len(image))
     return positives_loss(image, text, scale, label[:, None] == label)
 
-# %% ../../nbs/multimodal/02_contrastive.ipynb #4348b66d
+# %% ../../nbs/multimodal/02_contrastive.ipynb #aa6d563f
 def trained(
     e: BatchSizes,
     arm: Arm,
@@ -342,7 +343,7 @@ def trained(
     pictures, words = PictureTower(e.width).to(device), WordTower(e.width).to(device)
     sigmoid, bs = arm.loss == 'sigmoid', arm.bs or e.bs
     temperature = Temperature(10. if sigmoid else min(1/.07, arm.most), arm.most).to(device)
-    bias = nn.Parameter(torch.tensor(-10., device=device))
+    bias = nn.Parameter(torch.tensor(arm.bias, device=device))
     ids = word_ids(phrased(scenes.captions, seed) if arm.paraphrases else scenes.captions)
     parameters = [*pictures.parameters(), *words.parameters(), *temperature.parameters(), bias]
     opt = torch.optim.AdamW(parameters, e.lr*math.sqrt(bs/e.bs), weight_decay=.01)
@@ -369,7 +370,7 @@ def caption_recall(
     scores = pictures(scenes.x.to(device)) @ words(word_ids(all_captions()).to(device)).T
     return recall_at(scores.cpu(), F.one_hot(scenes.label, 72).bool(), 1)
 
-# %% ../../nbs/multimodal/02_contrastive.ipynb #16e2b59f
+# %% ../../nbs/multimodal/02_contrastive.ipynb #76b847f0
 @experiment('contrastive',
     smoke=dict(pictures=512, examples=512, judge=128, bs=32, groups='2,32', batches='', losses=False,
                seeds=1),
@@ -386,8 +387,8 @@ class BatchSizes(Experiment):
     width: Annotated[int, Ge(1)] = 32 # features
     bs: Annotated[int, Ge(2)] = 128 # pairs of a step
     lr: Annotated[float, Gt(0)] = .01 # peak rate; for another batch size times the root of the ratio
-    groups: str = '2,4,8,32,128' # sizes of the groups of a batch, separated by commas
-    batches: str = '8,32' # smaller batches, with more steps
+    groups: str = '2,8,32,128' # sizes of the groups of a batch, separated by commas
+    batches: str = '16' # smaller batches, with more steps
     losses: bool = True # other losses, a lower limit of the scale, and paraphrases as well?
     seeds: Annotated[int, Ge(1)] = 3 # trainings of each row
 
@@ -402,6 +403,7 @@ class BatchSizes(Experiment):
         if not self.losses: return arms
         return arms | {
             'scale to 12': Arm(most=12.), 'sigmoid': Arm(loss='sigmoid'),
+            'sigmoid, balanced': Arm(loss='sigmoid', bias=-math.log(self.bs-1)),
             'paraphrases': Arm(paraphrases=True),
             'paraphrases, positives': Arm(paraphrases=True, loss='positives')}
 
