@@ -44,6 +44,7 @@ efficiency.qat
 efficiency.spectra
 multimodal.towers
 multimodal.weights
+multimodal.contrastive
 '''.split()
 NOT_YET: list = [] # of core
 
