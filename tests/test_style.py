@@ -39,9 +39,10 @@ efficiency/01_quantise
 efficiency/02_kernels
 efficiency/03_qat
 efficiency/04_spectra
+multimodal/02_contrastive
 multimodal/03_towers
 multimodal/03b_weights
-multimodal/02_contrastive
+multimodal/03d_lit
 core/01_errors
 core/02_plot
 core/03_diagram
@@ -66,6 +67,8 @@ core/20_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
+    'multimodal/03c_pairs': ['long_cells'],
+    'multimodal/04_clip': ['long_cells'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)
@@ -76,8 +79,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights'}
-REQUIRED = {'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'contrastive'}
+REQUIRED = {'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'contrastive', 'clip', 'lit', 'pairs'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

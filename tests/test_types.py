@@ -42,9 +42,12 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+multimodal.contrastive
 multimodal.towers
 multimodal.weights
-multimodal.contrastive
+multimodal.pairs
+multimodal.lit
+multimodal.clip
 '''.split()
 NOT_YET: list = [] # of core
 
