@@ -42,6 +42,8 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+multimodal.vit
+multimodal.vit_data
 '''.split()
 NOT_YET: list = [] # of core
 
