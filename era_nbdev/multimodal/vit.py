@@ -200,14 +200,14 @@ class ViT(nn.Module):
         "The logits; without classes the features."
         return self.head(self.features(x))
 
-# %% ../../nbs/multimodal/01_vit.ipynb #cf85646b
+# %% ../../nbs/multimodal/01_vit.ipynb #a62d8211
 def init_vit(
     model: ViT, # changed in place
 ) -> None:
-    "First weights, as in timm."
+    "First weights, as in the original."
     for module in model.modules():
         if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=.02)
+            nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
     fan_in = model.patches.weight[0].numel()
     nn.init.trunc_normal_(model.patches.weight, std=fan_in**-.5)
@@ -270,7 +270,7 @@ def load_state(
         for name, p in ours.items():
             p.copy_(state[name])
 
-# %% ../../nbs/multimodal/01_vit.ipynb #315a1b0a
+# %% ../../nbs/multimodal/01_vit.ipynb #8229db88
 _TIMM = {r'^patch_embed\.proj': 'patches', '^cls_token': 'class_token', '^pos_embed': 'positions',
          '^norm_pre': 'pre', r'\.norm1\.': '.norms.0.', r'\.norm2\.': '.norms.1.',
          r'\.attn\.proj': '.attn.out', r'\.mlp\.fc1': '.ff.0', r'\.mlp\.fc2': '.ff.3',
@@ -300,7 +300,7 @@ def _refuse(found: dict) -> None: # part that we lack -> is it there?
 
 def _timm_config(other: Any) -> ViTConfig:
     block, conv, first = other.blocks[0], other.patch_embed.proj, other.pos_embed
-    pools = {'token': 'class', 'avg': 'mean'}
+    pools: dict[str, Literal['class', 'mean']] = {'token': 'class', 'avg': 'mean'}
     _refuse({'register tokens': other.num_reg_tokens > 0,
              f'{other.global_pool!r} pooling': other.global_pool not in pools,
              'a norm after pooling': not isinstance(other.fc_norm, nn.Identity),
@@ -341,7 +341,7 @@ def load_torchvision(
     load_state(model, renamed(dict(other.named_parameters()), _TORCHVISION))
     return model.train(other.training)
 
-# %% ../../nbs/multimodal/01_vit.ipynb #11defc64
+# %% ../../nbs/multimodal/01_vit.ipynb #3f9448a4
 @torch.no_grad()
 def attention_maps(
     model: ViT, # in evaluation mode
@@ -350,6 +350,7 @@ def attention_maps(
     "The attention weights of every block and head; each row adds up to one."
     z, maps = model.embed(x), []
     for block in model.blocks:
+        assert isinstance(block, EncoderBlock)
         _, weights = block.attn(block.norms[0](z), need_weights=True)
         maps.append(weights)
         z = block(z)
