@@ -231,7 +231,7 @@ def value_iteration(
     raise RunError(f'after {max_sweeps} sweeps the error may still be {factor*changes[-1]:.2g}, '
                    f'more than eps = {eps:g}: use a smaller gamma, a larger eps, policy_iteration')
 
-# %% ../../nbs/rl/01_mdp.ipynb #e530c6f9
+# %% ../../nbs/rl/01_mdp.ipynb #6b8e2994
 def draw_map(
     values: np.ndarray, # [S] one for each cell, row by row
     shape: tuple, # (rows, columns) of the map
@@ -257,7 +257,7 @@ def draw_map(
     for s in np.flatnonzero(~blank):
         row, column = divmod(s, shape[1])
         arrow = arrows[policy[s]] if policy is not None and not ends[s] else ''
-        words = '\n'.join(part for part in (format(values[s], fmt) if fmt else '', arrow) if part)
+        words = f'{format(values[s], fmt) if fmt else ""} {arrow}'.strip()
         axes.text(column, row, words, ha='center', va='center', fontsize=9,
                   color='w' if values[s] < middle else 'k')
     return axes
