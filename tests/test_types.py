@@ -44,6 +44,7 @@ efficiency.qat
 efficiency.spectra
 multimodal.vit
 multimodal.vit_data
+rl.mdp
 '''.split()
 NOT_YET: list = [] # of core
 

@@ -50,7 +50,7 @@ def reduced(
     small = F.adaptive_avg_pool2d(x.float(), size).round().to(torch.uint8)
     return small.expand(-1, 3, -1, -1)
 
-# %% ../../nbs/multimodal/07_vit_data.ipynb #277005f8
+# %% ../../nbs/multimodal/07_vit_data.ipynb #5ee8a778
 @dataclass
 class VitSettings(Experiment):
     "What can be chosen, and checked."
@@ -58,7 +58,7 @@ class VitSettings(Experiment):
     paths: ClassVar[tuple] = ('data',)
     data: str = 'digits' # a set of small images, or photographs as `era run imagenet` takes them
     size: Annotated[int, Ge(8)] = 8 # pixels on a side
-    images: tuple[Annotated[int, Ge(2)], ...] = (100, 1000) # training images to compare
+    images: tuple[Annotated[int, Ge(2)], ...] = (1000,) # training images to compare
     seen: Annotated[int, Ge(1)] = 6400 # images that each training sees, repetitions counted
     seeds: Annotated[int, Ge(1)] = 1 # trainings of each network and number of images
     bs: Annotated[int, Ge(2)] = 32 # images in a batch
@@ -210,11 +210,11 @@ def looks(
                  rollout=[[round(v, 4) for v in row] for row in share.tolist()])
             for image, label, answer, share in zip(x, y, said, shares)]
 
-# %% ../../nbs/multimodal/07_vit_data.ipynb #87aaf794
+# %% ../../nbs/multimodal/07_vit_data.ipynb #9610d722
 @experiment('vit', smoke=dict(lr=1e-2),
     lesson=dict(data='cifar10', size=16, images=(1000, 4000, 16_000), seen=48_000, seeds=3,
-                lr=2e-3, flip=True, pad=2, patch_size=4, width=48, layers=4, hidden=192, pool='mean',
-                widths=(8, 16, 48, 64)),
+                lr=2e-3, flip=True, pad=2, patch_size=4, width=48, layers=4, hidden=192,
+                pool='mean', widths=(8, 16, 48, 64)),
     full=dict(data='imagenet', size=224, seen=300*1_281_167, bs=1024, lr=1e-3, warmup=5/300,
               flip=True, patch_size=16, width=768, layers=12, heads=12, hidden=3072,
               positions='learned', drop_path=.1, precision='bf16', compile=True, workers=12,
@@ -245,7 +245,7 @@ class Vit(VitSettings):
         def predict(x): return ask(net, reduced(x, self.size))
         return predict
 
-# %% ../../nbs/multimodal/07_vit_data.ipynb #c303f044
+# %% ../../nbs/multimodal/07_vit_data.ipynb #b24b632f
 VIT_SHARE = .21 # of the peak, from DeiT-B's 53 hours on 8 × V100; derived in the chapter
 
 def vit_plan(
@@ -259,7 +259,7 @@ def vit_plan(
         cells = e.cells()
         counts = ', '.join(f'{n:,}' for n in sorted(e.images))
         return [*rows, ['trainings', f'{len(cells)}: {" and ".join(NETS)}, {counts} images, '
-                                     f'{e.seeds} seeds']]
+                                     f'{e.seeds} for each']]
     if not e.plan_photos: raise RunError('how many photographs? --plan-photos 1281167 says it')
     kept = kept_bytes(FromBytes(ViT(c)), e.size, 32 if e.precision == 'fp32' else 16)
     rows += [['epochs', f'{e.seen/e.plan_photos:,.0f} of {e.plan_photos:,} photographs'],
