@@ -42,6 +42,7 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+rl.mdp
 '''.split()
 NOT_YET: list = [] # of core
 
