@@ -42,7 +42,10 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+multimodal.vit
 multimodal.contrastive
+multimodal.vit_data
+rl.mdp
 '''.split()
 NOT_YET: list = [] # of core
 
