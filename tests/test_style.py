@@ -39,10 +39,13 @@ efficiency/01_quantise
 efficiency/02_kernels
 efficiency/03_qat
 efficiency/04_spectra
+multimodal/01_vit
 multimodal/02_contrastive
 multimodal/03_towers
 multimodal/03b_weights
 multimodal/03d_lit
+multimodal/07_vit_data
+rl/01_mdp
 core/01_errors
 core/02_plot
 core/03_diagram
@@ -80,6 +83,7 @@ def test_style_so_far(page):
     assert broken == {}
 
 REQUIRED = {'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'contrastive', 'clip', 'lit', 'pairs'}
+REQUIRED = {'mdp', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'vit', 'vit_data', 'contrastive'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

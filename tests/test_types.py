@@ -42,12 +42,15 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+multimodal.vit
 multimodal.contrastive
 multimodal.towers
 multimodal.weights
 multimodal.pairs
 multimodal.lit
 multimodal.clip
+multimodal.vit_data
+rl.mdp
 '''.split()
 NOT_YET: list = [] # of core
 
