@@ -236,7 +236,7 @@ def open_towers(
                        "'clip': era run clip --scale lesson makes one")
     return cast(Clip, run.experiment()).towers(run)
 
-# %% ../../nbs/multimodal/04_clip.ipynb #4b3fe6b1
+# %% ../../nbs/multimodal/04_clip.ipynb #9cacf710
 @dataclass
 class ClipSettings(Experiment):
     "What can be chosen."
@@ -247,7 +247,7 @@ class ClipSettings(Experiment):
     drop: Annotated[float, Ge(0), Lt(1)] = 0. # share of words left out of scenes' captions
     flat: bool = False # weights for each position of a scene, instead of the maximum over them?
     scenes: Annotated[int, Ge(2)] = 4_096 # new ones in each epoch
-    epochs: Annotated[int, Ge(1)] = 12 # passes through the pairs
+    epochs: Annotated[int, Ge(1)] = 16 # passes through the pairs
     bs: Annotated[int, Ge(2)] = 128 # pairs in a batch, over all processes
     lr: Annotated[float, Gt(0)] = 3e-3 # peak learning rate
     weight_decay: Annotated[float, Ge(0)] = .1 # of weights, not of norms and biases
@@ -337,7 +337,7 @@ class RawBatches:
             x = torch.where(flip, self.x[i].flip(-1), self.x[i])
             yield (x, self.ids[i, one]), (i[:, None], i[:, None])
 
-# %% ../../nbs/multimodal/04_clip.ipynb #d186e871
+# %% ../../nbs/multimodal/04_clip.ipynb #e97934df
 class ClipTraining(ClipSettings):
     "One way of training for each kind of data."
     def fit_scenes(self, run: Run, state: Optional[dict]) -> dict: # a checkpoint or None
@@ -354,8 +354,9 @@ class ClipTraining(ClipSettings):
             answers = scene_answers(clip, tokenizer, scenes)
             scores = scene_scores(answers, scenes.label)
             found |= {f'{split} {name}': value for name, value in scores.items()}
-        extra = dict(answers=answers.tolist(), labels=scenes.label.tolist())
-        return found | dict(scale=clip.temperature().item(), extra=extra)
+        kinds, counts = torch.stack([scenes.label, answers], 1).unique(dim=0, return_counts=True)
+        confusion = torch.cat([kinds, counts[:, None]], 1).tolist() # of unseen scenes
+        return found | dict(scale=clip.temperature().item(), extra=dict(confusion=confusion))
 
     def fit_locked(self, run: Run) -> dict:
         "LiT on Flickr8k, beside towers that begin with nothing; then prompts and probes."
