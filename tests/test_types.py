@@ -43,6 +43,7 @@ efficiency.kernels
 efficiency.qat
 efficiency.spectra
 rl.mdp
+rl.q_learning
 '''.split()
 NOT_YET: list = [] # of core
 
