@@ -1,4 +1,4 @@
-"""A taxi driver who knows neither the map nor the fares learns from nothing but trying to deliver passengers as well as anybody can. You write Monte Carlo evaluation, temporal differences, SARSA, Q-learning and double Q-learning, and compare each with the exact solution of the last chapter.
+"""A taxi driver who knows neither the map nor the fares learns from nothing but trying to deliver passengers by short routes. You write Monte Carlo evaluation, temporal differences, SARSA, Q-learning and double Q-learning, and compare each with the exact solution of the last chapter.
 
 Docs: https://era-nbdev.github.io/era_nbdev/rl/q_learning.html.md"""
 
@@ -168,7 +168,7 @@ def monte_carlo(
             count[s] += 1
     return np.divide(total, count, out=np.full(n_states, np.nan), where=count > 0)
 
-# %% ../../nbs/rl/02_q_learning.ipynb #fcd6a7b5
+# %% ../../nbs/rl/02_q_learning.ipynb #96de8b61
 def td(
     episodes: list[Episode],
     values: np.ndarray, # [S] to begin with
@@ -177,7 +177,7 @@ def td(
     lam: float = 0., # λ, in [0, 1]
     online: bool = True, # change the values at each step? False: at the end of each episode
 ) -> np.ndarray: # [S]
-    "The values after TD(λ) with accumulating traces, Eq. (7) of the chapter."
+    "The values after TD(λ) with accumulating traces, Eq. (6) of the chapter."
     values = values.copy()
     for episode in episodes:
         trace, change = np.zeros(len(values)), np.zeros(len(values))
@@ -193,11 +193,11 @@ def td(
         values += change
     return values
 
-# %% ../../nbs/rl/02_q_learning.ipynb #670fdb6a
+# %% ../../nbs/rl/02_q_learning.ipynb #c8a80983
 METHODS = 'q_learning', 'sarsa', 'expected_sarsa', 'double_q'
 SARSA, EXPECTED, DOUBLE = 1, 2, 3 # places in METHODS
 
-# %% ../../nbs/rl/02_q_learning.ipynb #7825c37c
+# %% ../../nbs/rl/02_q_learning.ipynb #1386d88a
 @dataclass(frozen=True)
 class Rule:
     "How a table learns and explores. Raises `RunError` for a value out of range."
@@ -220,7 +220,7 @@ class Rule:
         "The probability of a random action."
         return self.epsilon+(self.final-self.epsilon)*min(1., step/self.decay)
 
-# %% ../../nbs/rl/02_q_learning.ipynb #da8a4795
+# %% ../../nbs/rl/02_q_learning.ipynb #2ddaa589
 def choose(
     row: np.ndarray, # [A] values of the actions
     epsilon: float, # probability of a random action
@@ -231,7 +231,7 @@ def choose(
     if u < epsilon: return int(which*len(row))
     return int(np.argmax(row))
 
-# %% ../../nbs/rl/02_q_learning.ipynb #6e3dc6f2
+# %% ../../nbs/rl/02_q_learning.ipynb #30c87ab7
 def next_value(
     row: np.ndarray, # [A] values in the next state, of the table that is changed
     other: np.ndarray, # [A] values of the other table, for double Q-learning
@@ -245,7 +245,7 @@ def next_value(
     if method == DOUBLE: return other[np.argmax(row)]
     return row.max()
 
-# %% ../../nbs/rl/02_q_learning.ipynb #2eac0fe3
+# %% ../../nbs/rl/02_q_learning.ipynb #81581994
 def size_of(
     space: Any, # of observations or actions
     what: str, # 'observations of CartPole-v1', for the error
@@ -257,7 +257,7 @@ def size_of(
                        f'bins, or use a network in place of the table')
     return int(np.prod(sizes))
 
-# %% ../../nbs/rl/02_q_learning.ipynb #34ce4dc4
+# %% ../../nbs/rl/02_q_learning.ipynb #435c390b
 def number_of(
     observation: Any, # a number, or a tuple of them
     space: Any, # of the observations
@@ -270,7 +270,7 @@ def number_of(
         n = n*int(part.n)+int(value)
     return n
 
-# %% ../../nbs/rl/02_q_learning.ipynb #290ef45a
+# %% ../../nbs/rl/02_q_learning.ipynb #ed3d19ee
 @dataclass(frozen=True, eq=False)
 class Learned:
     "What a learner knows after some steps."
@@ -283,7 +283,7 @@ class Learned:
         "The best action in each state."
         return self.q.argmax(axis=1)
 
-# %% ../../nbs/rl/02_q_learning.ipynb #287cd0c3
+# %% ../../nbs/rl/02_q_learning.ipynb #cc5bee6d
 def tables(
     rule: Rule,
     n_states: int,
@@ -302,14 +302,14 @@ def merged(
     "The estimate of two tables is their mean; of one table, itself."
     return q.mean(axis=0) if rule.method == 'double_q' else q[0].copy()
 
-# %% ../../nbs/rl/02_q_learning.ipynb #540b69df
+# %% ../../nbs/rl/02_q_learning.ipynb #32c3379a
 def learn(
     env: Any, # of Gymnasium, with finitely many observations and actions
     rule: Rule,
     n_steps: int, # 1 or more
     seed: int = 0, # of the environment and of the agent
 ) -> Learned:
-    "A table that has learned from steps in an environment, by Eq. (8) of the chapter."
+    "A table that has learned from steps in an environment, by Eq. (7) of the chapter."
     space, name = env.observation_space, env.spec.id
     n_states, method = size_of(space, f'observations of {name}'), METHODS.index(rule.method)
     n_actions = size_of(env.action_space, f'actions of {name}')
@@ -335,7 +335,7 @@ def learn(
     table = merged(q, rule)
     return Learned(table, np.array(returns), table[None])
 
-# %% ../../nbs/rl/02_q_learning.ipynb #29ff73fb
+# %% ../../nbs/rl/02_q_learning.ipynb #447022a3
 def steps(
     q: np.ndarray, # [2, S, A] changed
     visits: np.ndarray, # [2, S, A] changed
@@ -373,14 +373,14 @@ def steps(
             at[1] = choose(q[0, at[0]]+q[1, at[0]], epsilon, u[3], u[4])
     return n_ended
 
-# %% ../../nbs/rl/02_q_learning.ipynb #f08f18f8
+# %% ../../nbs/rl/02_q_learning.ipynb #50bac402
 fast_steps: Any = steps
 if njit is not None:
     keep = __name__ != '__main__'
     place, choose = njit(cache=keep)(place), njit(cache=keep)(choose)
     next_value, fast_steps = njit(cache=keep)(next_value), njit(cache=keep)(steps)
 
-# %% ../../nbs/rl/02_q_learning.ipynb #2a4490a1
+# %% ../../nbs/rl/02_q_learning.ipynb #84bcfb36
 def learn_fast(
     simulator: Simulator,
     rule: Rule,
@@ -412,7 +412,7 @@ def learn_fast(
         snapshots.append(merged(q, rule))
     return Learned(snapshots[-1], np.concatenate(returns), np.stack(snapshots))
 
-# %% ../../nbs/rl/02_q_learning.ipynb #7d1d91bc
+# %% ../../nbs/rl/02_q_learning.ipynb #399d2dc7
 def success_rate(
     policy: np.ndarray, # [16] actions
 ) -> float: # in [0, 1]
@@ -430,7 +430,7 @@ def grid_error(
     best = action_values(mdp, policy_iteration(mdp).values).T
     return float(np.sqrt(((q-best)[~mdp.terminal]**2).mean()))
 
-# %% ../../nbs/rl/02_q_learning.ipynb #2a756c59
+# %% ../../nbs/rl/02_q_learning.ipynb #9504d42d
 LAKE = Rule(lr=1., power=.6, final=.2, decay=500_000)
 TAXI = Rule(lr=.5, final=.1, decay=200_000)
 
