@@ -42,8 +42,11 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+multimodal.vit
+multimodal.vit_data
 multimodal.towers
 multimodal.weights
+rl.mdp
 '''.split()
 NOT_YET: list = [] # of core
 
