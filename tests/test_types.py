@@ -44,6 +44,7 @@ efficiency.qat
 efficiency.spectra
 multimodal.vit
 multimodal.vit_data
+multimodal.contrastive
 multimodal.towers
 multimodal.weights
 rl.mdp
