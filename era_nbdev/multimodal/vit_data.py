@@ -1,4 +1,4 @@
-"""The Vision Transformer is trained beside a ResNet of the same size, on one thousand to sixteen thousand photographs, with three seeds. Its attention is drawn on photographs, and the plan for ImageNet is computed from a published run.
+"""The Vision Transformer is trained beside a ResNet of the same size, with the same images and as many of them. What it reads is drawn, and the plan for ImageNet is computed from a published run.
 
 Docs: https://era-nbdev.github.io/era_nbdev/multimodal/vit_data.html.md"""
 
