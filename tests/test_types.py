@@ -44,6 +44,9 @@ efficiency.qat
 efficiency.spectra
 multimodal.vit
 multimodal.vit_data
+multimodal.contrastive
+multimodal.towers
+multimodal.weights
 rl.mdp
 '''.split()
 NOT_YET: list = [] # of core
