@@ -42,6 +42,11 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+multimodal.vit
+multimodal.vit_data
+multimodal.contrastive
+multimodal.towers
+multimodal.weights
 rl.mdp
 rl.q_learning
 '''.split()
