@@ -42,6 +42,8 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+multimodal.image_tokens
+multimodal.vision_language
 '''.split()
 NOT_YET: list = [] # of core
 
