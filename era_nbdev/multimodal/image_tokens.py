@@ -169,17 +169,18 @@ def collate(
     targets = [y+[-100]*(T-len(y)) for _, y in rows]
     return torch.tensor(ids), torch.tensor(targets)
 
-# %% ../../nbs/multimodal/06_image_tokens.ipynb #eebbf9a6
+# %% ../../nbs/multimodal/06_image_tokens.ipynb #2d54b3e4
 class PairBatches:
-    "Batches ((images, ids), targets) of pairs of similar length, in another order each epoch."
+    "Batches ((images, ids), targets) of pairs, in another order each epoch."
     def __init__(self,
         images: Tensor | None, # what the tower takes, for all pairs; None: text alone
         pairs: Sequence[Pair],
         bs: int, # pairs in a batch
         seed: int = 0, # of the order
+        pool: int = 1, # batches that are sorted by length together; 1: no sorting
     ):
         self.images, self.pairs, self.bs = images, list(pairs), min(bs, len(pairs))
-        self.seed, self.epoch = seed, 0
+        self.seed, self.epoch, self.pool = seed, 0, pool
 
     def __len__(self) -> int: return len(self.pairs)//self.bs
 
@@ -188,9 +189,9 @@ class PairBatches:
         self.epoch = epoch
 
     def order(self) -> list[list[Pair]]:
-        "The batches of this epoch: shuffled, sorted in pools of 8 batches, cut, shuffled."
+        "The batches of this epoch: shuffled, sorted within pools, cut, shuffled."
         rng = random.Random(f'{self.seed} {self.epoch}')
-        mixed, pool, batches = rng.sample(self.pairs, len(self.pairs)), 8*self.bs, []
+        mixed, pool, batches = rng.sample(self.pairs, len(self.pairs)), self.pool*self.bs, []
         for begin in range(0, len(mixed), pool):
             part = sorted(mixed[begin:begin+pool], key=total_length)
             batches += [part[i:i+self.bs] for i in range(0, len(part)-self.bs+1, self.bs)]

@@ -256,7 +256,7 @@ def scores(found: Sequence[tuple], pairs: Sequence[Pair]) -> dict[str, float]: #
         rights.setdefault(pair.kind, []).append(right)
     return dict(loss=mean_loss(found)) | {kind: fmean(row) for kind, row in rights.items()}
 
-# %% ../../nbs/multimodal/07_vision_language.ipynb #b8c5f426
+# %% ../../nbs/multimodal/07_vision_language.ipynb #bdabdd29
 @dataclass
 class VisionLanguageSettings(Experiment):
     "What can be chosen."
@@ -264,7 +264,7 @@ class VisionLanguageSettings(Experiment):
     images: Annotated[int, Ge(20)] = 3000 # scenes to train on
     width: Annotated[int, Ge(8)] = 64 # of the decoder for scenes
     layers: Annotated[int, Ge(1)] = 2 # of that decoder
-    tower_steps: Annotated[int, Ge(1)] = 60 # of the tower for scenes
+    tower_steps: Annotated[int, Ge(1)] = 100 # of the tower for scenes
     text_steps: Annotated[int, Ge(1)] = 300 # of the blind decoder
     align_steps: Annotated[int, Ge(1)] = 100 # first stage: of the projector alone
     steps: Annotated[int, Ge(1)] = 500 # second stage: of projector and decoder
@@ -291,7 +291,7 @@ class VisionLanguageSettings(Experiment):
         if self.data == 'llava': return llava_plan()
         raise RunError(f'data is {self.data!r}: a run of minutes needs no plan; --scale full')
 
-# %% ../../nbs/multimodal/07_vision_language.ipynb #96782c73
+# %% ../../nbs/multimodal/07_vision_language.ipynb #85c56986
 def one_seed(
     e: VisionLanguageSettings,
     world: World,
@@ -303,7 +303,8 @@ def one_seed(
     both, pairs, tested = ('projector', 'decoder'), world.pairs, world.test_pairs
     def fitted(model, images, pairs, parts, steps, lr):
         unlock(model, *parts)
-        train(model, PairBatches(images, pairs, e.bs, seed), steps, lr, device)
+        pool = 1 if e.data == 'scenes' else 8
+        train(model, PairBatches(images, pairs, e.bs, seed, pool), steps, lr, device)
     def result(model, images, pairs): return scores(measured(model, images, pairs), pairs)
     found = dict(guess=scores(guesses(pairs, tested), tested))
     reader = copy.deepcopy(start)
@@ -324,7 +325,7 @@ def one_seed(
         found['one stage'] = result(single, world.test_images, tested)
     return found, model
 
-# %% ../../nbs/multimodal/07_vision_language.ipynb #3ec46184
+# %% ../../nbs/multimodal/07_vision_language.ipynb #e09ad47b
 def scene_start(
     e: VisionLanguageSettings,
     seed: int, # of scenes and batches
@@ -333,7 +334,7 @@ def scene_start(
     x, pairs, scenes = scene_pairs(e.images, 2*seed)
     world = World(x, pairs, *scene_pairs(max(e.images//8, 20), 2*seed+1)[:2])
     tower = train_tower(SceneTower(), x, scene_tags(scenes), e.tower_steps, seed)
-    return world, VisionLanguage(tower, Projector(64, e.width, std=.02), e.decoder())
+    return world, VisionLanguage(tower, Projector(64, e.width, std=.5), e.decoder())
 
 # %% ../../nbs/multimodal/07_vision_language.ipynb #76a868bd
 def photo_reader() -> tuple[GPT, Any, int]: # decoder, tokenizer without BOS, id of END
@@ -369,10 +370,10 @@ def photo_map(
         maps.append(tower(torch.stack(pixels)).half())
     return torch.cat(maps)
 
-# %% ../../nbs/multimodal/07_vision_language.ipynb #7b5c6484
+# %% ../../nbs/multimodal/07_vision_language.ipynb #4103b088
 @experiment('vision_language',
     smoke={},
-    lesson=dict(data='flickr8k', text_steps=240, align_steps=80, steps=160, bs=25, text_lr=2e-3,
+    lesson=dict(data='flickr8k', text_steps=120, align_steps=70, steps=120, bs=25, text_lr=2e-3,
                 align_lr=3e-3, lr=2e-3, dropout=.3, one_stage=False),
     full=dict(data='llava', images=558_000, bs=128, align_lr=1e-3, lr=2e-5, seeds=1))
 @dataclass
