@@ -43,7 +43,6 @@ efficiency.kernels
 efficiency.qat
 efficiency.spectra
 multimodal.image_tokens
-multimodal.vision_language
 '''.split()
 NOT_YET: list = [] # of core
 
