@@ -42,7 +42,13 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+multimodal.vit
+multimodal.vit_data
+multimodal.contrastive
+multimodal.towers
+multimodal.weights
 multimodal.image_tokens
+rl.mdp
 '''.split()
 NOT_YET: list = [] # of core
 
