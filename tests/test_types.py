@@ -47,6 +47,7 @@ multimodal.vit_data
 multimodal.contrastive
 multimodal.towers
 multimodal.weights
+multimodal.image_tokens
 rl.mdp
 rl.q_learning
 '''.split()
