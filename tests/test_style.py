@@ -46,6 +46,8 @@ multimodal/03b_weights
 multimodal/03d_lit
 multimodal/07_vit_data
 rl/01_mdp
+multimodal/06_image_tokens
+rl/02_q_learning
 core/01_errors
 core/02_plot
 core/03_diagram
@@ -83,6 +85,7 @@ def test_style_so_far(page):
     assert broken == {}
 
 REQUIRED = {'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'contrastive', 'clip', 'lit', 'pairs', 'mdp', 'vit', 'vit_data'}
+REQUIRED = {'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'vit', 'vit_data', 'contrastive', 'image_tokens'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

@@ -51,6 +51,8 @@ multimodal.lit
 multimodal.clip
 multimodal.vit_data
 rl.mdp
+multimodal.image_tokens
+rl.q_learning
 '''.split()
 NOT_YET: list = [] # of core
 
