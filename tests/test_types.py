@@ -43,15 +43,15 @@ efficiency.kernels
 efficiency.qat
 efficiency.spectra
 multimodal.vit
-multimodal.contrastive
-multimodal.towers
-multimodal.weights
 multimodal.pairs
 multimodal.lit
 multimodal.clip
 multimodal.vit_data
-rl.mdp
+multimodal.contrastive
+multimodal.towers
+multimodal.weights
 multimodal.image_tokens
+rl.mdp
 rl.q_learning
 '''.split()
 NOT_YET: list = [] # of core
