@@ -36,6 +36,7 @@ function part(name, kind, text) { const e = document.createElement(name); e.clas
 function photo(o, i) {
   const li = document.createElement('li'), button = part('button', '', ''), img = document.createElement('img');
   img.src = `photo/${o.id}`; img.alt = o.caption || `Photograph ${o.name}`; img.loading = 'lazy';
+  img.addEventListener('load', () => img.classList.toggle('small', img.naturalWidth < 100));
   button.type = 'button'; button.tabIndex = i ? -1 : 0; button.dataset.id = o.id; button.title = `More like ${o.name}`;
   button.append(img, part('span', 'caption', o.caption || o.name), part('span', 'score', o.score.toFixed(3)));
   button.addEventListener('click', () => more(o));
@@ -55,7 +56,7 @@ function sentence(text) {
 
 async function more(o) {
   preview(`photo/${o.id}`);
-  await ask(`api/search?k=${COUNT}&photo=${o.id}`, {}, `photographs like ${o.name}`);
+  await ask(`api/search?k=${COUNT}&photo=${o.id}`, {}, `more like ${o.name}`);
   $('photos').querySelector('button')?.focus();
 }
 
