@@ -144,13 +144,14 @@ def effective_dimension(
     eigenvalues = np.linalg.eigvalsh(np.cov(x, rowvar=False))
     return float(eigenvalues.sum()**2/(eigenvalues**2).sum())
 
-# %% ../../nbs/multimodal/05_neighbours.ipynb #824f463a
+# %% ../../nbs/multimodal/05_neighbours.ipynb #36e12f73
 def recorded(
-    **match, # what the entry must have: scale='lesson', command=…
+    **wanted, # settings of the run: n=200_000, rank=32
 ) -> dict: # metric -> number; {} if nothing is recorded
-    "The numbers of the first recorded run of `search-index` that matches."
+    "The numbers of the first recorded run of `search-index` with these settings."
     from era_nbdev.core import ledger
-    rows = ledger.results('multimodal.neighbours', kind='run', **match)
+    rows = ledger.results('multimodal.neighbours', kind='run')
+    rows = [r for r in rows if all(r['settings'].get(k) == v for k, v in wanted.items())]
     return {name: m['value'] for name, m in rows[0]['metrics'].items()} if rows else {}
 
 # %% ../../nbs/multimodal/05_neighbours.ipynb #9eddb99b

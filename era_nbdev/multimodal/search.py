@@ -47,9 +47,8 @@ def turned(
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
 
-# %% ../../nbs/multimodal/05_search.ipynb #efe0e444
+# %% ../../nbs/multimodal/05_search.ipynb #a741fc32
 FORMATS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP'
-ENDINGS = '.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp'
 
 def upright(
     raw: bytes, # of a picture
@@ -143,7 +142,9 @@ def open_store(
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile): pass
     return Store(probe)
 
-# %% ../../nbs/multimodal/05_search.ipynb #5afa7f4f
+# %% ../../nbs/multimodal/05_search.ipynb #91f7f9ab
+ENDINGS = '.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp'
+
 def scan(
     folder: Path, # with photographs, perhaps in folders inside it
 ) -> dict[str, str]: # name -> key, which changes with the file
@@ -376,7 +377,7 @@ def vector_of(
         raise ApiError(422, 'ask with ?text=… or ?photo=…, or POST a photograph')
     return album.vectors[number(request.args, 'photo', 0, len(album.names)-1)]
 
-# %% ../../nbs/multimodal/05_search.ipynb #c54159bc
+# %% ../../nbs/multimodal/05_search.ipynb #a191afa5
 def search_app(
     towers: Towers,
     album: Collection, # indexed with the same towers
@@ -387,6 +388,7 @@ def search_app(
     if not same_towers(album.probe, fingerprint(towers)):
         raise ValueError(f'{album.folder} was indexed with other towers: index it again')
     app, lock = make_app(), threading.Lock()
+    album.nearest(album.vectors[0], 1) # makes the index before the first question
     example = next((own[0] for own in album.captions if own), 'a dog runs on the beach')
 
     @app.route('/api/search', methods=['GET', 'POST'])
