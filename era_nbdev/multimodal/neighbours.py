@@ -36,11 +36,11 @@ def unit_rows(
     x = np.asarray(x, dtype=np.float32)
     return x/np.linalg.norm(x, axis=1, keepdims=True)
 
-# %% ../../nbs/multimodal/05_neighbours.ipynb #4f6d44cb
+# %% ../../nbs/multimodal/05_neighbours.ipynb #7b720209
 class Towers(Protocol):
     "Two towers into one space; the rows of both have length 1."
-    def embed_texts(self, texts: list[str]) -> np.ndarray: ... # [n, D] float32
-    def embed_images(self, images: list[Tensor]) -> np.ndarray: ... # of uint8 [3, H, W]
+    def embed_texts(self, texts: list[str], /) -> np.ndarray: ... # [n, D] float32
+    def embed_images(self, images: list[Tensor], /) -> np.ndarray: ... # of uint8 [3, H, W]
 
 # %% ../../nbs/multimodal/05_neighbours.ipynb #82547716
 COLOURS = dict(black=(20, 20, 20), white=(240, 240, 240), grey=(128, 128, 128), red=(200, 40, 40),

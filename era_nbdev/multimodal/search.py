@@ -441,7 +441,7 @@ def example_folder(
     os.replace(half, folder)
     return folder
 
-# %% ../../nbs/multimodal/05_search.ipynb #9315488b
+# %% ../../nbs/multimodal/05_search.ipynb #7cbd0bbc
 def towers_of(
     run: str, # folder of a run of `clip`, 'colours', or '' for the latest run
     out: str, # folder of all runs
@@ -452,7 +452,8 @@ def towers_of(
     except RunError as e:
         raise RunError(f"{e}; '--run colours' needs no run and knows eight colours") from None
     from era_nbdev.multimodal.clip import open_towers
-    kind = dict(smoke='shapes', lesson='flickr8k').get(opened.config['scale'], '')
+    data = opened.config['settings'].get('data')
+    kind = data if data in ('shapes', 'flickr8k') else ''
     return open_towers(opened), f'run {opened.dir.name} of clip', kind
 
 # %% ../../nbs/multimodal/05_search.ipynb #bafd28a4
