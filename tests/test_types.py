@@ -42,6 +42,8 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+multimodal.neighbours
+multimodal.search
 '''.split()
 NOT_YET: list = [] # of core
 
