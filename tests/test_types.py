@@ -44,6 +44,7 @@ efficiency.qat
 efficiency.spectra
 multimodal.neighbours
 multimodal.search
+rl.mdp
 '''.split()
 NOT_YET: list = [] # of core
 

@@ -143,7 +143,8 @@ def mx_round(
     power = torch.frexp(largest)[1]-1-f.highest
     power = torch.where(largest == 0, 0, power).clamp(-127, 127)
     scale = torch.ldexp(torch.ones_like(largest), power)[..., None]
-    return (round_to(blocks/scale, f)*scale).flatten(-2), power
+    elements = round_to((blocks/scale).clamp(-f.largest, f.largest), f)
+    return (elements*scale).flatten(-2), power
 
 # %% ../../nbs/llm/17_precision.ipynb #a2c868b2
 class LossScaler:

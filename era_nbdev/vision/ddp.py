@@ -320,7 +320,7 @@ class Scaling(Experiment):
     network: Literal['cnn', 'mlp'] = 'cnn' # much or little computation for each parameter
     bs: Annotated[int, Ge(1)] = 32 # images of each process in a step
     steps: Annotated[int, Ge(1)] = 10 # timed steps of a round
-    rounds: Annotated[int, Ge(1)] = 3 # repetitions, of which the mean counts
+    rounds: Annotated[int, Ge(1)] = 3 # repetitions; the mean of their times counts
 
     def fit(self, run: Run) -> dict: # processes run on the CPU, whatever the device is
         "Measure 1, 2 and 4 processes in turn, `rounds` times."
@@ -332,11 +332,12 @@ class Scaling(Experiment):
         alone, cores = statistics.mean(t for t, _ in times[1]), os.cpu_count() or 1
         result = {}
         for world in worlds:
-            rates = [world*self.bs/t for t, _ in times[world]]
+            seconds = statistics.mean(t for t, _ in times[world])
             exchange = statistics.mean(e for _, e in times[world]) if world > 1 else 0.
-            result[f'images_{world}'] = statistics.mean(rates), 'images/s'
+            rates = [world*self.bs/t for t, _ in times[world]]
+            result[f'images_{world}'] = world*self.bs/seconds, 'images/s'
             result[f'deviation_{world}'] = statistics.pstdev(rates), 'images/s'
-            result[f'efficiency_{world}'] = alone/statistics.mean(t for t, _ in times[world])
+            result[f'efficiency_{world}'] = alone/seconds
             result[f'predicted_{world}'] = scaling_efficiency(alone, exchange, world, cores)
         return result | dict(cores=cores)
 
