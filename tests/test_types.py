@@ -42,6 +42,7 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+multimodal.contrastive
 multimodal.neighbours
 multimodal.search
 rl.mdp

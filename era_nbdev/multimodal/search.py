@@ -441,7 +441,7 @@ def example_folder(
     os.replace(half, folder)
     return folder
 
-# %% ../../nbs/multimodal/05_search.ipynb #7cbd0bbc
+# %% ../../nbs/multimodal/05_search.ipynb #0cc6dacd
 def towers_of(
     run: str, # folder of a run of `clip`, 'colours', or '' for the latest run
     out: str, # folder of all runs
@@ -451,10 +451,11 @@ def towers_of(
     try: opened = open_run(run or 'clip', out)
     except RunError as e:
         raise RunError(f"{e}; '--run colours' needs no run and knows eight colours") from None
-    from era_nbdev.multimodal.clip import open_towers
+    towers = getattr(opened.experiment(), 'towers', None)
+    if towers is None: raise RunError(f'{opened.dir} has no towers: give a run of clip')
     data = opened.config['settings'].get('data')
     kind = data if data in ('shapes', 'flickr8k') else ''
-    return open_towers(opened), f'run {opened.dir.name} of clip', kind
+    return towers(opened), f'run {opened.dir.name}', kind
 
 # %% ../../nbs/multimodal/05_search.ipynb #bafd28a4
 def show_progress(
