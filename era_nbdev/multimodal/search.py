@@ -322,14 +322,13 @@ def sentence(
     if len(text) <= 300: return text
     raise ApiError(422, f'the sentence has {len(text)} characters, at most 300 are read')
 
-# %% ../../nbs/multimodal/05_search.ipynb #89af6fd4
+# %% ../../nbs/multimodal/05_search.ipynb #79535893
 def sent_photo(
     request: Any, # of Flask
 ) -> Tensor: # [3, H, W] uint8
     "The photograph of a request. Raises `ApiError` 400, 413 or 415."
     if request.mimetype == 'multipart/form-data':
-        if 'file' not in request.files:
-            raise ApiError(400, 'the form has no file in its field "file"')
+        if 'file' not in request.files: raise ApiError(400, 'the form has no field "file"')
         raw = request.files['file'].read()
     else:
         raw = request.get_data()
@@ -355,7 +354,7 @@ def thumbnail(
     Image.fromarray(np.ascontiguousarray(small)).save(buffer, 'JPEG', quality=85)
     return buffer.getvalue()
 
-# %% ../../nbs/multimodal/05_search.ipynb #6ac21f43
+# %% ../../nbs/multimodal/05_search.ipynb #b992fd11
 def photo_answer(
     album: Collection,
     row: int, # of a photograph
@@ -373,11 +372,10 @@ def vector_of(
     "The vector of what a request asks. Raises `ApiError` for what cannot be answered."
     if request.method == 'POST': return towers.embed_images([sent_photo(request)])[0]
     if 'text' in request.args: return towers.embed_texts([sentence(request.args)])[0]
-    if 'photo' not in request.args:
-        raise ApiError(422, 'ask with ?text=… or ?photo=…, or POST a photograph')
+    if 'photo' not in request.args: raise ApiError(422, 'ask with ?text=…, ?photo=… or a POST')
     return album.vectors[number(request.args, 'photo', 0, len(album.names)-1)]
 
-# %% ../../nbs/multimodal/05_search.ipynb #a191afa5
+# %% ../../nbs/multimodal/05_search.ipynb #01fd03dc
 def search_app(
     towers: Towers,
     album: Collection, # indexed with the same towers
@@ -405,8 +403,7 @@ def search_app(
     @app.get('/photo/<int:row>')
     def photo(row):
         if row >= len(album.names): raise ApiError(404, f'there is no photograph {row}')
-        if not album.is_there(row):
-            raise ApiError(410, f'{album.names[row]} was deleted or changed')
+        if not album.is_there(row): raise ApiError(410, f'photograph {row} was deleted or changed')
         small = thumbnail((album.folder/album.names[row]).read_bytes())
         return small, {'Content-Type': 'image/jpeg', 'Cache-Control': 'no-cache'}
 
@@ -441,7 +438,7 @@ def example_folder(
     os.replace(half, folder)
     return folder
 
-# %% ../../nbs/multimodal/05_search.ipynb #0cc6dacd
+# %% ../../nbs/multimodal/05_search.ipynb #5d21923e
 def towers_of(
     run: str, # folder of a run of `clip`, 'colours', or '' for the latest run
     out: str, # folder of all runs
@@ -453,9 +450,8 @@ def towers_of(
         raise RunError(f"{e}; '--run colours' needs no run and knows eight colours") from None
     towers = getattr(opened.experiment(), 'towers', None)
     if towers is None: raise RunError(f'{opened.dir} has no towers: give a run of clip')
-    data = opened.config['settings'].get('data')
-    kind = data if data in ('shapes', 'flickr8k') else ''
-    return towers(opened), f'run {opened.dir.name}', kind
+    kinds = {'shapes', 'flickr8k'} & {opened.config['settings'].get('data')}
+    return towers(opened), f'run {opened.dir.name}', ''.join(kinds)
 
 # %% ../../nbs/multimodal/05_search.ipynb #bafd28a4
 def show_progress(
