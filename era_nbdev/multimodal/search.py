@@ -453,11 +453,8 @@ def towers_of(
     kinds = {'shapes', 'flickr8k'} & {opened.config['settings'].get('data')}
     return towers(opened), f'run {opened.dir.name}', ''.join(kinds)
 
-# %% ../../nbs/multimodal/05_search.ipynb #bafd28a4
-def show_progress(
-    done: int, # photographs
-    n: int, # of all that have to be embedded
-):
+# %% ../../nbs/multimodal/05_search.ipynb #7b154365
+def show_progress(done: int, n: int): # photographs embedded so far, and all of them
     "One line in the terminal, written over and over."
     print(f'\rembedding photographs: {done} of {n}', end='' if done < n else '\n', flush=True)
 
