@@ -42,10 +42,19 @@ efficiency.quantise
 efficiency.kernels
 efficiency.qat
 efficiency.spectra
+multimodal.vit
+multimodal.pairs
+multimodal.lit
+multimodal.clip
+multimodal.vit_data
 multimodal.contrastive
+multimodal.towers
+multimodal.weights
 multimodal.neighbours
 multimodal.search
+multimodal.image_tokens
 rl.mdp
+rl.q_learning
 '''.split()
 NOT_YET: list = [] # of core
 

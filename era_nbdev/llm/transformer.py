@@ -25,10 +25,10 @@ from ..foundations.tensors import Batches
 from .attention import MultiHeadAttention
 
 # %% auto #0
-__all__ = ['PAD', 'BOS', 'EOS', 'UNK', 'MONTHS', 'DAYS', 'sinusoidal', 'Layer', 'EncoderDecoder', 'Translator', 'pairs',
-           'translation_loss', 'Buckets', 'noam', 'translate', 'Vocab', 'words', 'join', 'written', 'dates',
-           'Translate', 'date_pairs', 'sentence_pairs', 'check_answers', 'exact', 'bleu', 'translate_texts',
-           'to_batches', 'train_translator', 'translation_results', 'translator_of', 'look']
+__all__ = ['ACTIVATIONS', 'PAD', 'BOS', 'EOS', 'UNK', 'MONTHS', 'DAYS', 'sinusoidal', 'QuickGELU', 'activation_of', 'Layer',
+           'EncoderDecoder', 'Translator', 'pairs', 'translation_loss', 'Buckets', 'noam', 'translate', 'Vocab',
+           'words', 'join', 'written', 'dates', 'Translate', 'date_pairs', 'sentence_pairs', 'check_answers', 'exact',
+           'bleu', 'translate_texts', 'to_batches', 'train_translator', 'translation_results', 'translator_of', 'look']
 
 # %% ../../nbs/llm/03_transformer.ipynb #9bbb7f4c
 def sinusoidal(
@@ -41,6 +41,21 @@ def sinusoidal(
     angle = torch.arange(T)[:, None]*base**(-torch.arange(0, C, 2)/C)
     return torch.stack([angle.sin(), angle.cos()], 2).flatten(1)
 
+# %% ../../nbs/llm/03_transformer.ipynb #5ac7a002
+class QuickGELU(nn.Module):
+    "x·σ(1.702 x), an approximation of GELU. (Hendrycks and Gimpel 2016, section 2)"
+    def forward(self, x: Tensor) -> Tensor: # of any shape, both
+        return x*torch.sigmoid(1.702*x)
+
+ACTIVATIONS = dict(relu=nn.ReLU, gelu=nn.GELU, quick_gelu=QuickGELU)
+
+def activation_of(
+    name: str, # one of `ACTIVATIONS`
+) -> nn.Module:
+    "A module that applies the activation function. Raises `ValueError` for an unknown name."
+    if name in ACTIVATIONS: return ACTIVATIONS[name]()
+    raise ValueError(f'activation is {name!r}, expected one of {", ".join(ACTIVATIONS)}')
+
 # %% ../../nbs/llm/03_transformer.ipynb #330a138e
 class Layer(nn.Module):
     "One layer: self-attention, with `cross` attention to a context, and a feed-forward network; each added to the stream."
@@ -51,13 +66,15 @@ class Layer(nn.Module):
         dropout: float = 0., # share of each addition set to zero in training
         pre_norm: bool = True, # norm before each part, or after the addition
         cross: bool = False, # a decoder's layer?
+        activation: str = 'relu', # of the feed-forward network, one of `ACTIVATIONS`
+        norm_eps: float = 1e-5, # added to the variance in the norms
     ):
         super().__init__()
         self.pre_norm, self.drop = pre_norm, nn.Dropout(dropout)
         self.attn = MultiHeadAttention(n_embd, n_head, dropout=dropout)
         self.cross = MultiHeadAttention(n_embd, n_head, dropout=dropout) if cross else None
-        self.ff = nn.Sequential(nn.Linear(n_embd, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_embd))
-        self.norms = nn.ModuleList([nn.LayerNorm(n_embd) for _ in range(3 if cross else 2)])
+        self.ff = nn.Sequential(nn.Linear(n_embd, hidden), activation_of(activation), nn.Dropout(dropout), nn.Linear(hidden, n_embd))
+        self.norms = nn.ModuleList([nn.LayerNorm(n_embd, norm_eps) for _ in range(3 if cross else 2)])
 
     def add(self, i, x, f): # one part, its norm and the addition
         return x+self.drop(f(self.norms[i](x))) if self.pre_norm else self.norms[i](x+self.drop(f(x)))
