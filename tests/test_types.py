@@ -53,8 +53,6 @@ multimodal.weights
 multimodal.neighbours
 multimodal.search
 multimodal.image_tokens
-multimodal.neighbours
-multimodal.search
 rl.mdp
 rl.q_learning
 '''.split()
