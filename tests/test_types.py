@@ -50,6 +50,8 @@ multimodal.vit_data
 multimodal.contrastive
 multimodal.towers
 multimodal.weights
+multimodal.neighbours
+multimodal.search
 multimodal.image_tokens
 rl.mdp
 rl.q_learning
