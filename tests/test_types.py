@@ -48,6 +48,7 @@ multimodal.contrastive
 multimodal.towers
 multimodal.weights
 multimodal.image_tokens
+multimodal.vision_language
 rl.mdp
 rl.q_learning
 '''.split()
