@@ -373,7 +373,7 @@ def photo_map(
 # %% ../../nbs/multimodal/08_vision_language.ipynb #4103b088
 @experiment('vision_language',
     smoke={},
-    lesson=dict(data='flickr8k', text_steps=60, align_steps=50, steps=60, bs=25, text_lr=2e-3,
+    lesson=dict(data='flickr8k', text_steps=110, align_steps=70, steps=110, bs=25, text_lr=2e-3,
                 align_lr=3e-3, lr=2e-3, dropout=.3, one_stage=False),
     full=dict(data='llava', images=558_000, bs=128, align_lr=1e-3, lr=2e-5, seeds=1))
 @dataclass
