@@ -43,10 +43,15 @@ efficiency.kernels
 efficiency.qat
 efficiency.spectra
 multimodal.vit
+multimodal.pairs
+multimodal.lit
+multimodal.clip
 multimodal.vit_data
 multimodal.contrastive
 multimodal.towers
 multimodal.weights
+multimodal.neighbours
+multimodal.search
 multimodal.image_tokens
 multimodal.vision_language
 rl.mdp
