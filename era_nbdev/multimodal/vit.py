@@ -37,7 +37,7 @@ class ViTConfig:
     positions: Literal['learned', 'sincos'] = 'learned' # sincos: fixed, in two dimensions
     activation: str = 'gelu' # or 'quick_gelu', 'relu'
     norm_eps: float = 1e-6 # added to the variance in the norms
-    pre_norm: bool = False # one more norm before the first block (CLIP); the blocks are pre-norm anyway
+    pre_norm: bool = False # one more norm before the first block (CLIP)? Blocks are pre-norm anyway
     patch_bias: bool = True # a bias in the linear map of the patches?
     layer_scale: Optional[float] = None # first value of LayerScale; None: no LayerScale
     drop_path: float = 0. # probability to leave out the last block's branches in training
