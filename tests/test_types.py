@@ -53,6 +53,7 @@ multimodal.weights
 multimodal.neighbours
 multimodal.search
 multimodal.image_tokens
+multimodal.vision_language
 rl.mdp
 rl.q_learning
 '''.split()
