@@ -50,7 +50,10 @@ multimodal.vit_data
 multimodal.contrastive
 multimodal.towers
 multimodal.weights
+multimodal.neighbours
+multimodal.search
 multimodal.image_tokens
+multimodal.vision_language
 rl.mdp
 rl.q_learning
 '''.split()

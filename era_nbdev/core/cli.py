@@ -322,12 +322,17 @@ def serve(
     port: int = 8000, # to listen on
     host: str = '127.0.0.1', # address to listen on; 0.0.0.0 is open to the network
     out: str = 'era_runs', # folder of all runs
+    folder: str = '', # of the user's own files, for an app that shows some
 ):
     "Serve a trained model or an app of the book in the browser and as an API."
     if not 0 < port < 65536: raise RunError(f'port is {port}, expected 1 to 65535')
     if name not in runs.SERVES:
         runs.lookup('serves', name)
-    runs.SERVES[name](run=run, host=host, port=port, out=out)
+    app = runs.SERVES[name]
+    if folder and 'folder' not in inspect.signature(app).parameters:
+        raise RunError(f'{name} shows no folder: leave out --folder')
+    own = {'folder': folder} if folder else {}
+    app(run=run, host=host, port=port, out=out, **own)
 
 # %% ../../nbs/core/16_cli.ipynb #83cc01a1
 def usage() -> str:

@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from .downloads import REGISTRY, DataError, Dataset, Info, Resumable, absent
 from .downloads import cache_dir, dataset, decoded, fetch, find, fullest, path
-from .downloads import places, register, sha256, state, verify
+from .downloads import places, read_captions, read_pairs, register, sha256, state
+from .downloads import verify
 from .errors import RunError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _all_ = ['REGISTRY', 'DataError', 'Dataset', 'Info', 'Resumable', 'absent', 'cache_dir',
-         'dataset', 'decoded', 'fetch', 'find', 'fullest', 'path', 'places', 'register', 'sha256',
-         'state', 'verify']
+         'dataset', 'decoded', 'fetch', 'find', 'fullest', 'path', 'places', 'read_captions',
+         'read_pairs', 'register', 'sha256', 'state', 'verify']
 
 # %% auto #0
-__all__ = ['load', 'Images', 'info', 'read_idx', 'read_folder', 'read_tar', 'read_captions', 'read_pairs', 'image_folder',
-           'checksum', 'REGISTRY', 'DataError', 'Dataset', 'Info', 'Resumable', 'absent', 'cache_dir', 'dataset',
-           'decoded', 'fetch', 'find', 'fullest', 'path', 'places', 'register', 'sha256', 'state', 'verify']
+__all__ = ['load', 'Images', 'info', 'read_idx', 'read_folder', 'read_tar', 'image_folder', 'checksum', 'REGISTRY', 'DataError',
+           'Dataset', 'Info', 'Resumable', 'absent', 'cache_dir', 'dataset', 'decoded', 'fetch', 'find', 'fullest',
+           'path', 'places', 'read_captions', 'read_pairs', 'register', 'sha256', 'state', 'verify']
 
 # %% ../../nbs/core/05_data.ipynb #13c39229
 def load(
@@ -210,32 +211,6 @@ register(Dataset(
     {'train/': '206b2a42072683899815ec779be242b4adf7cefa11181a6d9a5a94968f6924a7',
      'val/': '204b7798c69ca9ad507145eb14702775e6b0bc4e0fa585ce3837f2cc19698a51'},
     standin='digits', mb=7.6));
-
-# %% ../../nbs/core/05_data.ipynb #39feab7e
-def _files_in(archive: Path) -> dict: # name without its folders -> bytes
-    with tarfile.open(archive) as tar:
-        opened = [(Path(m.name).name, tar.extractfile(m)) for m in tar if m.isfile()]
-        return {name: file.read() for name, file in opened if file is not None}
-
-def read_captions(
-    archive, # a tar file of pictures
-    table, # lines split, picture, number, caption, with tabs between them; the first is a header
-) -> dict: # split -> list of (bytes of a picture, list of its captions)
-    "Pictures with their captions in the table's order. `KeyError` names a picture that is missing."
-    pictures, captions = _files_in(Path(archive)), {}
-    for line in Path(table).read_text(encoding='utf-8').splitlines()[1:]:
-        split, name, _, caption = line.split('\t')
-        captions.setdefault(split, {}).setdefault(name, []).append(caption)
-    return {split: [(pictures[name], texts) for name, texts in of_split.items()]
-            for split, of_split in captions.items()}
-
-def read_pairs(
-    archive, # a tar file in which KEY.jpg and KEY.txt belong together
-) -> list: # of (bytes of a picture, list of its one caption), in the order of the keys
-    "Pictures with their captions from a shard. `KeyError` names a caption that is missing."
-    files = _files_in(Path(archive))
-    pictures = sorted(name for name in files if name.endswith('.jpg'))
-    return [(files[name], [files[f'{Path(name).stem}.txt'].decode()]) for name in pictures]
 
 # %% ../../nbs/core/05_data.ipynb #ecdb0284
 def _flickr8k(folder: Path) -> dict:

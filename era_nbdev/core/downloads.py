@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/core/downloads.html.md"""
 
 # %% ../../nbs/core/04_downloads.ipynb #df37d2ea
 from __future__ import annotations
-import difflib, hashlib, os, shutil, time
+import difflib, hashlib, os, shutil, tarfile, time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
@@ -14,7 +14,7 @@ from .errors import BookError, RunError
 
 # %% auto #0
 __all__ = ['REGISTRY', 'DataError', 'Info', 'Dataset', 'register', 'dataset', 'cache_dir', 'places', 'find', 'fullest', 'sha256',
-           'verify', 'Resumable', 'fetch', 'absent', 'path', 'decoded', 'state']
+           'verify', 'Resumable', 'fetch', 'absent', 'path', 'decoded', 'read_captions', 'read_pairs', 'state']
 
 # %% ../../nbs/core/04_downloads.ipynb #eea8abf7
 class DataError(BookError, FileNotFoundError):
@@ -298,6 +298,32 @@ def _kept(cache: Path) -> dict: # {name: array}; empty if absent, damaged or no 
         with np.load(cache) as archive:
             return {name: archive[name] for name in archive}
     except Exception: return {}
+
+# %% ../../nbs/core/04_downloads.ipynb #39feab7e
+def _files_in(archive: Path) -> dict: # name without its folders -> bytes
+    with tarfile.open(archive) as tar:
+        opened = [(Path(m.name).name, tar.extractfile(m)) for m in tar if m.isfile()]
+        return {name: file.read() for name, file in opened if file is not None}
+
+def read_captions(
+    archive, # a tar file of pictures
+    table, # lines split, picture, number, caption, with tabs between them; the first is a header
+) -> dict: # split -> list of (bytes of a picture, list of its captions)
+    "Pictures with their captions in the table's order. `KeyError` names a picture that is missing."
+    pictures, captions = _files_in(Path(archive)), {}
+    for line in Path(table).read_text(encoding='utf-8').splitlines()[1:]:
+        split, name, _, caption = line.split('\t')
+        captions.setdefault(split, {}).setdefault(name, []).append(caption)
+    return {split: [(pictures[name], texts) for name, texts in of_split.items()]
+            for split, of_split in captions.items()}
+
+def read_pairs(
+    archive, # a tar file in which KEY.jpg and KEY.txt belong together
+) -> list: # of (bytes of a picture, list of its one caption), in the order of the keys
+    "Pictures with their captions from a shard. `KeyError` names a caption that is missing."
+    files = _files_in(Path(archive))
+    pictures = sorted(name for name in files if name.endswith('.jpg'))
+    return [(files[name], [files[f'{Path(name).stem}.txt'].decode()]) for name in pictures]
 
 # %% ../../nbs/core/04_downloads.ipynb #3a9fdc6f
 def state(
