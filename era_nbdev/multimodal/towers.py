@@ -306,7 +306,9 @@ class PooledBottleneck(Bottleneck):
         branch = F.relu(bn1(conv1(x)), inplace=True)
         branch = F.relu(bn2(conv2(branch)), inplace=True)
         branch = bn3(conv3(self.pool(branch)))
-        shortcut = x if self.downsample is None else self.downsample(self.pool(x))
+        shortcut = self.pool(x)
+        if self.downsample is not None:
+            shortcut = self.downsample(shortcut)
         return F.relu(branch+shortcut, inplace=True)
 
 # %% ../../nbs/multimodal/03_towers.ipynb #54eddd16
