@@ -1,4 +1,4 @@
-"""A caption and a picture become two vectors of one space: by CLIP's tokenizer, its causal text tower, its Vision Transformer and its ResNet, each derived on this page, and with them a picture is classified by sentences alone.
+"""A caption and a picture become two vectors of one space: by CLIP's tokenizer, its causal text tower, its Vision Transformer and its ResNet, each derived on this page, and the function that classifies pictures by sentences.
 
 Docs: https://era-nbdev.github.io/era_nbdev/multimodal/towers.html.md"""
 

@@ -37,7 +37,7 @@ class ViTConfig:
     positions: Literal['learned', 'sincos'] = 'learned' # sincos: fixed, in two dimensions
     activation: str = 'gelu' # or 'quick_gelu', 'relu'
     norm_eps: float = 1e-6 # added to the variance in the norms
-    pre_norm: bool = False # a LayerNorm before the first block, as in CLIP?
+    pre_norm: bool = False # one more norm before the first block (CLIP)? Blocks are pre-norm anyway
     patch_bias: bool = True # a bias in the linear map of the patches?
     layer_scale: Optional[float] = None # first value of LayerScale; None: no LayerScale
     drop_path: float = 0. # probability to leave out the last block's branches in training
@@ -83,13 +83,13 @@ def check_divides(patch_size: int, height: int, width: int) -> None: # all in pi
 
 # %% ../../nbs/multimodal/01_vit.ipynb #42a52d8e
 def cut_patches(
-    x: Tensor, # [B, C, S, S] images
+    x: Tensor, # [B, C_in, S, S] images
     patch_size: int, # P, divides S
-) -> Tensor: # [B, (S/P)², C·P·P]
+) -> Tensor: # [B, (S/P)², C_in·P·P]
     "The patches row by row; in each, channel after channel, row after row."
     check_divides(patch_size, *x.shape[-2:])
-    rows = x.unfold(2, patch_size, patch_size) # [B, C, S/P, S, P]
-    patches = rows.unfold(3, patch_size, patch_size) # [B, C, S/P, S/P, P, P]
+    rows = x.unfold(2, patch_size, patch_size) # [B, C_in, S/P, S, P]
+    patches = rows.unfold(3, patch_size, patch_size) # [B, C_in, S/P, S/P, P, P]
     return patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
 
 # %% ../../nbs/multimodal/01_vit.ipynb #81154e21
@@ -150,7 +150,7 @@ class EncoderBlock(Layer):
 
 # %% ../../nbs/multimodal/01_vit.ipynb #c91c2e7e
 class ViT(nn.Module):
-    "A Vision Transformer: images [B, C, S, S] to logits [B, K], or to features if K = 0."
+    "A Vision Transformer: images [B, C_in, S, S] to logits [B, K], or to features if K = 0."
     positions: Tensor
 
     def __init__(self,
@@ -175,7 +175,7 @@ class ViT(nn.Module):
         self.head = nn.Linear(c.width, c.n_classes) if c.n_classes else nn.Identity()
         init_vit(self)
 
-    def embed(self, x: Tensor) -> Tensor: # [B, C, S, S] -> [B, T, C]
+    def embed(self, x: Tensor) -> Tensor: # [B, C_in, S, S] -> [B, T, C]
         "The tokens before the first block. `ValueError` for images of another shape."
         check_images(self.config, x)
         tokens = self.patches(x).flatten(2).mT # [B, N, C]
@@ -184,19 +184,19 @@ class ViT(nn.Module):
             tokens = torch.cat([first, tokens], 1)
         return self.pre(tokens+self.positions)
 
-    def tokens(self, x: Tensor) -> Tensor: # [B, C, S, S] -> [B, T, C]
+    def tokens(self, x: Tensor) -> Tensor: # [B, C_in, S, S] -> [B, T, C]
         "The tokens after the last block and the last norm."
         z = self.embed(x)
         for block in self.blocks:
             z = block(z)
         return self.norm(z)
 
-    def features(self, x: Tensor) -> Tensor: # [B, C, S, S] -> [B, C]
+    def features(self, x: Tensor) -> Tensor: # [B, C_in, S, S] -> [B, C]
         "The class token, or the mean of all tokens."
         z = self.tokens(x)
         return z[:, 0] if self.config.n_prefix else z.mean(1)
 
-    def forward(self, x: Tensor) -> Tensor: # [B, C, S, S] -> [B, K], or [B, C] if K = 0
+    def forward(self, x: Tensor) -> Tensor: # [B, C_in, S, S] -> [B, K], or [B, C] if K = 0
         "The logits; without classes the features."
         return self.head(self.features(x))
 
@@ -204,7 +204,7 @@ class ViT(nn.Module):
 def init_vit(
     model: ViT, # changed in place
 ) -> None:
-    "First weights, as in the original."
+    "First weights by Glorot's rule, close to those of the original."
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
@@ -220,7 +220,7 @@ def init_vit(
 
 def check_images(
     c: ViTConfig,
-    x: Tensor, # what should be [B, C, S, S] floating-point images
+    x: Tensor, # what should be [B, C_in, S, S] floating-point images
 ) -> None:
     "Raise `ValueError` or `TypeError` for images that the network cannot read."
     if x.ndim != 4 or tuple(x.shape[1:]) != (c.channels, c.image_size, c.image_size):
@@ -241,7 +241,7 @@ def resized(
     if c.positions == 'learned':
         state['positions'] = resize_positions(state['positions'], c.side, c.n_prefix)
     other.load_state_dict(state)
-    return other.to(model.positions.device).train(model.training)
+    return other.to(model.positions).train(model.training)
 
 # %% ../../nbs/multimodal/01_vit.ipynb #354cbc3b
 def vit_flop(
@@ -310,6 +310,8 @@ def _timm_config(other: Any) -> ViTConfig:
     known = {nn.GELU: 'gelu', nn.ReLU: 'relu'}
     act = block.mlp.act
     quick = 'QuickGELU' in type(act).__name__
+    tanh = getattr(act, 'approximate', 'none') != 'none'
+    _refuse({'the tanh form of GELU': tanh})
     _refuse({f'the activation {type(act).__name__}': type(act) not in known and not quick})
     P = conv.kernel_size[0]
     return ViTConfig(
@@ -323,7 +325,7 @@ def _timm_config(other: Any) -> ViTConfig:
 def load_timm(
     other: Any, # timm's `VisionTransformer`
 ) -> ViT:
-    "An equal ViT with copies of its weights. `ValueError` for a part that `ViT` lacks."
+    "A ViT with copies of its weights, equal in evaluation mode. `ValueError` for a part it lacks."
     model = ViT(_timm_config(other))
     load_state(model, renamed(dict(other.named_parameters()), _TIMM))
     return model.train(other.training)
@@ -345,7 +347,7 @@ def load_torchvision(
 @torch.no_grad()
 def attention_maps(
     model: ViT, # in evaluation mode
-    x: Tensor, # [B, C, S, S] images
+    x: Tensor, # [B, C_in, S, S] images
 ) -> Tensor: # [L, B, H, T, T]
     "The attention weights of every block and head; each row adds up to one."
     z, maps = model.embed(x), []

@@ -6,6 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/multimodal/vit_data.html.md"""
 
 # %% ../../nbs/multimodal/07_vit_data.ipynb #32fbfc39
 from __future__ import annotations
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -39,7 +40,7 @@ __all__ = ['GREY', 'NETS', 'VIT_SHARE', 'reduced', 'VitSettings', 'network', 'on
            'seen_patches', 'looks', 'Vit', 'vit_plan', 'train_photographs']
 
 # %% ../../nbs/multimodal/07_vit_data.ipynb #d2137b4c
-GREY = (.5,)*3, (.25,)*3 # mean and deviation of each colour, between 0 and 1
+GREY = (.5,)*3, (.25,)*3 # mean and standard deviation of each colour, between 0 and 1
 
 def reduced(
     x: Tensor, # [N, C, S, S] uint8 images, C is 1 or 3
@@ -133,7 +134,7 @@ def one_training(
                     compile=e.compile, channels_last=net == 'resnet')
     steps = max(e.seen//train.bs, 1)
     lr = e.lr if net == 'vit' else e.resnet_lr
-    learn.fit(-(-steps//len(train)), lr, cosine(e.warmup), steps=steps)
+    learn.fit(math.ceil(steps/len(train)), lr, cosine(e.warmup), steps=steps)
     return model
 
 def adamw(
@@ -261,16 +262,18 @@ def vit_plan(
         return [*rows, ['trainings', f'{len(cells)}: {" and ".join(NETS)}, {counts} images, '
                                      f'{e.seeds} for each']]
     if not e.plan_photos: raise RunError('how many photographs? --plan-photos 1281167 says it')
-    kept = kept_bytes(FromBytes(ViT(c)), e.size, 32 if e.precision == 'fp32' else 16)
+    model = FromBytes(ViT(c))
+    held = 16*sum(p.numel() for p in model.parameters()) # weights, gradients, AdamW's two means
+    kept = kept_bytes(model, e.size, 32 if e.precision == 'fp32' else 16)
     rows += [['epochs', f'{e.seen/e.plan_photos:,.0f} of {e.plan_photos:,} photographs'],
              ['work', f'{e.work():.2e} FLOP'],
              ['recipe', 'Touvron et al. 2021 (DeiT), without mixing and RandAugment']]
     machines = [p for p in PRICES if p.tflops and e.bs % p.gpus == 0]
-    return [*rows, *([f'{p.gpus} × {p.gpu}', _on_machine(p, e, kept)] for p in machines)]
+    return [*rows, *([f'{p.gpus} × {p.gpu}', _on_machine(p, e, kept, held)] for p in machines)]
 
-def _on_machine(p, e, kept) -> str: # machine, settings, bytes kept for a photograph
+def _on_machine(p, e, kept, held) -> str: # bytes kept for a photograph, held for the weights
     hours = e.work()/(VIT_SHARE*p.tflops*1e12)/3600
-    gb = (kept*e.bs/p.gpus+16*86.6e6)/1e9
+    gb = (kept*e.bs/p.gpus+held)/1e9
     fits = '' if gb < .92*p.memory else ', does not fit: a smaller --bs'
     return (f'{hours:,.0f} hours at {VIT_SHARE:.0%} of the peak, {hours*p.usd:,.0f} USD; '
             f'{gb:.0f} of {p.memory} GB each{fits}')
