@@ -49,6 +49,12 @@ def test_citations():
     assert cited-book.bibliography() == set(), 'cited, but not in references.bib'
     assert book.bibliography()-cited == set(), 'in references.bib, but not cited'
 
+def test_every_reference_is_a_closed_entry_of_its_own():
+    entries = re.split(r'\n(?=@)', (ROOT/'nbs/references.bib').read_text().strip())
+    open_ones = [e.split(',')[0] for e in entries if not e.strip().endswith('\n}') or e.count('{') != e.count('}')]
+    assert open_ones == []
+    assert len(entries) == len(book.bibliography()) # no key twice
+
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.stem)
 def test_figures_links_and_size(page):
     assert book.figures_without_text(page) == [] and book.broken_links(page) == []

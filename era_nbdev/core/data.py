@@ -216,8 +216,7 @@ register(Dataset(
 def _flickr8k(folder: Path) -> dict:
     return read_captions(folder/'flickr8k_500_images_224.tar', folder/'captions.tsv')
 
-def _cc12m(folder: Path) -> dict:
-    return dict(train=read_pairs(folder/'cc12m-train-0000.tar'))
+def _cc12m(folder: Path) -> dict: return dict(train=read_pairs(folder/'cc12m-train-0000.tar'))
 
 register(Dataset(
     'flickr8k', 'Flickr8k: 500 of its photographs, 2,500 captions',

@@ -299,12 +299,13 @@ def _kept(cache: Path) -> dict: # {name: array}; empty if absent, damaged or no 
             return {name: archive[name] for name in archive}
     except Exception: return {}
 
-# %% ../../nbs/core/04_downloads.ipynb #39feab7e
+# %% ../../nbs/core/04_downloads.ipynb #c4a9e0b3
 def _files_in(archive: Path) -> dict: # name without its folders -> bytes
     with tarfile.open(archive) as tar:
         opened = [(Path(m.name).name, tar.extractfile(m)) for m in tar if m.isfile()]
         return {name: file.read() for name, file in opened if file is not None}
 
+# %% ../../nbs/core/04_downloads.ipynb #c4a9e0b5
 def read_captions(
     archive, # a tar file of pictures
     table, # lines split, picture, number, caption, with tabs between them; the first is a header
@@ -317,6 +318,7 @@ def read_captions(
     return {split: [(pictures[name], texts) for name, texts in of_split.items()]
             for split, of_split in captions.items()}
 
+# %% ../../nbs/core/04_downloads.ipynb #c4a9e0b7
 def read_pairs(
     archive, # a tar file in which KEY.jpg and KEY.txt belong together
 ) -> list: # of (bytes of a picture, list of its one caption), in the order of the keys
