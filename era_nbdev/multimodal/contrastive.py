@@ -87,7 +87,8 @@ def _drawn(label: Tensor, size: int, g: torch.Generator) -> Tensor: # [n, 3, S, 
     big, colour, shape = label//36, label//6 % 6, label % 6
     radius = size*torch.tensor(list(SIZES.values()))[big]*(.9+.2*torch.rand(n, generator=g))
     centre = radius+torch.rand(2, n, generator=g)*(size-2*radius) # the whole shape is visible
-    u, v = ((torch.arange(size)+.5-centre[..., None])/radius[:, None])
+    # [2, n, S]: how far each pixel lies from the centre, in radii
+    u, v = (torch.arange(size)+.5-centre[..., None])/radius[:, None]
     inside = torch.empty(n, size, size, dtype=torch.bool)
     for i, covers in enumerate(SHAPES.values()):
         rows = shape == i
@@ -105,6 +106,19 @@ def normalized(
 ) -> Tensor: # [..., D]
     "Each vector of `x` divided by its length, so that inner products are cosines."
     return F.normalize(x, dim=-1)
+
+# %% ../../nbs/multimodal/02_contrastive.ipynb #8539dc1e
+def contrastive_loss(
+    image: Tensor, # [B, D] features of length 1, B ≥ 2
+    text: Tensor, # [B, D] features of length 1; row i is the caption of picture i
+    scale: Tensor | float, # inverse temperature, above 0
+) -> Tensor: # a number, in nats
+    "Mean of two cross-entropies over the table of similarities. Radford et al. 2021, figure 3."
+    _check_features(image, text, 2)
+    _check_scale(scale)
+    logits = scale*image @ text.T
+    own = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, own)+F.cross_entropy(logits.T, own))/2
 
 # %% ../../nbs/multimodal/02_contrastive.ipynb #9785d256
 def _check_features(image: Tensor, text: Tensor, smallest: int = 1) -> None: # or ValueError
@@ -127,21 +141,8 @@ def _check_scale(scale: Tensor | float) -> None: # or ValueError
     if torch.compiler.is_compiling(): return
     if isinstance(scale, Tensor) and scale.device.type != 'cpu': return
     if not scale > 0:
-        raise ValueError(f'scale is {float(scale):.3g}, expected a number above 0: '
+        raise ValueError(f'scale is {float(torch.as_tensor(scale).detach()):.3g}, expected a number above 0: '
                          'the exponential of the learned logarithm')
-
-# %% ../../nbs/multimodal/02_contrastive.ipynb #8539dc1e
-def contrastive_loss(
-    image: Tensor, # [B, D] features of length 1, B ≥ 2
-    text: Tensor, # [B, D] features of length 1; row i is the caption of picture i
-    scale: Tensor | float, # inverse temperature, above 0
-) -> Tensor: # a number, in nats
-    "Mean of two cross-entropies over the table of similarities. Radford et al. 2021, figure 3."
-    _check_features(image, text, 2)
-    _check_scale(scale)
-    logits = scale*image @ text.T
-    own = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, own)+F.cross_entropy(logits.T, own))/2
 
 # %% ../../nbs/multimodal/02_contrastive.ipynb #3dd8ebde
 class Temperature(nn.Module):
