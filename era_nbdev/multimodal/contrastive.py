@@ -141,7 +141,8 @@ def _check_scale(scale: Tensor | float) -> None: # or ValueError
     if torch.compiler.is_compiling(): return
     if isinstance(scale, Tensor) and scale.device.type != 'cpu': return
     if not scale > 0:
-        raise ValueError(f'scale is {float(torch.as_tensor(scale).detach()):.3g}, expected a number above 0: '
+        value = float(scale.detach() if isinstance(scale, Tensor) else scale)
+        raise ValueError(f'scale is {value:.3g}, expected a number above 0: '
                          'the exponential of the learned logarithm')
 
 # %% ../../nbs/multimodal/02_contrastive.ipynb #3dd8ebde
