@@ -1,4 +1,4 @@
-"""Type a sentence and see the photographs of a folder that fit it; drop a photograph and see its captions and its likes. The chapter builds the collection, the server and the page of `era serve search`, and says what each must expect from its users.
+"""Type a sentence and see the photographs of a folder that fit it; drop a photograph and see its captions and photographs like it. The chapter builds the collection, the server and the page of `era serve search`, and says what each must expect from its users.
 
 Docs: https://era-nbdev.github.io/era_nbdev/multimodal/search.html.md"""
 
@@ -26,10 +26,10 @@ from .neighbours import ColourTowers, Towers, flat_index, write_scenes
 from ..vision.photos import MAX_PIXELS, decode, resize
 
 # %% auto #0
-__all__ = ['ORIENTATION', 'FORMATS', 'ENDINGS', 'turned', 'upright', 'fingerprint', 'same_towers', 'Store', 'open_store', 'scan',
-           'stamp', 'captions_of', 'Collection', 'read_photo', 'embed_missing', 'index_folder', 'number', 'sentence',
-           'sent_photo', 'thumbnail', 'photo_answer', 'vector_of', 'search_app', 'example_folder', 'towers_of',
-           'show_progress', 'say_what_was_found', 'serve_search']
+__all__ = ['ORIENTATION', 'FORMATS', 'MAX_SIDE', 'ENDINGS', 'turned', 'upright', 'shrunk', 'fingerprint', 'same_towers', 'Store',
+           'open_store', 'belongs', 'scan', 'stamp', 'captions_of', 'Collection', 'read_photo', 'embed_missing',
+           'index_folder', 'number', 'sentence', 'sent_photo', 'thumbnail', 'photo_answer', 'vector_of', 'search_app',
+           'example_folder', 'towers_of', 'show_progress', 'say_what_was_found', 'serve_search']
 
 # %% ../../nbs/multimodal/05_search.ipynb #8fc83e56
 ORIENTATION = 0x0112 # of EXIF
@@ -49,6 +49,7 @@ def turned(
 
 # %% ../../nbs/multimodal/05_search.ipynb #a741fc32
 FORMATS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP'
+MAX_SIDE = 16_384 # pixels
 
 def upright(
     raw: bytes, # of a picture
@@ -63,12 +64,25 @@ def upright(
             picture = Image.open(io.BytesIO(raw), formats=FORMATS) # reads the header only
         size = f'{picture.height}×{picture.width}'
         if picture.width*picture.height > most: raise ValueError(f'{size} {too_many}')
+        if max(picture.size) > MAX_SIDE:
+            raise ValueError(f'{size} pixels, more than {MAX_SIDE:,} on a side')
         turn = picture.getexif().get(ORIENTATION, 1)
+        if turn not in range(1, 9): turn = 1
         pixels = decode(raw, (least, least))
     except Image.DecompressionBombError: raise ValueError(f'too many {too_many}') from None
+    except (ImportError, MemoryError): raise # not the file's fault
     except Exception as e: # of many kinds
         raise ValueError('not a picture' if 'identify' in str(e) else str(e)) from None
     return turned(pixels, turn)
+
+def shrunk(
+    pixels: np.ndarray, # [H, W, 3] uint8
+    least: int = 256, # pixels of the shorter side; smaller pictures stay as they are
+) -> Tensor: # [3, h, w] uint8
+    "A picture as small as a tower may have it."
+    height, width = pixels.shape[:2]
+    scale = min(1, least/min(height, width))
+    return resize(pixels, max(1, round(scale*height)), max(1, round(scale*width)))
 
 # %% ../../nbs/multimodal/05_search.ipynb #5ccd525e
 def fingerprint(
@@ -145,6 +159,14 @@ def open_store(
 # %% ../../nbs/multimodal/05_search.ipynb #91f7f9ab
 ENDINGS = '.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp'
 
+def belongs(
+    folder: Path,
+    name: str, # of a file, relative to it
+) -> bool:
+    "Is it a file of this folder, and no link to something outside?"
+    path = folder/name
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
 def scan(
     folder: Path, # with photographs, perhaps in folders inside it
 ) -> dict[str, str]: # name -> key, which changes with the file
@@ -156,8 +178,8 @@ def scan(
         for name in sorted(files):
             if name.startswith('.') or not name.lower().endswith(ENDINGS): continue
             inner = Path(place, name).relative_to(folder).as_posix()
-            if not (folder/inner).exists(): continue # a link to nothing
-            found[inner] = stamp(folder, inner)
+            if belongs(folder, inner):
+                found[inner] = stamp(folder, inner)
     if not found:
         raise RunError(f'there are no photographs in {folder}: expected {", ".join(ENDINGS)}')
     return found
@@ -172,12 +194,14 @@ def stamp(
     return f'{about.st_size} {about.st_mtime_ns} {name}'
 
 def captions_of(
-    path: Path, # of a photograph
+    folder: Path, # of all photographs
+    name: str, # of one, relative to the folder
 ) -> list[str]:
     "The lines of the text file beside it, without empty ones; none if there is no such file."
-    beside = path.with_suffix('.txt')
-    if not beside.is_file(): return []
-    lines = beside.read_text(encoding='utf-8', errors='replace').splitlines()
+    beside = Path(name).with_suffix('.txt')
+    if not belongs(folder, str(beside)): return []
+    with (folder/beside).open('rb') as file:
+        lines = file.read(2**16).decode('utf-8', errors='replace').splitlines()
     return [line.strip()[:300] for line in lines if line.strip()]
 
 # %% ../../nbs/multimodal/05_search.ipynb #01d4de52
@@ -204,7 +228,8 @@ class Collection:
         row: int, # of a photograph
     ) -> bool:
         "Is the file still the one that was embedded?"
-        try: return stamp(self.folder, self.names[row]) == self.keys[row]
+        name = self.names[row]
+        try: return belongs(self.folder, name) and stamp(self.folder, name) == self.keys[row]
         except OSError: return False
 
     def nearest(self,
@@ -239,7 +264,7 @@ def read_photo(
     "The colours of a file for a tower. Raises `ValueError` or `OSError` if it cannot be read."
     size = path.stat().st_size
     if size > most_bytes: raise ValueError(f'{size:,} bytes, more than {most_bytes:,}')
-    return torch.from_numpy(upright(path.read_bytes())).permute(2, 0, 1)
+    return shrunk(upright(path.read_bytes()))
 
 # %% ../../nbs/multimodal/05_search.ipynb #466c9963
 def embed_missing(
@@ -250,9 +275,10 @@ def embed_missing(
     store: Store, # which is filled
     report: Optional[Callable[[int, int], Any]], # gets the number done and of all
     batch: int = 32, # photographs at a time
-):
+) -> dict[str, str]: # key -> reason, of files that could not be opened this time
     "Embed the photographs and captions that `store` lacks."
     known = store.photos.keys() | store.broken.keys()
+    closed: dict[str, str] = {}
     todo = [name for name, key in stamps.items() if key not in known]
     for start in range(0, len(todo), batch):
         good, pictures = [], []
@@ -260,8 +286,10 @@ def embed_missing(
             try:
                 pictures.append(read_photo(folder/name))
                 good.append(stamps[name])
-            except (OSError, ValueError) as e:
+            except ValueError as e:
                 store.broken[stamps[name]] = str(e)[:200]
+            except OSError as e:
+                closed[stamps[name]] = str(e)[:200]
         rows = towers.embed_images(pictures) if good else []
         store.photos.update(zip(good, rows))
         if report is not None:
@@ -269,6 +297,7 @@ def embed_missing(
     new = [text for text in texts if text not in store.texts]
     rows = towers.embed_texts(new) if new else []
     store.texts.update(zip(new, rows))
+    return closed
 
 # %% ../../nbs/multimodal/05_search.ipynb #8af498f3
 def index_folder(
@@ -279,16 +308,17 @@ def index_folder(
 ) -> Collection:
     "The photographs of a folder with their vectors. Raises `RunError` if none can be read."
     stamps, probe = scan(folder), fingerprint(towers)
-    captions = {name: captions_of(folder/name) for name in stamps}
+    captions = {name: captions_of(folder, name) for name in stamps}
     texts = list(dict.fromkeys(text for own in captions.values() for text in own))
     store = open_store(file, probe) if file else Store(probe)
     store.keep(set(stamps.values()), set(texts))
     try:
-        embed_missing(folder, stamps, texts, towers, store, report)
+        closed = embed_missing(folder, stamps, texts, towers, store, report)
     finally:
         if file is not None:
             store.save(file)
-    broken = {name: store.broken[key] for name, key in stamps.items() if key in store.broken}
+    failed = store.broken | closed
+    broken = {name: failed[key] for name, key in stamps.items() if key in failed}
     names = [name for name, key in stamps.items() if key in store.photos]
     if not names: raise RunError(f'none of {len(broken)} files in {folder} is a readable picture')
     keys = [stamps[name] for name in names]
@@ -338,7 +368,7 @@ def sent_photo(
         if 'pixels, more than' in str(e): raise ApiError(413, f'the photograph has {e}') from None
         told = f'this file cannot be read as a photograph ({str(e)[:80]}): send one of '
         raise ApiError(415, told+', '.join(FORMATS)) from None
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    return shrunk(pixels)
 
 # %% ../../nbs/multimodal/05_search.ipynb #6963f52e
 def thumbnail(
@@ -368,10 +398,15 @@ def vector_of(
     request: Any, # of Flask
     towers: Towers,
     album: Collection,
+    lock: threading.Lock, # held while the towers compute
 ) -> np.ndarray: # [D]
     "The vector of what a request asks. Raises `ApiError` for what cannot be answered."
-    if request.method == 'POST': return towers.embed_images([sent_photo(request)])[0]
-    if 'text' in request.args: return towers.embed_texts([sentence(request.args)])[0]
+    if request.method == 'POST':
+        picture = sent_photo(request) # before waiting for the lock
+        with lock: return towers.embed_images([picture])[0]
+    if 'text' in request.args:
+        text = sentence(request.args)
+        with lock: return towers.embed_texts([text])[0]
     if 'photo' not in request.args: raise ApiError(422, 'ask with ?text=…, ?photo=… or a POST')
     return album.vectors[number(request.args, 'photo', 0, len(album.names)-1)]
 
@@ -392,8 +427,7 @@ def search_app(
     @app.route('/api/search', methods=['GET', 'POST'])
     def search():
         start, k = time.perf_counter(), number(request.args, 'k', 1, 48, 12)
-        with lock:
-            vector = vector_of(request, towers, album)
+        vector = vector_of(request, towers, album, lock)
         found, gone = album.nearest(vector, k)
         words = album.nearest_texts(vector, 5) if 'text' not in request.args else []
         return jsonify(photos=[photo_answer(album, row, score) for row, score in found], gone=gone,
@@ -414,6 +448,12 @@ def search_app(
 
     @app.get('/')
     def page(): return app.send_static_file('search.html')
+
+    @app.after_request
+    def own_pages_only(response):
+        response.headers['Cross-Origin-Resource-Policy'] = 'same-origin'
+        return response
+
     return app
 
 # %% ../../nbs/multimodal/05_search.ipynb #3bf3cbfa
