@@ -26,10 +26,11 @@ from .neighbours import ColourTowers, Towers, flat_index, write_scenes
 from ..vision.photos import MAX_PIXELS, decode, resize
 
 # %% auto #0
-__all__ = ['ORIENTATION', 'FORMATS', 'MAX_SIDE', 'ENDINGS', 'turned', 'upright', 'shrunk', 'fingerprint', 'same_towers', 'Store',
-           'open_store', 'belongs', 'scan', 'stamp', 'captions_of', 'Collection', 'read_photo', 'embed_missing',
-           'index_folder', 'number', 'sentence', 'sent_photo', 'thumbnail', 'photo_answer', 'vector_of', 'search_app',
-           'example_folder', 'towers_of', 'show_progress', 'say_what_was_found', 'serve_search']
+__all__ = ['ORIENTATION', 'FORMATS', 'MAX_SIDE', 'ENDINGS', 'turned', 'upright', 'fingerprint', 'same_towers', 'Store',
+           'open_store', 'scan', 'belongs', 'stamp', 'captions_of', 'Collection', 'shrunk', 'read_photo',
+           'embed_missing', 'index_folder', 'number', 'same_origin', 'sentence', 'sent_photo', 'thumbnail',
+           'photo_answer', 'vector_of', 'search_app', 'example_folder', 'towers_of', 'show_progress',
+           'say_what_was_found', 'serve_search']
 
 # %% ../../nbs/multimodal/05_search.ipynb #8fc83e56
 ORIENTATION = 0x0112 # of EXIF
@@ -57,17 +58,17 @@ def upright(
     most: int = MAX_PIXELS, # largest number of pixels in the file
 ) -> np.ndarray: # [H, W, 3] uint8
     "A picture's colours, turned as its camera says. Raises `ValueError` if it cannot be read."
-    too_many = f'pixels, more than {most:,}'
+    too_many, too_long = f'pixels, more than {most:,}', f'pixels, more than {MAX_SIDE:,} on a side'
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning) # the limit is ours
             picture = Image.open(io.BytesIO(raw), formats=FORMATS) # reads the header only
         size = f'{picture.height}×{picture.width}'
         if picture.width*picture.height > most: raise ValueError(f'{size} {too_many}')
-        if max(picture.size) > MAX_SIDE:
-            raise ValueError(f'{size} pixels, more than {MAX_SIDE:,} on a side')
+        if max(picture.size) > MAX_SIDE: raise ValueError(f'{size} {too_long}')
         turn = picture.getexif().get(ORIENTATION, 1)
-        if turn not in range(1, 9): turn = 1
+        if turn not in range(1, 9):
+            turn = 1
         pixels = decode(raw, (least, least))
     except Image.DecompressionBombError: raise ValueError(f'too many {too_many}') from None
     except (ImportError, MemoryError): raise # not the file's fault
@@ -75,19 +76,8 @@ def upright(
         raise ValueError('not a picture' if 'identify' in str(e) else str(e)) from None
     return turned(pixels, turn)
 
-def shrunk(
-    pixels: np.ndarray, # [H, W, 3] uint8
-    least: int = 256, # pixels of the shorter side; smaller pictures stay as they are
-) -> Tensor: # [3, h, w] uint8
-    "A picture as small as a tower may have it."
-    height, width = pixels.shape[:2]
-    scale = min(1, least/min(height, width))
-    return resize(pixels, max(1, round(scale*height)), max(1, round(scale*width)))
-
 # %% ../../nbs/multimodal/05_search.ipynb #5ccd525e
-def fingerprint(
-    towers: Towers,
-) -> np.ndarray: # [2, D]
+def fingerprint(towers: Towers) -> np.ndarray: # [2, D]
     "What they make of one sentence and one picture. Raises `ValueError` if not of length 1."
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing='ij')
     picture = torch.stack([4*rows, 4*columns, 255-2*(rows+columns)]).to(torch.uint8)
@@ -97,10 +87,7 @@ def fingerprint(
     if np.allclose(lengths, 1, atol=1e-3): return probe
     raise ValueError(f'the towers give vectors of length {lengths.round(3)}, expected length 1')
 
-def same_towers(
-    a: np.ndarray, # [2, D] fingerprint
-    b: np.ndarray,
-) -> bool:
+def same_towers(a: np.ndarray, b: np.ndarray) -> bool: # two fingerprints, [2, D]
     "Do two fingerprints belong to the same towers?"
     return a.shape == b.shape and bool(np.allclose(a, b, atol=1e-3))
 
@@ -113,9 +100,7 @@ class Store:
     texts: dict[str, np.ndarray] = field(default_factory=dict) # text -> [D]
     broken: dict[str, str] = field(default_factory=dict) # key -> reason
 
-    def save(self,
-        file: Path, # ending in .npz
-    ):
+    def save(self, file: Path): # ending in .npz
         "Write everything in one step."
         names = json.dumps([list(self.photos), list(self.texts), self.broken])
         photos, texts = self.rows(self.photos, self.photos), self.rows(self.texts, self.texts)
@@ -124,10 +109,7 @@ class Store:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, buffer.getvalue())
 
-    def keep(self,
-        keys: set[str], # of photographs that are there
-        texts: set[str], # captions that are there
-    ):
+    def keep(self, keys: set[str], texts: set[str]): # of photographs and captions that are there
         "Drop everything else."
         self.photos = {key: row for key, row in self.photos.items() if key in keys}
         self.broken = {key: why for key, why in self.broken.items() if key in keys}
@@ -159,14 +141,6 @@ def open_store(
 # %% ../../nbs/multimodal/05_search.ipynb #91f7f9ab
 ENDINGS = '.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp'
 
-def belongs(
-    folder: Path,
-    name: str, # of a file, relative to it
-) -> bool:
-    "Is it a file of this folder, and no link to something outside?"
-    path = folder/name
-    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
-
 def scan(
     folder: Path, # with photographs, perhaps in folders inside it
 ) -> dict[str, str]: # name -> key, which changes with the file
@@ -185,18 +159,17 @@ def scan(
     return found
 
 # %% ../../nbs/multimodal/05_search.ipynb #20ffbd75
-def stamp(
-    folder: Path, # of all photographs
-    name: str, # of one, relative to the folder
-) -> str:
+def belongs(folder: Path, name: str) -> bool: # name of a file, relative to the folder
+    "Is it a file of this folder, and no link to something outside?"
+    path = folder/name
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+def stamp(folder: Path, name: str) -> str: # name of a photograph, relative to the folder
     "Its size, the time of its last change and its name: the key of a photograph."
     about = (folder/name).stat()
     return f'{about.st_size} {about.st_mtime_ns} {name}'
 
-def captions_of(
-    folder: Path, # of all photographs
-    name: str, # of one, relative to the folder
-) -> list[str]:
+def captions_of(folder: Path, name: str) -> list[str]: # name of a photograph
     "The lines of the text file beside it, without empty ones; none if there is no such file."
     beside = Path(name).with_suffix('.txt')
     if not belongs(folder, str(beside)): return []
@@ -224,9 +197,7 @@ class Collection:
     @cached_property
     def text_index(self) -> Any: return flat_index(self.text_vectors)
 
-    def is_there(self,
-        row: int, # of a photograph
-    ) -> bool:
+    def is_there(self, row: int) -> bool: # row of a photograph
         "Is the file still the one that was embedded?"
         name = self.names[row]
         try: return belongs(self.folder, name) and stamp(self.folder, name) == self.keys[row]
@@ -257,6 +228,12 @@ class Collection:
         return [(self.texts[n], score) for n, score in zip(rows[0].tolist(), scores[0].tolist())]
 
 # %% ../../nbs/multimodal/05_search.ipynb #8a6e1769
+def shrunk(pixels: np.ndarray, least: int = 256) -> Tensor: # [H, W, 3] -> [3, h, w] uint8
+    "A picture whose shorter side has `least` pixels; a smaller one stays as it is."
+    height, width = pixels.shape[:2]
+    scale = min(1, least/min(height, width))
+    return resize(pixels, max(1, round(scale*height)), max(1, round(scale*width)))
+
 def read_photo(
     path: Path, # of a photograph
     most_bytes: int = 64*2**20, # largest file that is read
@@ -343,9 +320,12 @@ def number(
     raise ApiError(422, told)
 
 # %% ../../nbs/multimodal/05_search.ipynb #52f16dbe
-def sentence(
-    args: Any, # parameters of a request
-) -> str:
+def same_origin(response: Any) -> Any: # of Flask
+    "The response, marked as not for the pages of other hosts."
+    response.headers['Cross-Origin-Resource-Policy'] = 'same-origin'
+    return response
+
+def sentence(args: Any) -> str: # parameters of a request
     "The text of a request. Raises `ApiError` 422 if it is empty or too long."
     text = ' '.join(args['text'].split())
     if not text: raise ApiError(422, 'the sentence is empty: type what the photograph shows')
@@ -353,9 +333,7 @@ def sentence(
     raise ApiError(422, f'the sentence has {len(text)} characters, at most 300 are read')
 
 # %% ../../nbs/multimodal/05_search.ipynb #79535893
-def sent_photo(
-    request: Any, # of Flask
-) -> Tensor: # [3, H, W] uint8
+def sent_photo(request: Any) -> Tensor: # request of Flask; [3, H, W] uint8
     "The photograph of a request. Raises `ApiError` 400, 413 or 415."
     if request.mimetype == 'multipart/form-data':
         if 'file' not in request.files: raise ApiError(400, 'the form has no field "file"')
@@ -384,16 +362,12 @@ def thumbnail(
     Image.fromarray(np.ascontiguousarray(small)).save(buffer, 'JPEG', quality=85)
     return buffer.getvalue()
 
-# %% ../../nbs/multimodal/05_search.ipynb #b992fd11
-def photo_answer(
-    album: Collection,
-    row: int, # of a photograph
-    score: float,
-) -> dict:
+def photo_answer(album: Collection, row: int, score: float) -> dict: # row of a photograph
     "What the page is told about a photograph that was found."
     caption = next(iter(album.captions[row]), '')
     return dict(id=row, name=album.names[row], caption=caption, score=round(score, 4))
 
+# %% ../../nbs/multimodal/05_search.ipynb #b992fd11
 def vector_of(
     request: Any, # of Flask
     towers: Towers,
@@ -403,10 +377,12 @@ def vector_of(
     "The vector of what a request asks. Raises `ApiError` for what cannot be answered."
     if request.method == 'POST':
         picture = sent_photo(request) # before waiting for the lock
-        with lock: return towers.embed_images([picture])[0]
+        with lock:
+            return towers.embed_images([picture])[0]
     if 'text' in request.args:
         text = sentence(request.args)
-        with lock: return towers.embed_texts([text])[0]
+        with lock:
+            return towers.embed_texts([text])[0]
     if 'photo' not in request.args: raise ApiError(422, 'ask with ?text=…, ?photo=… or a POST')
     return album.vectors[number(request.args, 'photo', 0, len(album.names)-1)]
 
@@ -421,6 +397,7 @@ def search_app(
     if not same_towers(album.probe, fingerprint(towers)):
         raise ValueError(f'{album.folder} was indexed with other towers: index it again')
     app, lock = make_app(), threading.Lock()
+    app.after_request(same_origin)
     album.nearest(album.vectors[0], 1) # makes the index before the first question
     example = next((own[0] for own in album.captions if own), 'a dog runs on the beach')
 
@@ -448,18 +425,10 @@ def search_app(
 
     @app.get('/')
     def page(): return app.send_static_file('search.html')
-
-    @app.after_request
-    def own_pages_only(response):
-        response.headers['Cross-Origin-Resource-Policy'] = 'same-origin'
-        return response
-
     return app
 
 # %% ../../nbs/multimodal/05_search.ipynb #3bf3cbfa
-def example_folder(
-    kind: str, # 'scenes' of this chapter, 'shapes' of `contrastive`, or 'flickr8k'
-) -> Path:
+def example_folder(kind: str) -> Path: # 'scenes', 'shapes' of `contrastive`, or 'flickr8k'
     "A folder of captioned pictures in the cache, written once. Raises `DataError` without data."
     folder, half = (cache_dir()/'search'/name for name in (kind, f'.{kind}.{os.getpid()}'))
     if folder.exists(): return folder
