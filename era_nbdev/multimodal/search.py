@@ -26,14 +26,21 @@ from .neighbours import ColourTowers, Towers, flat_index, write_scenes
 from ..vision.photos import MAX_PIXELS, decode, resize
 
 # %% auto #0
-__all__ = ['ORIENTATION', 'FORMATS', 'MAX_SIDE', 'ENDINGS', 'turned', 'upright', 'fingerprint', 'same_towers', 'Store',
-           'open_store', 'scan', 'belongs', 'stamp', 'captions_of', 'Collection', 'shrunk', 'read_photo',
+__all__ = ['FORMATS', 'MAX_SIDE', 'ORIENTATION', 'ENDINGS', 'orientation', 'turned', 'upright', 'fingerprint', 'same_towers',
+           'Store', 'open_store', 'scan', 'belongs', 'stamp', 'captions_of', 'Collection', 'shrunk', 'read_photo',
            'embed_missing', 'index_folder', 'number', 'same_origin', 'sentence', 'sent_photo', 'thumbnail',
            'photo_answer', 'vector_of', 'search_app', 'example_folder', 'towers_of', 'show_progress',
            'say_what_was_found', 'serve_search']
 
 # %% ../../nbs/multimodal/05_search.ipynb #8fc83e56
+FORMATS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP'
+MAX_SIDE = 16_384 # pixels
 ORIENTATION = 0x0112 # of EXIF
+
+def orientation(picture: Image.Image) -> int: # 1 to 8
+    "How the camera was held; 1 for anything that is no orientation."
+    turn = picture.getexif().get(ORIENTATION, 1)
+    return turn if turn in range(1, 9) else 1
 
 def turned(
     pixels: np.ndarray, # [H, W, 3]
@@ -49,9 +56,6 @@ def turned(
     return np.ascontiguousarray(pixels)
 
 # %% ../../nbs/multimodal/05_search.ipynb #a741fc32
-FORMATS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP'
-MAX_SIDE = 16_384 # pixels
-
 def upright(
     raw: bytes, # of a picture
     least: int = 256, # pixels on each side that are enough
@@ -66,15 +70,11 @@ def upright(
         size = f'{picture.height}×{picture.width}'
         if picture.width*picture.height > most: raise ValueError(f'{size} {too_many}')
         if max(picture.size) > MAX_SIDE: raise ValueError(f'{size} {too_long}')
-        turn = picture.getexif().get(ORIENTATION, 1)
-        if turn not in range(1, 9):
-            turn = 1
-        pixels = decode(raw, (least, least))
+        return turned(decode(raw, (least, least)), orientation(picture))
     except Image.DecompressionBombError: raise ValueError(f'too many {too_many}') from None
     except (ImportError, MemoryError): raise # not the file's fault
     except Exception as e: # of many kinds
         raise ValueError('not a picture' if 'identify' in str(e) else str(e)) from None
-    return turned(pixels, turn)
 
 # %% ../../nbs/multimodal/05_search.ipynb #5ccd525e
 def fingerprint(towers: Towers) -> np.ndarray: # [2, D]
@@ -218,10 +218,7 @@ class Collection:
                 gone += 1
         return found, gone
 
-    def nearest_texts(self,
-        vector: np.ndarray, # [D]
-        k: int, # captions
-    ) -> list[tuple[str, float]]: # (text, score)
+    def nearest_texts(self, vector: np.ndarray, k: int) -> list[tuple[str, float]]: # text, score
         "The nearest captions; none if the collection has none."
         if not self.texts: return []
         scores, rows = self.text_index.search(vector[None], min(k, len(self.texts)))
@@ -349,11 +346,8 @@ def sent_photo(request: Any) -> Tensor: # request of Flask; [3, H, W] uint8
     return shrunk(pixels)
 
 # %% ../../nbs/multimodal/05_search.ipynb #6963f52e
-def thumbnail(
-    raw: bytes, # of a picture
-    side: int = 320, # pixels of the longer side; smaller pictures stay as they are
-) -> bytes: # of a JPEG
-    "A reduced picture. Raises `ValueError` if it cannot be read."
+def thumbnail(raw: bytes, side: int = 320) -> bytes: # of a picture; of a JPEG
+    "A picture with a longer side of `side` pixels or less. Raises `ValueError` if unreadable."
     pixels = upright(raw, side)
     scale = min(1, side/max(pixels.shape[:2]))
     height, width = (max(1, round(n*scale)) for n in pixels.shape[:2])
