@@ -29,8 +29,8 @@ from ..vision.resnet import Bottleneck
 # %% auto #0
 __all__ = ['CLIP_PATTERN', 'START', 'END', 'END_OF_WORD', 'PUBLISHED', 'PROMPTS', 'end_positions', 'TextConfig',
            'check_caption_ids', 'TextTower', 'init_text', 'clean', 'clip_pieces', 'clip_symbols', 'CLIPTokenizer',
-           'train_clip_tokenizer', 'read_merges', 'clip_tokenizer', 'CLIPConfig', 'image_config', 'PooledBottleneck',
-           'AttentionPool', 'ResNetConfig', 'ResNetTower', 'CLIP', 'zero_shot_weights', 'classify']
+           'train_clip_tokenizer', 'read_merges', 'clip_tokenizer', 'image_config', 'PooledBottleneck', 'AttentionPool',
+           'ResNetConfig', 'ResNetTower', 'CLIPConfig', 'CLIP', 'zero_shot_weights', 'classify']
 
 # %% ../../nbs/multimodal/03_towers.ipynb #30ae4f57
 def end_positions(
@@ -268,15 +268,6 @@ def clip_tokenizer(
     return CLIPTokenizer(read_merges(path or load('tokenizers')[PUBLISHED]), context_length)
 
 # %% ../../nbs/multimodal/03_towers.ipynb #621f4105
-@dataclass(frozen=True)
-class CLIPConfig:
-    "Two towers and the length of their common vectors."
-    image: ViTConfig | ResNetConfig
-    text: TextConfig
-    embed_dim: int = 512 # D
-    scale: float = 1/.07 # first factor of the similarities, the inverse temperature
-    max_scale: float = 100. # its largest value
-
 def image_config(
     image_size: int = 224, # pixels on a side
     patch_size: int = 32, # pixels on a side of a patch
@@ -306,7 +297,9 @@ class PooledBottleneck(Bottleneck):
         branch = F.relu(bn1(conv1(x)), inplace=True)
         branch = F.relu(bn2(conv2(branch)), inplace=True)
         branch = bn3(conv3(self.pool(branch)))
-        shortcut = x if self.downsample is None else self.downsample(self.pool(x))
+        shortcut = self.pool(x)
+        if self.downsample is not None:
+            shortcut = self.downsample(shortcut)
         return F.relu(branch+shortcut, inplace=True)
 
 # %% ../../nbs/multimodal/03_towers.ipynb #54eddd16
@@ -392,6 +385,16 @@ class ResNetTower(nn.Module):
         "The same as `features`."
         return self.features(x)
 
+# %% ../../nbs/multimodal/03_towers.ipynb #c11fc0f9
+@dataclass(frozen=True)
+class CLIPConfig:
+    "Two towers and the length of their common vectors."
+    image: ViTConfig | ResNetConfig
+    text: TextConfig
+    embed_dim: int = 512 # D
+    scale: float = 1/.07 # first factor of the similarities, the inverse temperature
+    max_scale: float = 100. # its largest value
+
 # %% ../../nbs/multimodal/03_towers.ipynb #fe5272d6
 class CLIP(nn.Module):
     "Images and captions as vectors of length 1 in one space, and the scale of their products."
@@ -440,10 +443,10 @@ def zero_shot_weights(
     templates: Sequence[str] = PROMPTS, # each with one pair of braces for the name
     batch: int = 256, # captions encoded together
 ) -> Tensor: # [K, D], of length 1
-    "For each class the mean of its prompts' vectors, brought to length 1. `ValueError`: no braces."
+    "For each class the mean of its prompts' vectors, brought to length 1. Raises `ValueError`."
     if not names or not templates: raise ValueError('expected one class and one template or more')
-    bad = [template for template in templates if '{}' not in template]
-    if bad: raise ValueError(f'template {bad[0]!r} has no place {{}} for the name')
+    bad = [t for t in templates if any(t.count(part) != 1 for part in ('{', '{}', '}'))]
+    if bad: raise ValueError(f'template {bad[0]!r}: expected one place {{}} for the name')
     captions = [template.format(name) for name in names for template in templates]
     parts = [captions[i:i+batch] for i in range(0, len(captions), batch)]
     device = next(clip.parameters()).device
