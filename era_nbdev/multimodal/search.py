@@ -1,4 +1,4 @@
-"""Type a sentence and see the photographs of a folder that fit it; drop a photograph and see its captions and its likes. The chapter builds the collection, the server and the page of `era serve search`, and says what each must expect from its users.
+"""Type a sentence and see the photographs of a folder that fit it; drop a photograph and see its captions and photographs like it. The chapter builds the collection, the server and the page of `era serve search`, and says what each must expect from its users.
 
 Docs: https://era-nbdev.github.io/era_nbdev/multimodal/search.html.md"""
 
@@ -26,13 +26,21 @@ from .neighbours import ColourTowers, Towers, flat_index, write_scenes
 from ..vision.photos import MAX_PIXELS, decode, resize
 
 # %% auto #0
-__all__ = ['ORIENTATION', 'FORMATS', 'ENDINGS', 'turned', 'upright', 'fingerprint', 'same_towers', 'Store', 'open_store', 'scan',
-           'stamp', 'captions_of', 'Collection', 'read_photo', 'embed_missing', 'index_folder', 'number', 'sentence',
-           'sent_photo', 'thumbnail', 'photo_answer', 'vector_of', 'search_app', 'example_folder', 'towers_of',
-           'show_progress', 'say_what_was_found', 'serve_search']
+__all__ = ['FORMATS', 'MAX_SIDE', 'ORIENTATION', 'ENDINGS', 'orientation', 'turned', 'upright', 'fingerprint', 'same_towers',
+           'Store', 'open_store', 'scan', 'belongs', 'stamp', 'captions_of', 'Collection', 'shrunk', 'read_photo',
+           'embed_missing', 'index_folder', 'number', 'same_origin', 'sentence', 'sent_photo', 'thumbnail',
+           'photo_answer', 'vector_of', 'search_app', 'example_folder', 'towers_of', 'show_progress',
+           'say_what_was_found', 'serve_search']
 
 # %% ../../nbs/multimodal/05_search.ipynb #8fc83e56
+FORMATS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP'
+MAX_SIDE = 16_384 # pixels
 ORIENTATION = 0x0112 # of EXIF
+
+def orientation(picture: Image.Image) -> int: # 1 to 8
+    "How the camera was held; 1 for anything that is no orientation."
+    turn = picture.getexif().get(ORIENTATION, 1)
+    return turn if turn in range(1, 9) else 1
 
 def turned(
     pixels: np.ndarray, # [H, W, 3]
@@ -48,32 +56,28 @@ def turned(
     return np.ascontiguousarray(pixels)
 
 # %% ../../nbs/multimodal/05_search.ipynb #a741fc32
-FORMATS = 'JPEG', 'PNG', 'WEBP', 'GIF', 'BMP'
-
 def upright(
     raw: bytes, # of a picture
     least: int = 256, # pixels on each side that are enough
     most: int = MAX_PIXELS, # largest number of pixels in the file
 ) -> np.ndarray: # [H, W, 3] uint8
     "A picture's colours, turned as its camera says. Raises `ValueError` if it cannot be read."
-    too_many = f'pixels, more than {most:,}'
+    too_many, too_long = f'pixels, more than {most:,}', f'pixels, more than {MAX_SIDE:,} on a side'
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning) # the limit is ours
             picture = Image.open(io.BytesIO(raw), formats=FORMATS) # reads the header only
         size = f'{picture.height}×{picture.width}'
         if picture.width*picture.height > most: raise ValueError(f'{size} {too_many}')
-        turn = picture.getexif().get(ORIENTATION, 1)
-        pixels = decode(raw, (least, least))
+        if max(picture.size) > MAX_SIDE: raise ValueError(f'{size} {too_long}')
+        return turned(decode(raw, (least, least)), orientation(picture))
     except Image.DecompressionBombError: raise ValueError(f'too many {too_many}') from None
+    except (ImportError, MemoryError): raise # not the file's fault
     except Exception as e: # of many kinds
         raise ValueError('not a picture' if 'identify' in str(e) else str(e)) from None
-    return turned(pixels, turn)
 
 # %% ../../nbs/multimodal/05_search.ipynb #5ccd525e
-def fingerprint(
-    towers: Towers,
-) -> np.ndarray: # [2, D]
+def fingerprint(towers: Towers) -> np.ndarray: # [2, D]
     "What they make of one sentence and one picture. Raises `ValueError` if not of length 1."
     rows, columns = torch.meshgrid(torch.arange(64), torch.arange(64), indexing='ij')
     picture = torch.stack([4*rows, 4*columns, 255-2*(rows+columns)]).to(torch.uint8)
@@ -83,10 +87,7 @@ def fingerprint(
     if np.allclose(lengths, 1, atol=1e-3): return probe
     raise ValueError(f'the towers give vectors of length {lengths.round(3)}, expected length 1')
 
-def same_towers(
-    a: np.ndarray, # [2, D] fingerprint
-    b: np.ndarray,
-) -> bool:
+def same_towers(a: np.ndarray, b: np.ndarray) -> bool: # two fingerprints, [2, D]
     "Do two fingerprints belong to the same towers?"
     return a.shape == b.shape and bool(np.allclose(a, b, atol=1e-3))
 
@@ -99,9 +100,7 @@ class Store:
     texts: dict[str, np.ndarray] = field(default_factory=dict) # text -> [D]
     broken: dict[str, str] = field(default_factory=dict) # key -> reason
 
-    def save(self,
-        file: Path, # ending in .npz
-    ):
+    def save(self, file: Path): # ending in .npz
         "Write everything in one step."
         names = json.dumps([list(self.photos), list(self.texts), self.broken])
         photos, texts = self.rows(self.photos, self.photos), self.rows(self.texts, self.texts)
@@ -110,10 +109,7 @@ class Store:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, buffer.getvalue())
 
-    def keep(self,
-        keys: set[str], # of photographs that are there
-        texts: set[str], # captions that are there
-    ):
+    def keep(self, keys: set[str], texts: set[str]): # of photographs and captions that are there
         "Drop everything else."
         self.photos = {key: row for key, row in self.photos.items() if key in keys}
         self.broken = {key: why for key, why in self.broken.items() if key in keys}
@@ -156,28 +152,29 @@ def scan(
         for name in sorted(files):
             if name.startswith('.') or not name.lower().endswith(ENDINGS): continue
             inner = Path(place, name).relative_to(folder).as_posix()
-            if not (folder/inner).exists(): continue # a link to nothing
-            found[inner] = stamp(folder, inner)
+            if belongs(folder, inner):
+                found[inner] = stamp(folder, inner)
     if not found:
         raise RunError(f'there are no photographs in {folder}: expected {", ".join(ENDINGS)}')
     return found
 
 # %% ../../nbs/multimodal/05_search.ipynb #20ffbd75
-def stamp(
-    folder: Path, # of all photographs
-    name: str, # of one, relative to the folder
-) -> str:
+def belongs(folder: Path, name: str) -> bool: # name of a file, relative to the folder
+    "Is it a file of this folder, and no link to something outside?"
+    path = folder/name
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+def stamp(folder: Path, name: str) -> str: # name of a photograph, relative to the folder
     "Its size, the time of its last change and its name: the key of a photograph."
     about = (folder/name).stat()
     return f'{about.st_size} {about.st_mtime_ns} {name}'
 
-def captions_of(
-    path: Path, # of a photograph
-) -> list[str]:
+def captions_of(folder: Path, name: str) -> list[str]: # name of a photograph
     "The lines of the text file beside it, without empty ones; none if there is no such file."
-    beside = path.with_suffix('.txt')
-    if not beside.is_file(): return []
-    lines = beside.read_text(encoding='utf-8', errors='replace').splitlines()
+    beside = Path(name).with_suffix('.txt')
+    if not belongs(folder, str(beside)): return []
+    with (folder/beside).open('rb') as file:
+        lines = file.read(2**16).decode('utf-8', errors='replace').splitlines()
     return [line.strip()[:300] for line in lines if line.strip()]
 
 # %% ../../nbs/multimodal/05_search.ipynb #01d4de52
@@ -200,11 +197,10 @@ class Collection:
     @cached_property
     def text_index(self) -> Any: return flat_index(self.text_vectors)
 
-    def is_there(self,
-        row: int, # of a photograph
-    ) -> bool:
+    def is_there(self, row: int) -> bool: # row of a photograph
         "Is the file still the one that was embedded?"
-        try: return stamp(self.folder, self.names[row]) == self.keys[row]
+        name = self.names[row]
+        try: return belongs(self.folder, name) and stamp(self.folder, name) == self.keys[row]
         except OSError: return False
 
     def nearest(self,
@@ -222,16 +218,19 @@ class Collection:
                 gone += 1
         return found, gone
 
-    def nearest_texts(self,
-        vector: np.ndarray, # [D]
-        k: int, # captions
-    ) -> list[tuple[str, float]]: # (text, score)
+    def nearest_texts(self, vector: np.ndarray, k: int) -> list[tuple[str, float]]: # text, score
         "The nearest captions; none if the collection has none."
         if not self.texts: return []
         scores, rows = self.text_index.search(vector[None], min(k, len(self.texts)))
         return [(self.texts[n], score) for n, score in zip(rows[0].tolist(), scores[0].tolist())]
 
 # %% ../../nbs/multimodal/05_search.ipynb #8a6e1769
+def shrunk(pixels: np.ndarray, least: int = 256) -> Tensor: # [H, W, 3] -> [3, h, w] uint8
+    "A picture whose shorter side has `least` pixels; a smaller one stays as it is."
+    height, width = pixels.shape[:2]
+    scale = min(1, least/min(height, width))
+    return resize(pixels, max(1, round(scale*height)), max(1, round(scale*width)))
+
 def read_photo(
     path: Path, # of a photograph
     most_bytes: int = 64*2**20, # largest file that is read
@@ -239,7 +238,7 @@ def read_photo(
     "The colours of a file for a tower. Raises `ValueError` or `OSError` if it cannot be read."
     size = path.stat().st_size
     if size > most_bytes: raise ValueError(f'{size:,} bytes, more than {most_bytes:,}')
-    return torch.from_numpy(upright(path.read_bytes())).permute(2, 0, 1)
+    return shrunk(upright(path.read_bytes()))
 
 # %% ../../nbs/multimodal/05_search.ipynb #466c9963
 def embed_missing(
@@ -250,9 +249,10 @@ def embed_missing(
     store: Store, # which is filled
     report: Optional[Callable[[int, int], Any]], # gets the number done and of all
     batch: int = 32, # photographs at a time
-):
+) -> dict[str, str]: # key -> reason, of files that could not be opened this time
     "Embed the photographs and captions that `store` lacks."
     known = store.photos.keys() | store.broken.keys()
+    closed: dict[str, str] = {}
     todo = [name for name, key in stamps.items() if key not in known]
     for start in range(0, len(todo), batch):
         good, pictures = [], []
@@ -260,8 +260,10 @@ def embed_missing(
             try:
                 pictures.append(read_photo(folder/name))
                 good.append(stamps[name])
-            except (OSError, ValueError) as e:
+            except ValueError as e:
                 store.broken[stamps[name]] = str(e)[:200]
+            except OSError as e:
+                closed[stamps[name]] = str(e)[:200]
         rows = towers.embed_images(pictures) if good else []
         store.photos.update(zip(good, rows))
         if report is not None:
@@ -269,6 +271,7 @@ def embed_missing(
     new = [text for text in texts if text not in store.texts]
     rows = towers.embed_texts(new) if new else []
     store.texts.update(zip(new, rows))
+    return closed
 
 # %% ../../nbs/multimodal/05_search.ipynb #8af498f3
 def index_folder(
@@ -279,16 +282,17 @@ def index_folder(
 ) -> Collection:
     "The photographs of a folder with their vectors. Raises `RunError` if none can be read."
     stamps, probe = scan(folder), fingerprint(towers)
-    captions = {name: captions_of(folder/name) for name in stamps}
+    captions = {name: captions_of(folder, name) for name in stamps}
     texts = list(dict.fromkeys(text for own in captions.values() for text in own))
     store = open_store(file, probe) if file else Store(probe)
     store.keep(set(stamps.values()), set(texts))
     try:
-        embed_missing(folder, stamps, texts, towers, store, report)
+        closed = embed_missing(folder, stamps, texts, towers, store, report)
     finally:
         if file is not None:
             store.save(file)
-    broken = {name: store.broken[key] for name, key in stamps.items() if key in store.broken}
+    failed = store.broken | closed
+    broken = {name: failed[key] for name, key in stamps.items() if key in failed}
     names = [name for name, key in stamps.items() if key in store.photos]
     if not names: raise RunError(f'none of {len(broken)} files in {folder} is a readable picture')
     keys = [stamps[name] for name in names]
@@ -313,9 +317,12 @@ def number(
     raise ApiError(422, told)
 
 # %% ../../nbs/multimodal/05_search.ipynb #52f16dbe
-def sentence(
-    args: Any, # parameters of a request
-) -> str:
+def same_origin(response: Any) -> Any: # of Flask
+    "The response, marked as not for the pages of other hosts."
+    response.headers['Cross-Origin-Resource-Policy'] = 'same-origin'
+    return response
+
+def sentence(args: Any) -> str: # parameters of a request
     "The text of a request. Raises `ApiError` 422 if it is empty or too long."
     text = ' '.join(args['text'].split())
     if not text: raise ApiError(422, 'the sentence is empty: type what the photograph shows')
@@ -323,9 +330,7 @@ def sentence(
     raise ApiError(422, f'the sentence has {len(text)} characters, at most 300 are read')
 
 # %% ../../nbs/multimodal/05_search.ipynb #79535893
-def sent_photo(
-    request: Any, # of Flask
-) -> Tensor: # [3, H, W] uint8
+def sent_photo(request: Any) -> Tensor: # request of Flask; [3, H, W] uint8
     "The photograph of a request. Raises `ApiError` 400, 413 or 415."
     if request.mimetype == 'multipart/form-data':
         if 'file' not in request.files: raise ApiError(400, 'the form has no field "file"')
@@ -338,14 +343,11 @@ def sent_photo(
         if 'pixels, more than' in str(e): raise ApiError(413, f'the photograph has {e}') from None
         told = f'this file cannot be read as a photograph ({str(e)[:80]}): send one of '
         raise ApiError(415, told+', '.join(FORMATS)) from None
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    return shrunk(pixels)
 
 # %% ../../nbs/multimodal/05_search.ipynb #6963f52e
-def thumbnail(
-    raw: bytes, # of a picture
-    side: int = 320, # pixels of the longer side; smaller pictures stay as they are
-) -> bytes: # of a JPEG
-    "A reduced picture. Raises `ValueError` if it cannot be read."
+def thumbnail(raw: bytes, side: int = 320) -> bytes: # of a picture; of a JPEG
+    "A picture with a longer side of `side` pixels or less. Raises `ValueError` if unreadable."
     pixels = upright(raw, side)
     scale = min(1, side/max(pixels.shape[:2]))
     height, width = (max(1, round(n*scale)) for n in pixels.shape[:2])
@@ -354,24 +356,27 @@ def thumbnail(
     Image.fromarray(np.ascontiguousarray(small)).save(buffer, 'JPEG', quality=85)
     return buffer.getvalue()
 
-# %% ../../nbs/multimodal/05_search.ipynb #b992fd11
-def photo_answer(
-    album: Collection,
-    row: int, # of a photograph
-    score: float,
-) -> dict:
+def photo_answer(album: Collection, row: int, score: float) -> dict: # row of a photograph
     "What the page is told about a photograph that was found."
     caption = next(iter(album.captions[row]), '')
     return dict(id=row, name=album.names[row], caption=caption, score=round(score, 4))
 
+# %% ../../nbs/multimodal/05_search.ipynb #b992fd11
 def vector_of(
     request: Any, # of Flask
     towers: Towers,
     album: Collection,
+    lock: threading.Lock, # held while the towers compute
 ) -> np.ndarray: # [D]
     "The vector of what a request asks. Raises `ApiError` for what cannot be answered."
-    if request.method == 'POST': return towers.embed_images([sent_photo(request)])[0]
-    if 'text' in request.args: return towers.embed_texts([sentence(request.args)])[0]
+    if request.method == 'POST':
+        picture = sent_photo(request) # before waiting for the lock
+        with lock:
+            return towers.embed_images([picture])[0]
+    if 'text' in request.args:
+        text = sentence(request.args)
+        with lock:
+            return towers.embed_texts([text])[0]
     if 'photo' not in request.args: raise ApiError(422, 'ask with ?text=…, ?photo=… or a POST')
     return album.vectors[number(request.args, 'photo', 0, len(album.names)-1)]
 
@@ -386,14 +391,14 @@ def search_app(
     if not same_towers(album.probe, fingerprint(towers)):
         raise ValueError(f'{album.folder} was indexed with other towers: index it again')
     app, lock = make_app(), threading.Lock()
+    app.after_request(same_origin)
     album.nearest(album.vectors[0], 1) # makes the index before the first question
     example = next((own[0] for own in album.captions if own), 'a dog runs on the beach')
 
     @app.route('/api/search', methods=['GET', 'POST'])
     def search():
         start, k = time.perf_counter(), number(request.args, 'k', 1, 48, 12)
-        with lock:
-            vector = vector_of(request, towers, album)
+        vector = vector_of(request, towers, album, lock)
         found, gone = album.nearest(vector, k)
         words = album.nearest_texts(vector, 5) if 'text' not in request.args else []
         return jsonify(photos=[photo_answer(album, row, score) for row, score in found], gone=gone,
@@ -417,9 +422,7 @@ def search_app(
     return app
 
 # %% ../../nbs/multimodal/05_search.ipynb #3bf3cbfa
-def example_folder(
-    kind: str, # 'scenes' of this chapter, 'shapes' of `contrastive`, or 'flickr8k'
-) -> Path:
+def example_folder(kind: str) -> Path: # 'scenes', 'shapes' of `contrastive`, or 'flickr8k'
     "A folder of captioned pictures in the cache, written once. Raises `DataError` without data."
     folder, half = (cache_dir()/'search'/name for name in (kind, f'.{kind}.{os.getpid()}'))
     if folder.exists(): return folder
