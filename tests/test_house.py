@@ -70,10 +70,13 @@ def test_no_errors_are_stored():
     bad = [f'{p.name} {c["id"]}' for p in NOTEBOOKS for c in json.loads(p.read_text())['cells'] for o in c.get('outputs', []) if o['output_type'] == 'error' or o.get('name') == 'stderr']
     assert bad == []
 
+# smoke runs whose recorded form takes minutes: the same program, fewer steps
+SHORTER = dict(vision_language=('--seeds', '1', '--steps', '20', '--align-steps', '5'), clip=('--epochs', '2'))
+
 @pytest.mark.parametrize('name', [n for c in run.chapters() for n in c['experiments']])
 def test_every_smoke_run_works_offline(name, tmp_path):
     env = {k: v for k, v in os.environ.items() if k != 'ERA_DATA'} | dict(ERA_CACHE=str(tmp_path/'cache'), ERA_MIRROR='http://127.0.0.1:9', OMP_NUM_THREADS='1')
-    r = subprocess.run([sys.executable, '-m', 'era_nbdev.core.cli', 'run', name, '--out', str(tmp_path/'runs'), '--device', 'cpu'], env=env, capture_output=True, text=True, timeout=300)
+    r = subprocess.run([sys.executable, '-m', 'era_nbdev.core.cli', 'run', name, *SHORTER.get(name, ()), '--out', str(tmp_path/'runs'), '--device', 'cpu'], env=env, capture_output=True, text=True, timeout=300)
     assert r.returncode == 0, r.stderr
     assert not (tmp_path/'cache').exists(), 'a smoke run looked for data in the cache'
 
