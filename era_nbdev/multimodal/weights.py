@@ -158,15 +158,27 @@ def _heads(module: Any) -> int: # of open_clip's tower
     if pool is not None: return pool.num_heads
     return next(m.num_heads for m in module.modules() if isinstance(m, nn.MultiheadAttention))
 
-# %% ../../nbs/multimodal/03b_weights.ipynb #a0b594c8
-def _as_built(config: CLIPConfig, other: Any) -> CLIPConfig: # with what no tensor tells
-    quick = any(type(module).__name__ == 'QuickGELU' for module in other.modules())
-    activation = 'quick_gelu' if quick else 'gelu'
-    text = getattr(other, 'text', other)
+# %% ../../nbs/multimodal/03b_weights.ipynb #5b1e20c4
+def _check_options(other: Any, text: Any) -> None: # ValueError if this book does not build one
     pools = getattr(other, 'text_pool_type', None) or text.pool_type, \
         getattr(other.visual, 'pool_type', 'tok')
     if pools != ('argmax', 'tok'):
         raise ValueError(f"pools are {pools}, expected ('argmax', 'tok'), as OpenAI's models have")
+    parts = list(other.modules())
+    odd = {'no causal mask': text.attn_mask is None,
+           'an ε other than 1e-5 in a LayerNorm':
+               any(isinstance(m, nn.LayerNorm) and m.eps != 1e-5 for m in parts),
+           'the tanh form of GELU':
+               any(isinstance(m, nn.GELU) and m.approximate != 'none' for m in parts)}
+    found = [option for option, is_there in odd.items() if is_there]
+    if found: raise ValueError(f"the model has {' and '.join(found)}: CLIP's towers have not")
+
+# %% ../../nbs/multimodal/03b_weights.ipynb #a0b594c8
+def _as_built(config: CLIPConfig, other: Any) -> CLIPConfig: # with what no tensor tells
+    text = getattr(other, 'text', other)
+    _check_options(other, text)
+    quick = any(type(module).__name__ == 'QuickGELU' for module in other.modules())
+    activation = 'quick_gelu' if quick else 'gelu'
     image = replace(config.image, heads=_heads(other.visual))
     if isinstance(image, ViTConfig):
         image = replace(image, activation=activation)
