@@ -62,11 +62,17 @@ def _expected(clip: CLIP) -> dict[str, tuple]: # open_clip's name -> shape
     return shapes
 
 # %% ../../nbs/multimodal/03b_weights.ipynb #4874d7b3
+def _check_scale(log_scale: Tensor, most: float) -> None: # ValueError: `Temperature` would clamp it
+    if not -2e-3 < float(log_scale) < math.log(most)+2e-3: # fp16 is off by less
+        raise ValueError(f'logit_scale is {float(log_scale):.4g}, expected 0 to '
+                         f'{math.log(most):.4g}: the scale is kept between 1 and {most:g}')
+
 def load_open_clip(
     clip: CLIP, # changed in place
     state: dict[str, Tensor], # in open_clip's names
 ) -> None:
-    "Copy weights. `ValueError` names the first tensor that is missing, unknown or misshapen."
+    """Copy weights. `ValueError` names the first tensor that is missing, unknown or misshapen,
+    or a scale beyond the model's limits."""
     expected = _expected(clip)
     for name in {**expected, **state}:
         if name not in state:
@@ -77,6 +83,7 @@ def load_open_clip(
             raise ValueError(f'{name} {there} has no place here: it is of another model')
         if there != expected[name]:
             raise ValueError(f'{name} has shape {there} in the weights, {expected[name]} here')
+    _check_scale(state['logit_scale'], clip.temperature.most)
     with torch.no_grad():
         for ours, tensor in clip.state_dict().items():
             parts = [state[name] for name in open_clip_names(ours)]
