@@ -95,12 +95,18 @@ def _count(state: dict[str, Tensor], prefix: str) -> int: # numbered parts below
     below = [name for name in state if name.startswith(prefix)]
     return len({name.removeprefix(prefix).split('.')[0] for name in below})
 
+def _heads_of(width: int, head_width: int) -> int: # ValueError if heads would be left over
+    if head_width < 1 or width % head_width:
+        raise ValueError(f'heads of {head_width} channels do not divide a width of {width}')
+    return width//head_width
+
 def _vit_of(state: dict[str, Tensor], activation: str, head_width: int) -> ViTConfig:
     width, _, patch_size, _ = state['visual.conv1.weight'].shape
     side = math.isqrt(len(state['visual.positional_embedding'])-1)
     hidden = len(state['visual.transformer.resblocks.0.mlp.c_fc.weight'])
     c = image_config(side*patch_size, patch_size, width,
-                     _count(state, 'visual.transformer.resblocks.'), width//head_width, activation)
+                     _count(state, 'visual.transformer.resblocks.'),
+                     _heads_of(width, head_width), activation)
     return replace(c, hidden=hidden)
 
 # %% ../../nbs/multimodal/03b_weights.ipynb #a66f7c63
@@ -108,19 +114,22 @@ def _resnet_of(state: dict[str, Tensor], head_width: int) -> ResNetConfig:
     stages = [_count(state, f'visual.layer{i}.') for i in (1, 2, 3, 4)]
     width = len(state['visual.layer1.0.conv1.weight'])
     side = math.isqrt(len(state['visual.attnpool.positional_embedding'])-1)
-    return ResNetConfig((*stages,), width, 32*width//head_width, 32*side)
+    return ResNetConfig((*stages,), width, _heads_of(32*width, head_width), 32*side)
 
 # %% ../../nbs/multimodal/03b_weights.ipynb #b10cefcb
 def config_of(
     state: dict[str, Tensor], # in open_clip's names
     activation: str = 'gelu', # or 'quick_gelu': no tensor tells
     head_width: int = 64, # channels of a head: no tensor tells
+    text_head_width: Optional[int] = None, # of the text tower's heads; default: as `head_width`
 ) -> CLIPConfig:
-    "The sizes that the shapes of the weights imply. Raises `ValueError` if a tensor is missing."
+    """The sizes that the shapes of the weights imply. Raises `ValueError` if a tensor is missing
+    or heads do not divide a width."""
     try:
         (V, C), T = state['token_embedding.weight'].shape, len(state['positional_embedding'])
         hidden = len(state['transformer.resblocks.0.mlp.c_fc.weight'])
-        text = TextConfig(V, T, C, C//head_width, _count(state, 'transformer.resblocks.'), hidden,
+        heads = _heads_of(C, head_width if text_head_width is None else text_head_width)
+        text = TextConfig(V, T, C, heads, _count(state, 'transformer.resblocks.'), hidden,
                           activation)
         is_vit = 'visual.class_embedding' in state
         image = _vit_of(state, activation, head_width) if is_vit else _resnet_of(state, head_width)
@@ -197,12 +206,14 @@ def from_open_clip(
     source: nn.Module | dict[str, Tensor] | str | Path, # model, state dict or file
     activation: str = 'gelu', # or 'quick_gelu'; a model tells itself
     head_width: int = 64, # channels of a head; a model tells itself
+    text_head_width: Optional[int] = None, # of the text tower's heads; default: as `head_width`
 ) -> CLIP: # in evaluation mode, fp32
-    "An equal CLIP with copies of the weights. Raises `ValueError` as `load_open_clip` does."
+    "An equal CLIP with copies of the weights. `ValueError`: as `config_of`, `load_open_clip`."
     state = _state_of(source)
-    config = config_of(state, activation, head_width)
-    if isinstance(source, nn.Module):
-        config = _as_built(config, source)
+    if isinstance(source, nn.Module): # heads of one channel divide all, until it is asked
+        config = _as_built(config_of(state, head_width=1), source)
+    else:
+        config = config_of(state, activation, head_width, text_head_width)
     clip = CLIP(config)
     load_open_clip(clip, state)
     return clip.eval()
