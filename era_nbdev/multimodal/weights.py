@@ -139,23 +139,34 @@ def config_of(
                          'chapter builds') from None
 
 # %% ../../nbs/multimodal/03b_weights.ipynb #46611649
+def _read(path: Path) -> Any: # what a file holds
+    if path.suffix == '.safetensors':
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+        try: return load_file(path)
+        except SafetensorError as e: raise ValueError(f'{path} is damaged: {e}') from None
+    try:
+        return torch.load(path, 'cpu', weights_only=True)
+    except RuntimeError: # a TorchScript archive, which keeps its tensors another way
+        try: return torch.jit.load(path, 'cpu').state_dict()
+        except RuntimeError as e: raise ValueError(f'{path} is damaged: {e}') from None
+    except EOFError:
+        raise ValueError(f'{path} is damaged: it ends too early') from None
+    except UnpicklingError:
+        raise ValueError(f'{path} holds more than tensors and could run code when it is opened: '
+                         'ask for a .safetensors file') from None
+
+# %% ../../nbs/multimodal/03b_weights.ipynb #7c40d2a2
 def read_clip_weights(
     path: str | Path, # .safetensors, a saved state dict, or OpenAI's TorchScript archive
 ) -> dict[str, Tensor]:
     "The tensors of a file by name, on the CPU. Raises `FileNotFoundError` or `ValueError`."
     if not Path(path).exists(): raise FileNotFoundError(f'{path} is missing')
-    if Path(path).suffix == '.safetensors':
-        from safetensors.torch import load_file
-        return load_file(path)
-    try:
-        found = torch.load(path, 'cpu', weights_only=True)
-    except RuntimeError: # a TorchScript archive, which keeps its tensors another way
-        try: found = torch.jit.load(path, 'cpu').state_dict()
-        except RuntimeError as e: raise ValueError(f'{path} is damaged: {e}') from None
-    except UnpicklingError:
-        raise ValueError(f'{path} holds more than tensors and could run code when it is opened: '
-                         'ask for a .safetensors file') from None
-    return dict(found.get('state_dict', found))
+    found = _read(Path(path))
+    state = found.get('state_dict', found) if isinstance(found, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise ValueError(f'{path} holds no dictionary of tensors')
+    return dict(state)
 
 # %% ../../nbs/multimodal/03b_weights.ipynb #45c5e68f
 _NO_WEIGHTS = 'input_resolution', 'context_length', 'vocab_size', 'attn_mask'
