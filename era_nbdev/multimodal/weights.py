@@ -1,4 +1,4 @@
-"""The files of OpenAI and of open_clip open as the CLIP of this book, with equal features, logits, loss and gradients; what this book writes, open_clip opens; and a file of another model is refused by the first tensor that differs.
+"""Files in OpenAI's and in open_clip's form open as the CLIP of this book, with equal features, logits, loss and gradients; what this book writes, open_clip opens; and a file of another model is refused by the first tensor that differs.
 
 Docs: https://era-nbdev.github.io/era_nbdev/multimodal/weights.html.md"""
 
