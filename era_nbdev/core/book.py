@@ -163,9 +163,9 @@ def colab_requirements(
 def colab_cell(
     page: str, # 'vision/05_resnet'
 ) -> str:
-    "The source of the cell that prepares Colab for `page`."
-    quoted = ' '.join(f'"{requirement}"' for requirement in colab_requirements(page))
-    return f"#| hide\nimport sys\nif 'google.colab' in sys.modules:\n    %pip install -q {quoted}"
+    "The source of the cell that prepares Colab for `page`: one requirement a line."
+    installs = [f'    %pip install -q "{wanted}"' for wanted in colab_requirements(page)]
+    return '\n'.join(['#| hide', 'import sys', "if 'google.colab' in sys.modules:", *installs])
 
 # %% ../../nbs/core/19_book.ipynb #1b2fadbc
 def _is_colab(cell): # does it prepare Colab?
@@ -414,10 +414,9 @@ def broken_links(
     page: Path, # of a notebook or a text
 ) -> list: # of sentences
     "Relative links to files that do not exist, and cross-references without a target on the page."
-    text, out = prose(page), []
-    for target in re.findall(r'\]\((?!https?:|mailto:|#)([^)\s#]+)', text):
-        if (page.parent/target).exists(): continue
-        out.append(f'{page.name}: {target} does not exist')
+    text = prose(page)
+    links = re.findall(r'\]\((?!https?:|mailto:|#)([^)\s#]+)', text)
+    out = [f'{page.name}: {o} does not exist' for o in links if not (page.parent/o).exists()]
     have = set(re.findall(r'\{#([\w-]+)', text))
     for _, source in cells_of(page):
         have |= set(re.findall(r'^#\| label: ([\w-]+)', source, re.M))

@@ -258,10 +258,7 @@ def _square(path: Path, size: int, max_pixels: int): # [3, size, size] uint8
     picture = _opened(path, max_pixels)
     picture.draft('RGB', (2*size, 2*size)) # a JPEG need not be decoded larger than that
     picture = _on_white(ImageOps.exif_transpose(picture)).convert('RGB')
-    w, h = picture.size
-    side = min(w, h)
-    middle = ((w-side)/2, (h-side)/2, (w+side)/2, (h+side)/2)
-    picture = picture.resize((size, size), Image.Resampling.BILINEAR, middle)
+    picture = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR) # the middle square
     pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     return pixels.view(size, size, 3).permute(2, 0, 1)
 

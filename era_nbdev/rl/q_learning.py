@@ -50,17 +50,16 @@ class Simulator:
         start: np.ndarray, # [S] probability of each state at the beginning
         limit: int = 0, # steps after which an episode is truncated; 0: never
     ):
-        n_states, n_actions = len(lists), len(lists[0])
-        longest = max(len(lists[s][a]) for s, a in np.ndindex(n_states, n_actions))
-        shape = n_states, n_actions, longest
+        self.n_states, self.n_actions = len(lists), len(lists[0])
+        pairs = list(np.ndindex(self.n_states, self.n_actions))
+        shape = self.n_states, self.n_actions, max(len(lists[s][a]) for s, a in pairs)
         p, self.reward = np.zeros(shape), np.zeros(shape)
         self.after, self.ends = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
-        for s, a in np.ndindex(n_states, n_actions):
+        for s, a in pairs:
             for k, outcome in enumerate(lists[s][a]):
                 p[s, a, k], self.after[s, a, k] = outcome[:2]
                 self.reward[s, a, k], self.ends[s, a, k] = outcome[2:]
         self.upto, self.start, self.limit = cumulative(p), cumulative(np.asarray(start)), limit
-        self.n_states, self.n_actions = n_states, n_actions
         self.rng, self.spare, self.state, self.n_steps = np.random.default_rng(0), -1., 0, 0
 
     def reset(self,
@@ -265,10 +264,8 @@ def number_of(
     "The number of an observation."
     parts = getattr(space, 'spaces', None)
     if parts is None: return int(observation)
-    n = 0
-    for value, part in zip(observation, parts):
-        n = n*int(part.n)+int(value)
-    return n
+    sizes = [int(part.n) for part in parts]
+    return int(np.ravel_multi_index([int(value) for value in observation], sizes))
 
 # %% ../../nbs/rl/02_q_learning.ipynb #ed3d19ee
 @dataclass(frozen=True, eq=False)
@@ -357,10 +354,8 @@ def steps(
         k = place(upto[s, a], ws[j, 0])
         after, r, terminated = nexts[s, a, k], rewards[s, a, k], ends[s, a, k]
         next_a = choose(q[0, after]+q[1, after], epsilon, u[0], u[1])
-        i = int(u[2] < .5) if method == 3 else 0
-        v = 0.
-        if not terminated:
-            v = next_value(q[i, after], q[1-i, after], next_a, epsilon, method)
+        i = int(u[2] < .5) if method == DOUBLE else 0
+        v = 0. if terminated else next_value(q[i, after], q[1-i, after], next_a, epsilon, method)
         visits[i, s, a] += 1
         q[i, s, a] += lr/visits[i, s, a]**power*(r+gamma*v-q[i, s, a])
         at[0], at[1], total[0] = after, next_a, total[0]+r
