@@ -15,15 +15,15 @@ from .mdp import Episodes, make
 
 # %% auto #0
 __all__ = ['FROM_COPIES', 'tensors', 'arrays_of', 'Tally', 'episode_seed', 'with_array', 'number_type', 'Copies', 'Batched',
-           'Resumable', 'Spaces', 'misfit', 'check_actions', 'fitting', 'has_arrays', 'chosen_mode', 'Step',
-           'open_copies', 'Vector', 'state_of', 'put_back']
+           'Resumable', 'Spaces', 'fitting', 'has_arrays', 'chosen_mode', 'Step', 'open_copies', 'Vector', 'state_of',
+           'put_back']
 
-# %% ../../nbs/rl/03_copies.ipynb #df42d37f
+# %% ../../nbs/rl/03_copies.ipynb #d30b9508
 def tensors(
     arrays: dict, # name -> array
 ) -> dict: # name -> tensor
     "Copies of the arrays, as a checkpoint holds them."
-    return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
 
 def arrays_of(
     state: dict, # name -> tensor; other values are left out
@@ -31,7 +31,7 @@ def arrays_of(
     "Copies of the tensors, as arrays in their order."
     return [value.numpy().copy() for value in state.values() if isinstance(value, torch.Tensor)]
 
-# %% ../../nbs/rl/03_copies.ipynb #7f49ff7e
+# %% ../../nbs/rl/03_copies.ipynb #200c81a5
 class Tally:
     "Counts the steps and rewards of N copies, and which steps only begin an episode."
     def __init__(self,
@@ -75,7 +75,7 @@ class Tally:
         self.n_steps, self.ended = state['n_steps'], [tuple(row) for row in state['ended']]
         self.done, self.lengths, self.totals = arrays_of(state)
 
-# %% ../../nbs/rl/03_copies.ipynb #7d1e2092
+# %% ../../nbs/rl/03_copies.ipynb #93c152a7
 def episode_seed(
     seed: int, # of the experiment, 0 or more
     copy: int, # number of the copy, 0 or more
@@ -84,7 +84,7 @@ def episode_seed(
     "The seed of one episode: well mixed, and the same in every process."
     return int(np.random.SeedSequence([seed, copy, episode]).generate_state(1)[0])
 
-# %% ../../nbs/rl/03_copies.ipynb #c8ea7981
+# %% ../../nbs/rl/03_copies.ipynb #5856a7a2
 def with_array(
     env: Any, # of Gymnasium
 ) -> Any: # an environment whose observations are arrays
@@ -99,7 +99,7 @@ def number_type(
     "The type of observations in a batch: images stay bytes, everything else is float32."
     return np.uint8 if space.dtype == np.uint8 else np.float32
 
-# %% ../../nbs/rl/03_copies.ipynb #db5247b3
+# %% ../../nbs/rl/03_copies.ipynb #0575eb3c
 class Copies:
     "Copies of an environment, stepped one after the other."
     def __init__(self,
@@ -155,7 +155,7 @@ class Copies:
                 reward[i], ends[0, i], ends[1, i] = self.advance(i, action)
         return self.obs.copy(), reward, ends[0], ends[1]
 
-# %% ../../nbs/rl/03_copies.ipynb #1afe66d6
+# %% ../../nbs/rl/03_copies.ipynb #d8337375
 class Batched:
     "The copies of an environment that Gymnasium steps with whole arrays."
     def __init__(self,
@@ -198,7 +198,7 @@ class Batched:
             setattr(self.envs.unwrapped, name, value)
         self.envs.np_random.bit_generator.state = state['generator']
 
-# %% ../../nbs/rl/03_copies.ipynb #0e30a353
+# %% ../../nbs/rl/03_copies.ipynb #7f7b5c8d
 class Resumable(Copies):
     "Copies that can be put back where they were, by playing their episodes again."
     def state(self) -> dict:
@@ -220,7 +220,7 @@ class Resumable(Copies):
                 self.advance(i, action)
         return self.obs.copy()
 
-# %% ../../nbs/rl/03_copies.ipynb #db10e597
+# %% ../../nbs/rl/03_copies.ipynb #5352e0b6
 class Spaces:
     "How large observations and actions are, and what actions may be."
     def __init__(self,
@@ -237,39 +237,7 @@ class Spaces:
         self.n_actions = int(getattr(actions, 'n', 0)) # 0: continuous
         self.action_size = 0 if self.low is None else self.low.size # 0: a finite choice
 
-# %% ../../nbs/rl/03_copies.ipynb #10ae707f
-def misfit(
-    env: Spaces, # a `Vector`
-    kind: str, # 'discrete' or 'continuous'
-    images: bool, # can the network read images?
-) -> str: # '' if all is well
-    "What does not fit together."
-    if env.n_actions == env.action_size == 0:
-        return f'the actions of {env.name} are {env.action_space}, expected Discrete or Box'
-    if kind == 'discrete' and not env.n_actions:
-        return (f'an action of {env.name} is a vector of size {env.action_size}, and this agent '
-                f'chooses one of finitely many: use PPO, TD3 or SAC')
-    if kind == 'continuous' and env.n_actions:
-        return (f'{env.name} has {env.n_actions} actions to choose from, and this agent gives '
-                f'numbers: use DQN or PPO')
-    if env.has_images and not images:
-        return (f'{env.name} shows images {env.observation_shape}, and this network reads '
-                f'vectors: use a network for images')
-    return ''
-
-# %% ../../nbs/rl/03_copies.ipynb #1acc1579
-def check_actions(
-    env: Spaces, # a `Vector`
-    kind: Literal['discrete', 'continuous'], # of actions that the agent gives
-    images: bool = False, # can its network read images?
-):
-    "Raise `RunError` if an agent and an environment do not fit together."
-    if kind not in ('discrete', 'continuous'):
-        raise RunError(f"kind is {kind!r}, expected 'discrete' or 'continuous'")
-    wrong = misfit(env, kind, images)
-    if wrong: raise RunError(wrong)
-
-# %% ../../nbs/rl/03_copies.ipynb #19e52512
+# %% ../../nbs/rl/03_copies.ipynb #cd40053d
 def fitting(
     env: Spaces, # a `Vector`
     actions: np.ndarray, # [N] whole numbers, or [N, A] numbers
@@ -285,7 +253,7 @@ def fitting(
     if not np.isfinite(actions).all(): raise Diverged('an action is nan or infinite')
     return np.clip(actions, env.low, env.high).astype(np.float32)
 
-# %% ../../nbs/rl/03_copies.ipynb #72953037
+# %% ../../nbs/rl/03_copies.ipynb #2a8acff0
 FROM_COPIES = 16 # from so many copies on, whole arrays are taken
 
 def has_arrays(
@@ -310,7 +278,7 @@ def chosen_mode(
     raise RunError(f"{name} has no version for whole arrays (or wrap or first is given): "
                    f"use mode='sync'")
 
-# %% ../../nbs/rl/03_copies.ipynb #c8c7a176
+# %% ../../nbs/rl/03_copies.ipynb #595c2a48
 class Step(NamedTuple):
     "What one step of N copies gave."
     obs: np.ndarray # [N, ...] float32, or uint8 for images
@@ -333,7 +301,7 @@ def open_copies(
         return with_array(wrap(env) if wrap else env)
     return Resumable(make_one, n, seed, first)
 
-# %% ../../nbs/rl/03_copies.ipynb #5e4c7078
+# %% ../../nbs/rl/03_copies.ipynb #9feac30c
 class Vector(Spaces):
     "N copies of an environment. The step after the end of an episode only begins the next one."
     def __init__(self,
@@ -384,9 +352,9 @@ class Vector(Spaces):
 
     def restore(self, state: dict) -> np.ndarray: return put_back(self, state)
 
-# %% ../../nbs/rl/03_copies.ipynb #38bf6aa4
+# %% ../../nbs/rl/03_copies.ipynb #1d14146f
 def state_of(
-    vector: Vector,
+    vector: Vector, # that has been reset
 ) -> dict:
     "Everything that `put_back` needs, as tensors and plain values."
     return dict(name=vector.name, n=vector.n, mode=vector.mode, copies=vector.copies.state(),
