@@ -99,7 +99,7 @@ def ask(
 
 # %% ../../nbs/multimodal/08_vision_language.ipynb #4a374c0f
 def ask_position(scene: dict, rng: random.Random) -> tuple[str, str] | None: # as `ask`
-    "What is left of an object: 'nothing' and an object are asked for equally often."
+    "What is left of an object; a coin says whether 'nothing' or an object is asked for."
     objects = unique(list(scene.values()))
     right = [cell for cell, o in scene.items() if o in objects and cell % SIDE]
     empty = rng.random() < .5
@@ -144,7 +144,8 @@ def scene_pairs(
     known = {tuple(scene.items()) for scene in apart}
     while len(scenes) < n:
         scene = random_scene(rng)
-        if tuple(scene.items()) not in known: scenes.append(scene)
+        if tuple(scene.items()) not in known:
+            scenes.append(scene)
     for i, scene in enumerate(scenes):
         for kind in KINDS:
             asked = ask(kind, scene, rng)
