@@ -13,10 +13,10 @@ try: from numba import njit
 except ModuleNotFoundError: njit: Any = None
 
 # %% auto #0
-__all__ = ['ROWS', 'Batch', 'summed', 'Replay', 'memory_state', 'restore_memory', 'write_leaves', 'find_leaves', 'SumTree',
-           'Prioritised', 'replay_state', 'restore_replay']
+__all__ = ['ROWS', 'Batch', 'Rows', 'summed', 'Replay', 'memory_state', 'restore_memory', 'write_leaves', 'find_leaves',
+           'SumTree', 'Prioritised', 'replay_state', 'restore_replay']
 
-# %% ../../nbs/rl/04_replay.ipynb #88e505b1
+# %% ../../nbs/rl/04_replay.ipynb #e04f3592
 class Batch(NamedTuple):
     "Rows of a memory."
     obs: np.ndarray # [B, ...] observations
@@ -27,71 +27,37 @@ class Batch(NamedTuple):
     index: np.ndarray # [B] which rows these are
     weights: np.ndarray # [B] of the losses
 
-# %% ../../nbs/rl/04_replay.ipynb #3a8a5697
-def summed(
-    rewards: list, # 1 or more, in order
-    gamma: float, # discount, in [0, 1]
-) -> tuple[float, float]: # the discounted sum, and gamma to the power of their number
-    "The return of some steps and the factor of what follows, Eq. (4) of the chapter."
-    total, factor = 0., 1.
-    for reward in rewards:
-        total += factor*reward
-        factor *= gamma
-    return total, factor
-
-# %% ../../nbs/rl/04_replay.ipynb #f07b31d4
-class Replay:
-    "A memory of the last `capacity` rows. Raises `ValueError` for settings out of range."
+# %% ../../nbs/rl/04_replay.ipynb #e100da47
+class Rows:
+    "The last `capacity` rows, as flat arrays. Raises `ValueError` for a capacity below 1."
     def __init__(self,
         capacity: int, # rows, 1 or more
         observation_shape: tuple, # of one observation: (4,)
-        n_step: int = 1, # rewards that a row sums up, 1 or more
-        gamma: float = .99, # discount, in [0, 1]
         action_shape: tuple = (), # (): a number of an action; (A,): real numbers
         dtype: Any = np.float32, # of the observations; np.uint8 for images
     ):
         if capacity < 1: raise ValueError(f'capacity is {capacity}, expected 1 or more')
-        if n_step < 1: raise ValueError(f'n_step is {n_step}, expected 1 or more')
-        if not 0 <= gamma <= 1: raise ValueError(f'gamma is {gamma}, expected 0 to 1')
-        self.capacity, self.n_step, self.gamma = capacity, n_step, gamma
         self.obs = np.zeros((capacity, *observation_shape), dtype=dtype)
         self.next_obs = np.zeros_like(self.obs)
         kind = np.float32 if action_shape else np.int64
         self.actions = np.zeros((capacity, *action_shape), dtype=kind)
         self.rewards = np.zeros(capacity, dtype=np.float32)
         self.discounts = np.zeros(capacity, dtype=np.float32)
-        self.head, self.size = 0, 0 # where the next row goes, and how many there are
-        self.windows: dict = defaultdict(deque) # copy of the environment -> its last steps
+        self.capacity, self.head, self.size = capacity, 0, 0 # head: where the next row goes
 
     def __len__(self): return self.size
 
-    def add(self,
+    def put(self,
         obs: np.ndarray, # before the action
         action: Any, # a whole number, or an array of real ones
-        reward: float,
-        next_obs: np.ndarray, # after it; at an end, the last observation of the episode
-        terminated: bool, # a real end
-        truncated: bool, # the time limit
-        copy: int = 0, # which copy of the environment this is
-    ):
-        "Store a step; a row is written when its n rewards are known or the episode is over."
-        window, over = self.windows[copy], terminated or truncated
-        window.append((np.array(obs), action, float(reward)))
-        n_rows = len(window) if over else len(window)-self.n_step+1
-        for _ in range(n_rows):
-            self.write(window, next_obs, terminated)
-            window.popleft()
-
-    def write(self,
-        window: deque, # of (observation, action, reward), 1 or more
-        next_obs: np.ndarray, # after the last of them
-        terminated: bool, # did the process end there?
+        reward: float, # sum of up to n discounted rewards
+        discount: float, # factor of the next value; 0: a real end
+        next_obs: np.ndarray, # n steps later
     ) -> int: # number of the row
-        "Write the row that begins with the first step of a window, over the oldest row."
-        i, (obs, action, _) = self.head, window[0]
-        total, factor = summed([step[2] for step in window], self.gamma)
+        "Write a row over the oldest one."
+        i = self.head
         self.obs[i], self.actions[i], self.next_obs[i] = obs, action, next_obs
-        self.rewards[i], self.discounts[i] = total, 0. if terminated else factor
+        self.rewards[i], self.discounts[i] = reward, discount
         self.head, self.size = (i+1) % self.capacity, min(self.size+1, self.capacity)
         return i
 
@@ -111,17 +77,65 @@ class Replay:
         if not self.size: raise ValueError('the memory is empty: add steps first')
         return self.rows(rng.integers(self.size, size=bs), np.ones(bs, dtype=np.float32))
 
-# %% ../../nbs/rl/04_replay.ipynb #b17f0c1e
+# %% ../../nbs/rl/04_replay.ipynb #15e07dd1
+def summed(
+    rewards: list, # 1 or more, in order
+    gamma: float, # discount, in [0, 1]
+) -> tuple[float, float]: # the discounted sum, and gamma to the power of their number
+    "The return of some steps and the factor of what follows, Eq. (4) of the chapter."
+    total, factor = 0., 1.
+    for reward in rewards:
+        total += factor*reward
+        factor *= gamma
+    return total, factor
+
+# %% ../../nbs/rl/04_replay.ipynb #28865b77
+class Replay(Rows):
+    "A memory of steps. Raises `ValueError` for settings out of range."
+    def __init__(self,
+        capacity: int, # rows, 1 or more
+        observation_shape: tuple, # of one observation: (4,)
+        n_step: int = 1, # rewards that a row sums up, 1 or more
+        gamma: float = .99, # discount, in [0, 1]
+        action_shape: tuple = (), # (): a number of an action; (A,): real numbers
+        dtype: Any = np.float32, # of the observations; np.uint8 for images
+    ):
+        super().__init__(capacity, observation_shape, action_shape, dtype)
+        if n_step < 1: raise ValueError(f'n_step is {n_step}, expected 1 or more')
+        if not 0 <= gamma <= 1: raise ValueError(f'gamma is {gamma}, expected 0 to 1')
+        self.n_step, self.gamma = n_step, gamma
+        self.windows: dict = defaultdict(deque) # copy of the environment -> its last steps
+
+    def add(self,
+        obs: np.ndarray, # before the action
+        action: Any, # a whole number, or an array of real ones
+        reward: float,
+        next_obs: np.ndarray, # after it; at an end, the last observation of the episode
+        terminated: bool, # a real end
+        truncated: bool, # the time limit
+        copy: int = 0, # which copy of the environment this is
+    ):
+        "Store a step; a row is written when its n rewards are known or the episode is over."
+        window, over = self.windows[copy], terminated or truncated
+        window.append((np.array(obs), action, float(reward)))
+        n_rows = len(window) if over else len(window)-self.n_step+1
+        for _ in range(n_rows):
+            total, factor = summed([step[2] for step in window], self.gamma)
+            first_obs, first_action, _ = window.popleft()
+            self.put(first_obs, first_action, total, 0. if terminated else factor, next_obs)
+
+# %% ../../nbs/rl/04_replay.ipynb #f903c3f8
 ROWS = 'obs', 'actions', 'rewards', 'discounts', 'next_obs'
 
 def memory_state(
-    replay: Replay,
+    replay: Replay, # a memory
 ) -> dict: # arrays and numbers
     "All that a memory needs to go on."
     parts = {name: getattr(replay, name)[:replay.size].copy() for name in ROWS}
     windows = {copy: list(window) for copy, window in replay.windows.items()}
     return parts | dict(head=replay.head, windows=windows)
 
+# %% ../../nbs/rl/04_replay.ipynb #80ac80d5
 def restore_memory(
     replay: Replay, # with the same settings; changed
     state: dict, # from `memory_state`
@@ -137,7 +151,7 @@ def restore_memory(
     for copy, window in state['windows'].items():
         replay.windows[copy].extend(window)
 
-# %% ../../nbs/rl/04_replay.ipynb #4d08d4e6
+# %% ../../nbs/rl/04_replay.ipynb #e56d0c49
 def write_leaves(
     nodes: np.ndarray, # [2 L] changed: the sums, node 1 is the root
     index: np.ndarray, # [B] leaves, 0 to L - 1
@@ -151,6 +165,7 @@ def write_leaves(
             k //= 2
             nodes[k] = nodes[2*k]+nodes[2*k+1]
 
+# %% ../../nbs/rl/04_replay.ipynb #27de1081
 def find_leaves(
     nodes: np.ndarray, # [2 L] the sums; the root is positive
     us: np.ndarray, # [B] numbers in [0, root)
@@ -167,12 +182,12 @@ def find_leaves(
         found[j] = k-len(nodes)//2
     return found
 
-# %% ../../nbs/rl/04_replay.ipynb #3af9d56b
+# %% ../../nbs/rl/04_replay.ipynb #bd4383d0
 if njit is not None:
     keep = __name__ != '__main__'
     write_leaves, find_leaves = njit(cache=keep)(write_leaves), njit(cache=keep)(find_leaves)
 
-# %% ../../nbs/rl/04_replay.ipynb #c3566347
+# %% ../../nbs/rl/04_replay.ipynb #aeeab2ae
 class SumTree:
     "Priorities of `n` rows, from which rows are drawn."
     def __init__(self,
@@ -209,7 +224,7 @@ class SumTree:
         "The rows at which the sums of the priorities exceed `us`."
         return find_leaves(self.nodes, us)
 
-# %% ../../nbs/rl/04_replay.ipynb #23e3270e
+# %% ../../nbs/rl/04_replay.ipynb #1d7bb3fa
 class Prioritised(Replay):
     "A memory that draws rows by their last temporal-difference error (Schaul et al. 2016)."
     def __init__(self,
@@ -225,13 +240,11 @@ class Prioritised(Replay):
         self.alpha, self.beta, self.small = alpha, beta, small
         self.tree, self.largest = SumTree(self.capacity), 1.
 
-    def write(self,
-        window: deque, # of (observation, action, reward), 1 or more
-        next_obs: np.ndarray, # after the last of them
-        terminated: bool, # did the process end there?
+    def put(self,
+        *row, # as for `Rows`
     ) -> int: # number of the row
         "Write a row, with the largest priority so far."
-        i = super().write(window, next_obs, terminated)
+        i = super().put(*row)
         self.tree.set(np.array([i]), np.array([self.largest]))
         return i
 
@@ -256,7 +269,7 @@ class Prioritised(Replay):
         self.tree.set(index, priorities)
         self.largest = max(self.largest, float(priorities.max()))
 
-# %% ../../nbs/rl/04_replay.ipynb #b372c444
+# %% ../../nbs/rl/04_replay.ipynb #003713d7
 def replay_state(
     replay: Replay, # of either kind
 ) -> dict: # arrays and numbers
