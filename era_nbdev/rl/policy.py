@@ -192,7 +192,7 @@ class PolicyGradient(Agent):
     seeds: Annotated[int, Ge(1), Le(100)] = 5 # learners; the first has the seed of the run
     n_copies: Annotated[int, Ge(1)] = 16 # of the environment
     horizon: Annotated[int, Ge(1)] = 32 # steps of a copy for an update; only for 'a2c'
-    lr: Annotated[float, Gt(0)] = 3e-3 # at first; it falls to 0
+    lr: Annotated[float, Gt(0)] = 1e-2 # at first; it falls to 0
     gamma: Annotated[float, Ge(0), Le(1)] = .99 # discount
     lam: Annotated[float, Ge(0), Le(1)] = .95 # λ of GAE; only for 'a2c'
     value_weight: Annotated[float, Ge(0)] = .5 # of the critic's loss
