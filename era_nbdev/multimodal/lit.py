@@ -403,9 +403,11 @@ def probe_study(
 # %% ../../nbs/multimodal/03d_lit.ipynb #4db20ab6
 def class_studies(
     models: Sequence[TwoMaps], # one for each split
-) -> dict:
-    "Zero-shot classification and linear probes on a part of CIFAR-10."
-    images, tower = data.load('cifar10'), LiteTower()
+    images: Any = None, # x_train, y_train, x_test, y_test, classes; None: CIFAR-10
+    tower: Callable | None = None, # of pictures; None: `LiteTower`
+) -> dict: # `prompt_study`, `probe_study`
+    "Zero-shot classification and linear probes: 32 pictures a class to draw from, 50 to measure."
+    images, tower = images or data.load('cifar10'), tower or LiteTower()
     x, y = sample_of(images.x_train, images.y_train, 32)
     x_test, y_test = sample_of(images.x_test, images.y_test, 50)
     train, test = (tower(x), y), (tower(x_test), y_test)
