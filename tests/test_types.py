@@ -58,6 +58,8 @@ rl.mdp
 rl.q_learning
 rl.copies
 rl.vector
+rl.replay
+rl.policy
 '''.split()
 NOT_YET: list = [] # of core
 
