@@ -300,7 +300,7 @@ def save(
     learner: PolicyLearner | None, # that is not finished yet
 ):
     "Write a checkpoint: the best weights so far, and everything needed to go on."
-    best_net = max(done, key=itemgetter('return'))['net'] if done else {}
+    best = max(done, key=itemgetter('return'))['net'] if done else {}
     state = dict(done=done, learner=learner.state() if learner else None)
     n_steps = sum(one['history'][-1][0] for one in done)+(learner.n_steps if learner else 0)
     run.save(best or (learner.net.state_dict() if learner else {}), state, int(n_steps))
