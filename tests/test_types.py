@@ -56,8 +56,9 @@ multimodal.image_tokens
 multimodal.vision_language
 rl.mdp
 rl.q_learning
-rl.replay
+rl.copies
 rl.vector
+rl.replay
 rl.policy
 '''.split()
 NOT_YET: list = [] # of core
