@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     index: np.ndarray # [B] which rows these are
     weights: np.ndarray # [B] of the losses
 
-# %% ../../nbs/rl/04_replay.ipynb #8a34d9ec
+# %% ../../nbs/rl/04_replay.ipynb #28822798
 class Rows:
     "The last `capacity` rows, as flat arrays. Raises `ValueError` for a capacity below 1."
     def __init__(self,
@@ -67,8 +67,9 @@ class Rows:
         weights: np.ndarray, # [B] of the losses
     ) -> Batch:
         "Some rows, as copies."
-        parts = self.obs, self.actions, self.rewards, self.discounts, self.next_obs
-        return Batch(*(part.take(index, axis=0) for part in parts), index, weights)
+        def pick(part): return part.take(index, axis=0)
+        return Batch(pick(self.obs), pick(self.actions), pick(self.rewards),
+                     pick(self.discounts), pick(self.next_obs), index, weights)
 
     def sample(self,
         bs: int, # B, rows to draw
