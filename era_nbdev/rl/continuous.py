@@ -27,14 +27,14 @@ from .vector import Agent, Vector, evaluate
 __all__ = ['WITHOUT', 'log_slope', 'squashed', 'SoftActor', 'SAC', 'promise_error', 'Continuous', 'policy_of', 'weights_of',
            'train_one', 'train_all']
 
-# %% ../../nbs/rl/10_continuous.ipynb #6b0e4ae2
+# %% ../../nbs/rl/10_continuous.ipynb #f66df7b4
 def log_slope(
     u: Tensor, # any numbers
 ) -> Tensor: # of the same shape
     "The logarithm of 1 - tanh² u, Eq. (9) of the chapter: right also where tanh u rounds to 1."
     return 2*(math.log(2)-u-F.softplus(-2*u))
 
-# %% ../../nbs/rl/10_continuous.ipynb #3071d1ba
+# %% ../../nbs/rl/10_continuous.ipynb #fa079761
 def squashed(
     mean: Tensor, # [..., A] of the Gaussian
     log_std: Tensor, # [..., A]
@@ -45,7 +45,7 @@ def squashed(
     gaussian = -noise.square()/2-log_std-math.log(2*math.pi)/2
     return u.tanh(), (gaussian-log_slope(u)).sum(dim=-1)
 
-# %% ../../nbs/rl/10_continuous.ipynb #e76388cc
+# %% ../../nbs/rl/10_continuous.ipynb #c10e8a6b
 class SoftActor(nn.Module):
     "A policy with a squashed Gaussian for each observation."
     def __init__(self,
@@ -63,7 +63,7 @@ class SoftActor(nn.Module):
         mean, log_std = self.net(obs).chunk(2, dim=-1)
         return mean, log_std.clamp(-5, 2)
 
-# %% ../../nbs/rl/10_continuous.ipynb #42687ac0
+# %% ../../nbs/rl/10_continuous.ipynb #50a0dc77
 class SAC(OffPolicy):
     "Soft actor-critic; the temperature is learned unless it is given."
     def __init__(self,
@@ -128,7 +128,7 @@ class SAC(OffPolicy):
             entropy = -log_prob.detach().mean()
             descend(self.log_alpha.exp()*(entropy-self.entropy_target), self.alpha_opt)
 
-# %% ../../nbs/rl/10_continuous.ipynb #49bed6ce
+# %% ../../nbs/rl/10_continuous.ipynb #80a5cc06
 @torch.no_grad()
 def promise_error(
     agent: OffPolicy,
@@ -148,8 +148,8 @@ def promise_error(
         obs = step.obs
     return float((promised-total).mean())
 
-# %% ../../nbs/rl/10_continuous.ipynb #59323e2e
-WITHOUT = dict(nothing={}, twin=dict(n_critics=1), smoothing=dict(target_noise=0.),
+# %% ../../nbs/rl/10_continuous.ipynb #93ae5f14
+WITHOUT: dict[str, dict] = dict(nothing={}, twin=dict(n_critics=1), smoothing=dict(target_noise=0.),
                delay=dict(delay=1), copies=dict(tau=1.))
 
 @experiment('continuous', smoke=dict(n_steps=700, seeds=1, episodes=10, n_random=400), lesson={},
@@ -214,7 +214,7 @@ class Continuous(Agent):
         "A rough estimate for one update on one core: calls, and arithmetic at 20 GFLOP/s."
         return .0015+self.bs*self.hidden**2*40/20e9
 
-# %% ../../nbs/rl/10_continuous.ipynb #1498407a
+# %% ../../nbs/rl/10_continuous.ipynb #772635a6
 def policy_of(
     practice: Practice,
 ) -> Callable: # observations [..., O] -> actions [..., A] of the environment
@@ -230,7 +230,7 @@ def weights_of(
     "The actor's weights, copied."
     return {name: p.detach().clone() for name, p in agent.actor.state_dict().items()}
 
-# %% ../../nbs/rl/10_continuous.ipynb #e19f9bed
+# %% ../../nbs/rl/10_continuous.ipynb #18acdc4c
 def train_one(
     exp: Continuous,
     run: Run, # in whose folder checkpoints are written
@@ -253,14 +253,15 @@ def train_one(
         if late or run.stop:
             going = dict(history=history, spent=spent, practice=practice_state(practice))
             first = done[0]['weights'] if done else weights_of(practice.agent)
-            run.save(first, dict(done=done, going=going), len(done)*exp.n_steps+practice.env.n_steps)
+            n_steps = len(done)*exp.n_steps+practice.env.n_steps
+            run.save(first, dict(done=done, going=going), n_steps)
             last = time.monotonic()
         if run.stop: raise Interrupted(run.stop, f'stopped after {practice.env.n_steps} steps')
     found = evaluate(exp.env, act, exp.episodes, seed=1, **exp.options()).returns
     return dict(history=history, total=float(found.mean()), weights=weights_of(practice.agent),
                 promise=promise_error(practice.agent, exp.env, min(exp.episodes, 100)))
 
-# %% ../../nbs/rl/10_continuous.ipynb #cf7dc7ac
+# %% ../../nbs/rl/10_continuous.ipynb #ab82912a
 def train_all(
     exp: Continuous,
     run: Run,

@@ -23,7 +23,7 @@ from .vector import Vector, check_actions
 __all__ = ['DDPG', 'STORED', 'blend', 'Critics', 'Recipe', 'to_box', 'Actor', 'Rows', 'tensors', 'descend', 'OffPolicy', 'TD3',
            'Practice', 'agent_state', 'restore_agent', 'practice_state', 'restore_practice']
 
-# %% ../../nbs/rl/09_td3.ipynb #ff781686
+# %% ../../nbs/rl/09_td3.ipynb #8dcd10d0
 def blend(
     slow: nn.Module, # changed
     fast: nn.Module, # of the same kind
@@ -33,7 +33,7 @@ def blend(
     with torch.no_grad():
         torch._foreach_lerp_(list(slow.parameters()), list(fast.parameters()), tau)
 
-# %% ../../nbs/rl/09_td3.ipynb #ec919d65
+# %% ../../nbs/rl/09_td3.ipynb #27797f4a
 class Critics(nn.Module):
     "Several action-value networks of the same shape, computed together."
     def __init__(self,
@@ -61,7 +61,7 @@ class Critics(nn.Module):
             x = torch.baddbmm(bias, x, weight)
         return x[:, :, 0]
 
-# %% ../../nbs/rl/09_td3.ipynb #e39ceb31
+# %% ../../nbs/rl/09_td3.ipynb #860136b2
 @dataclass(frozen=True)
 class Recipe:
     "Settings of an off-policy agent. Raises `RunError` for a value out of range."
@@ -82,9 +82,9 @@ class Recipe:
         fields: Any = self
         check_fields(fields)
 
-DDPG = dict(n_critics=1, delay=1, target_noise=0.)
+DDPG: dict = dict(n_critics=1, delay=1, target_noise=0.)
 
-# %% ../../nbs/rl/09_td3.ipynb #b0f4b7ea
+# %% ../../nbs/rl/09_td3.ipynb #38de3fc7
 def to_box(
     actions: np.ndarray, # [N, A] in [-1, 1]
     low: np.ndarray, # [A]
@@ -93,7 +93,7 @@ def to_box(
     "Actions as the environment takes them."
     return low+(actions+1)*(high-low)/2
 
-# %% ../../nbs/rl/09_td3.ipynb #6f71562c
+# %% ../../nbs/rl/09_td3.ipynb #7f315f07
 class Actor(nn.Module):
     "A deterministic policy."
     def __init__(self,
@@ -110,7 +110,7 @@ class Actor(nn.Module):
         "The action for each observation."
         return self.net(obs).tanh()
 
-# %% ../../nbs/rl/09_td3.ipynb #ae8511d7
+# %% ../../nbs/rl/09_td3.ipynb #857a0ed2
 class Rows(NamedTuple):
     "Steps as tensors."
     obs: Tensor # [B, O]
@@ -126,6 +126,7 @@ def tensors(
     parts = batch.obs, batch.actions, batch.rewards, batch.discounts, batch.next_obs
     return Rows(*(torch.from_numpy(part) for part in parts))
 
+# %% ../../nbs/rl/09_td3.ipynb #45aacbed
 def descend(
     loss: Tensor, # a number
     opt: torch.optim.Optimizer, # whose parameters change, and no others
@@ -189,7 +190,7 @@ class OffPolicy:
             blend(self.slow_critics, self.critics, self.recipe.tau)
         return loss.item()
 
-# %% ../../nbs/rl/09_td3.ipynb #56552ea3
+# %% ../../nbs/rl/09_td3.ipynb #713e0bdf
 class TD3(OffPolicy):
     "Twin delayed deep deterministic policy gradient; DDPG with the settings `DDPG`."
     def __init__(self,
@@ -239,7 +240,7 @@ class TD3(OffPolicy):
         descend(-values.mean(), self.actor_opt)
         blend(self.slow_actor, self.actor, self.recipe.tau)
 
-# %% ../../nbs/rl/09_td3.ipynb #cf602e98
+# %% ../../nbs/rl/09_td3.ipynb #d8d9a572
 class Practice:
     "An agent that acts in an environment, remembers, and learns. Raises `RunError` if unfit."
     def __init__(self,
@@ -279,7 +280,7 @@ class Practice:
         while self.env.n_steps < n_steps:
             self.step()
 
-# %% ../../nbs/rl/09_td3.ipynb #7ebf3b06
+# %% ../../nbs/rl/09_td3.ipynb #dea1c90b
 def agent_state(
     agent: OffPolicy,
 ) -> dict: # tensors and plain values
@@ -291,6 +292,7 @@ def agent_state(
     return deepcopy(dict(parts=parts, numbers=numbers, n_updates=agent.n_updates,
                          rng=agent.rng.bit_generator.state))
 
+# %% ../../nbs/rl/09_td3.ipynb #41af189c
 def restore_agent(
     agent: OffPolicy, # of the same kind and settings; changed
     state: dict, # from `agent_state`
@@ -302,7 +304,7 @@ def restore_agent(
         getattr(agent, name).data.copy_(number)
     agent.n_updates, agent.rng.bit_generator.state = state['n_updates'], state['rng']
 
-# %% ../../nbs/rl/09_td3.ipynb #bf27b6c2
+# %% ../../nbs/rl/09_td3.ipynb #5210e76e
 STORED = 'obs', 'actions', 'rewards', 'discounts', 'next_obs' # arrays of the memory
 
 def practice_state(
@@ -314,6 +316,7 @@ def practice_state(
     return dict(agent=agent_state(practice.agent), env=practice.env.state(), rows=rows,
                 head=memory.head, rng=practice.rng.bit_generator.state)
 
+# %% ../../nbs/rl/09_td3.ipynb #99eba2db
 def restore_practice(
     practice: Practice, # newly made, with the same settings; changed
     state: dict, # from `practice_state`
