@@ -58,6 +58,8 @@ rl.mdp
 rl.q_learning
 rl.replay
 rl.vector
+rl.td3
+rl.continuous
 '''.split()
 NOT_YET: list = [] # of core
 

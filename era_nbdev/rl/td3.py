@@ -280,7 +280,7 @@ class Practice:
         while self.env.n_steps < n_steps:
             self.step()
 
-# %% ../../nbs/rl/09_td3.ipynb #dea1c90b
+# %% ../../nbs/rl/09_td3.ipynb #1f2ded64
 def agent_state(
     agent: OffPolicy,
 ) -> dict: # tensors and plain values
@@ -292,7 +292,7 @@ def agent_state(
     return deepcopy(dict(parts=parts, numbers=numbers, n_updates=agent.n_updates,
                          rng=agent.rng.bit_generator.state))
 
-# %% ../../nbs/rl/09_td3.ipynb #41af189c
+# %% ../../nbs/rl/09_td3.ipynb #8185db69
 def restore_agent(
     agent: OffPolicy, # of the same kind and settings; changed
     state: dict, # from `agent_state`
@@ -304,7 +304,7 @@ def restore_agent(
         getattr(agent, name).data.copy_(number)
     agent.n_updates, agent.rng.bit_generator.state = state['n_updates'], state['rng']
 
-# %% ../../nbs/rl/09_td3.ipynb #5210e76e
+# %% ../../nbs/rl/09_td3.ipynb #f5be623d
 STORED = 'obs', 'actions', 'rewards', 'discounts', 'next_obs' # arrays of the memory
 
 def practice_state(
@@ -316,7 +316,7 @@ def practice_state(
     return dict(agent=agent_state(practice.agent), env=practice.env.state(), rows=rows,
                 head=memory.head, rng=practice.rng.bit_generator.state)
 
-# %% ../../nbs/rl/09_td3.ipynb #99eba2db
+# %% ../../nbs/rl/09_td3.ipynb #bcf705c7
 def restore_practice(
     practice: Practice, # newly made, with the same settings; changed
     state: dict, # from `practice_state`
