@@ -268,7 +268,7 @@ def train_all(
     run: Run,
 ) -> dict: # results by name
     "Train every seed; what a run left unfinished is continued."
-    state = run.load_state() if run.resumed else dict(done=[], going={})
+    state: dict = run.load_state() if run.resumed else dict(done=[], going={})
     done, going, run.looping = state['done'], state['going'], True
     while len(done) < exp.seeds:
         done.append(train_one(exp, run, done, going))

@@ -87,8 +87,8 @@ DDPG: dict = dict(n_critics=1, delay=1, target_noise=0.)
 # %% ../../nbs/rl/09_td3.ipynb #38de3fc7
 def to_box(
     actions: np.ndarray, # [N, A] in [-1, 1]
-    low: np.ndarray, # [A]
-    high: np.ndarray, # [A]
+    low: Any, # [A] array
+    high: Any, # [A] array
 ) -> np.ndarray: # [N, A] in [low, high]
     "Actions as the environment takes them."
     return low+(actions+1)*(high-low)/2
@@ -250,8 +250,8 @@ class Practice:
     ):
         check_actions(env, 'continuous')
         self.agent, self.env, recipe = agent, env, agent.recipe
-        shapes = dict(observation_shape=env.observation_shape, action_shape=(env.action_size,))
-        self.memory = Replay(recipe.capacity, gamma=recipe.gamma, **shapes)
+        self.memory = Replay(recipe.capacity, env.observation_shape, gamma=recipe.gamma,
+                             action_shape=(env.action_size,))
         self.rng = np.random.default_rng([seed, 10])
         self.obs = env.reset()
 
