@@ -56,8 +56,10 @@ multimodal.image_tokens
 multimodal.vision_language
 rl.mdp
 rl.q_learning
-rl.replay
+rl.copies
 rl.vector
+rl.replay
+rl.policy
 rl.td3
 rl.continuous
 '''.split()
