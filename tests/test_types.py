@@ -60,6 +60,8 @@ rl.copies
 rl.vector
 rl.replay
 rl.policy
+rl.td3
+rl.continuous
 '''.split()
 NOT_YET: list = [] # of core
 
