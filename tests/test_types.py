@@ -57,6 +57,7 @@ multimodal.vision_language
 rl.mdp
 rl.q_learning
 rl.vector
+rl.policy
 '''.split()
 NOT_YET: list = [] # of core
 
