@@ -25,20 +25,20 @@ from ..vision.ddp import on_ranks
 __all__ = ['KEPT', 'Actors', 'gradients_of', 'shared_optimizer', 'push', 'pull', 'Crew', 'actor', 'leg_a3c', 'Board', 'player_of',
            'leg_a2c', 'learner', 'thinned', 'learn_all', 'result_of']
 
-# %% ../../nbs/rl/08_actors.ipynb #dcf2493a
-@experiment('a3c', smoke=dict(n_steps=3000, leg=1500, seeds=1, episodes=10), lesson={},
+# %% ../../nbs/rl/08_actors.ipynb #d9c1750e
+@experiment('a3c', smoke=dict(n_steps=2000, leg=1000, seeds=1, episodes=10), lesson={},
             full=dict(n_steps=1_000_000, seeds=10))
 @dataclass
 class Actors(Agent):
     "Learn with several processes: A3C, or synchronous actors and one learner."
     method: Literal['a3c', 'a2c'] = 'a3c' # asynchronous or synchronous
-    n_steps: Annotated[int, Ge(1)] = 60_000 # of the environment, for each learner
+    n_steps: Annotated[int, Ge(1)] = 40_000 # of the environment, for each learner
     seeds: Annotated[int, Ge(1), Le(100)] = 5 # learners; the first has the seed of the run
     actors: Annotated[int, Ge(1), Le(64)] = 4 # groups of copies; in A3C, a process for each
     processes: Annotated[int, Ge(1), Le(64)] = 2 # that share the groups, only for 'a2c'
     copies: Annotated[int, Ge(1)] = 1 # of the environment in a group
     horizon: Annotated[int, Ge(1)] = 20 # T: steps of a copy for a gradient
-    leg: Annotated[int, Ge(1)] = 20_000 # steps between two checkpoints
+    leg: Annotated[int, Ge(1)] = 10_000 # steps between two checkpoints
     lr: Annotated[float, Gt(0)] = 3e-3 # at first; it falls to 0
     gamma: Annotated[float, Ge(0), Le(1)] = .99 # discount
     lam: Annotated[float, Ge(0), Le(1)] = 1. # λ of the advantages
