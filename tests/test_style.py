@@ -52,6 +52,7 @@ multimodal/08_vision_language
 rl/01_mdp
 rl/02_q_learning
 rl/06_policy
+rl/08_actors
 core/01_errors
 core/02_plot
 core/03_diagram
@@ -88,7 +89,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'policy', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language'}
+REQUIRED = {'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'policy', 'actors', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

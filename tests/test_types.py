@@ -58,6 +58,7 @@ rl.mdp
 rl.q_learning
 rl.vector
 rl.policy
+rl.actors
 '''.split()
 NOT_YET: list = [] # of core
 

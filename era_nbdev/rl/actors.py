@@ -319,7 +319,7 @@ def learner(
                 seconds=crew.seconds, cpu=crew.cpu_seconds, updates=crew.n_updates,
                 age=float(np.mean(crew.ages)) if crew.ages else 0.)
 
-# %% ../../nbs/rl/08_actors.ipynb #ce05332a
+# %% ../../nbs/rl/08_actors.ipynb #cc67cdce
 def thinned(
     history: list, # rows: steps, seconds, return of an episode
     n_rows: int = 40, # at most
@@ -328,7 +328,7 @@ def thinned(
     parts = np.array_split(np.array(history), min(n_rows, len(history)))
     return [[round(float(x), 3) for x in part.mean(axis=0)] for part in parts]
 
-# %% ../../nbs/rl/08_actors.ipynb #cb8f9405
+# %% ../../nbs/rl/08_actors.ipynb #591d8318
 def learn_all(
     exp: Actors,
     run: Run,
