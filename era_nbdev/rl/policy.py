@@ -91,7 +91,7 @@ def gae(
     gamma: float, # discount, in [0, 1]
     lam: float, # λ, in [0, 1]
 ) -> np.ndarray: # [T, N] advantages, 0 where a step is not valid
-    "Advantages by Eq. (20) of the chapter. Raises `ValueError` for what does not fit together."
+    "Advantages by Eq. (21) of the chapter. Raises `ValueError` for what does not fit together."
     arrays = rewards, values, next_values, terminated, truncated, valid
     shapes = [np.shape(array) for array in arrays]
     if len(set(shapes)) > 1 or len(shapes[0]) != 2:
@@ -163,7 +163,7 @@ def a2c_loss(
     value_weight: float = .5, # of the critic's loss
     entropy_weight: float = 0., # of the entropy bonus
 ) -> Tensor: # a number
-    "The loss of actor and critic, Eq. (21) of the chapter."
+    "The loss of actor and critic, Eq. (22) of the chapter."
     valid = torch.as_tensor(rollout.valid)
     obs = torch.as_tensor(rollout.obs[:-1])[valid]
     policy = net.distribution(obs)
@@ -192,7 +192,7 @@ class PolicyGradient(Agent):
     seeds: Annotated[int, Ge(1), Le(100)] = 5 # learners; the first has the seed of the run
     n_copies: Annotated[int, Ge(1)] = 16 # of the environment
     horizon: Annotated[int, Ge(1)] = 32 # steps of a copy for an update; only for 'a2c'
-    lr: Annotated[float, Gt(0)] = 3e-3 # at first; it falls to 0
+    lr: Annotated[float, Gt(0)] = 1e-2 # at first; it falls to 0
     gamma: Annotated[float, Ge(0), Le(1)] = .99 # discount
     lam: Annotated[float, Ge(0), Le(1)] = .95 # λ of GAE; only for 'a2c'
     value_weight: Annotated[float, Ge(0)] = .5 # of the critic's loss
