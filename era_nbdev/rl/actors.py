@@ -26,8 +26,8 @@ from ..vision.ddp import on_ranks
 __all__ = ['KEPT', 'Actors', 'gradients_of', 'shared_optimizer', 'push', 'pull', 'Crew', 'actor', 'leg_a3c', 'Board', 'player_of',
            'leg_a2c', 'crew_state', 'restore', 'learner', 'thinned', 'learn_all']
 
-# %% ../../nbs/rl/08_actors.ipynb #d9c1750e
-@experiment('a3c', smoke=dict(n_steps=2000, leg=1000, seeds=1, episodes=10), lesson={},
+# %% ../../nbs/rl/08_actors.ipynb #506a0e06
+@experiment('a3c', smoke=dict(n_steps=1200, leg=600, seeds=1, episodes=10), lesson={},
             full=dict(n_steps=1_000_000, seeds=10))
 @dataclass
 class Actors(Agent):
