@@ -60,6 +60,9 @@ rl.copies
 rl.vector
 rl.replay
 rl.policy
+rl.actors
+rl.td3
+rl.continuous
 '''.split()
 NOT_YET: list = [] # of core
 
