@@ -93,6 +93,7 @@ def test_errors_of_the_command(tmp_path, monkeypatch):
     with pytest.raises(RunError, match='no photographs'): serve_search('colours', folder=str(tmp_path/'empty'))
     with pytest.raises(RunError, match='is no folder'): serve_search('colours', folder=str(tmp_path/'none'))
     with pytest.raises(RunError, match='--run colours'): serve_search(out=str(tmp_path/'runs'))
+    with pytest.raises(RunError, match='is no folder'): serve_search(out=str(tmp_path/'runs'), folder=str(tmp_path/'none')) # before the run is looked for
 
 def era(cache, *options):
     code = f"import era_nbdev.multimodal.search as s; s.serve_search('colours', port=0, **{dict(options)!r})"

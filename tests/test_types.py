@@ -56,6 +56,7 @@ multimodal.image_tokens
 multimodal.vision_language
 rl.mdp
 rl.q_learning
+rl.policy
 rl.vector
 '''.split()
 NOT_YET: list = [] # of core
