@@ -270,10 +270,10 @@ def greedy(
     def act(obs): return agent.fast.act(frozen.apply(obs) if frozen else obs)
     return act
 
-# %% ../../nbs/rl/08_ppo.ipynb #e4c71326
+# %% ../../nbs/rl/08_ppo.ipynb #85c320d6
 FAST = Rule(n_copies=64, n_steps=32, lr=2e-3, gamma=.98, lam=.9, entropy=0., clip_value=False)
-LANDER = Rule(n_copies=16, n_steps=256, epochs=8, minibatches=16, lr=1e-3, gamma=.999, lam=.98,
-              clip_value=False, reward_scale=.05)
+LANDER = Rule(n_copies=16, n_steps=256, epochs=10, minibatches=32, lr=6e-4, gamma=.995, lam=.97,
+              entropy=0., clip_value=False, reward_scale=.05)
 SWING = Rule(n_copies=16, n_steps=128, epochs=10, minibatches=16, lr=2e-3, gamma=.95, entropy=0.,
              clip_value=False, reward_scale=.05)
 MUJOCO = Rule(n_copies=1, n_steps=2048, epochs=10, minibatches=32, lr=3e-4, entropy=0., scale=True)
@@ -311,8 +311,8 @@ def load_agent(
         if name in state:
             getattr(agent, name).restore(state[name])
 
-# %% ../../nbs/rl/08_ppo.ipynb #97576265
-STEPS = {'CartPole-v1': 160_000, 'LunarLander-v3': 320_000, 'Pendulum-v1': 150_000}
+# %% ../../nbs/rl/08_ppo.ipynb #a429825b
+STEPS = {'CartPole-v1': 160_000, 'LunarLander-v3': 300_000, 'Pendulum-v1': 150_000}
 
 # %% ../../nbs/rl/08_ppo.ipynb #86388feb
 CHECKPOINT = 10. # seconds between two checkpoints
