@@ -51,6 +51,7 @@ multimodal/06_image_tokens
 multimodal/08_vision_language
 rl/01_mdp
 rl/02_q_learning
+rl/04_replay
 rl/06_policy
 core/01_errors
 core/02_plot
@@ -88,7 +89,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'policy', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language'}
+REQUIRED = {'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'policy', 'replay', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

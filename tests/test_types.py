@@ -56,8 +56,9 @@ multimodal.image_tokens
 multimodal.vision_language
 rl.mdp
 rl.q_learning
-rl.policy
+rl.replay
 rl.vector
+rl.policy
 '''.split()
 NOT_YET: list = [] # of core
 

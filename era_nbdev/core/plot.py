@@ -28,6 +28,7 @@ STYLE = {
 # %% ../../nbs/core/02_plot.ipynb #65b2f081
 def setup():
     "Use the book's figure style; inside a notebook, draw SVG that does not change from run to run."
+    import numpy as np
     from cycler import cycler
     from matplotlib import style
     style.use(STYLE | {'axes.prop_cycle': cycler(color=PALETTE)})
@@ -36,6 +37,7 @@ def setup():
     from IPython import get_ipython
     if get_ipython() is not None:
         set_matplotlib_formats('svg', metadata={'Date': None})
+        np.set_printoptions(legacy='1.25')
 
 # %% ../../nbs/core/02_plot.ipynb #6b804257
 def curves(

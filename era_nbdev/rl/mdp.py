@@ -297,6 +297,8 @@ def make(
 ) -> Any: # a Gymnasium environment
     "An environment. Raises `RunError` for an unknown name, `MissingExtra` for a missing package."
     gym = need('gymnasium', 'rl')
+    if name.startswith('ALE/'):
+        need('ale_py', 'rl') # registers the games
     if name not in gym.registry: raise RunError(nearest('environment', name, gym.registry))
     try: return gym.make(name, **options)
     except gym.error.DependencyNotInstalled as e:
@@ -325,6 +327,9 @@ def from_gym(
     if table is None:
         raise ValueError(f'{env.spec.id} has no table of probabilities (env.unwrapped.P): '
                          f'learn from its steps, as in the next chapter')
+    if getattr(env.unwrapped, 'fickle_passenger', False):
+        raise ValueError(f'{env.spec.id} with fickle_passenger: its table P does not contain the '
+                         f'changes of the destination')
     n_states, n_actions = len(table), len(table[0])
     P, R = np.zeros((n_actions, n_states, n_states)), np.zeros((n_actions, n_states))
     goes_on = np.zeros((n_states, n_states), dtype=bool)

@@ -37,10 +37,9 @@ def place(
 def cumulative(
     p: np.ndarray, # [..., K] probabilities
 ) -> np.ndarray: # [..., K]
-    "Their sums up to each place; the last one is exactly 1."
+    "Their sums up to each place; the whole sum, whatever its rounding, is exactly 1."
     upto = np.cumsum(p, axis=-1, dtype=float)
-    upto[..., -1] = 1.
-    return upto
+    return np.where(upto >= upto[..., -1:], 1., upto)
 
 # %% ../../nbs/rl/02_q_learning.ipynb #53f691df
 class Simulator:
@@ -249,12 +248,12 @@ def size_of(
     space: Any, # of observations or actions
     what: str, # 'observations of CartPole-v1', for the error
 ) -> int:
-    "How many there are. Raises `RunError` if they are not finitely many."
-    sizes: list = [getattr(part, 'n', None) for part in getattr(space, 'spaces', [space])]
-    if None in sizes:
-        raise RunError(f'the {what} are {space}: a table needs finitely many; divide them into '
-                       f'bins, or use a network in place of the table')
-    return int(np.prod(sizes))
+    "How many there are. Raises `RunError` if they are no numbers from a finite range."
+    parts = list(getattr(space, 'spaces', [space]))
+    if any(not hasattr(part, 'n') or getattr(part, 'shape', ()) for part in parts):
+        raise RunError(f'the {what} are {space}: a table needs finitely many, Discrete or a Tuple '
+                       f'of Discrete; divide them into bins, or use a network instead')
+    return int(np.prod([part.n for part in parts]))
 
 # %% ../../nbs/rl/02_q_learning.ipynb #435c390b
 def number_of(
@@ -263,9 +262,9 @@ def number_of(
 ) -> int: # from 0 to size_of(space) - 1
     "The number of an observation."
     parts = getattr(space, 'spaces', None)
-    if parts is None: return int(observation)
-    sizes = [int(part.n) for part in parts]
-    return int(np.ravel_multi_index([int(value) for value in observation], sizes))
+    if parts is None: return int(observation)-int(getattr(space, 'start', 0))
+    numbers = [number_of(value, part) for value, part in zip(observation, parts)]
+    return int(np.ravel_multi_index(numbers, [int(part.n) for part in parts]))
 
 # %% ../../nbs/rl/02_q_learning.ipynb #ed3d19ee
 @dataclass(frozen=True, eq=False)
@@ -310,13 +309,15 @@ def learn(
     space, name = env.observation_space, env.spec.id
     n_states, method = size_of(space, f'observations of {name}'), METHODS.index(rule.method)
     n_actions = size_of(env.action_space, f'actions of {name}')
+    if hasattr(env.action_space, 'spaces'): raise RunError(f'{name} acts by several numbers')
+    first_action = int(getattr(env.action_space, 'start', 0))
     q, visits = tables(rule, n_states, n_actions), np.zeros((2, n_states, n_actions))
     rng, returns, total = np.random.default_rng([seed, 1]), [], 0.
     s, u = number_of(env.reset(seed=seed)[0], space), rng.random(5)
     a = choose(q[0, s]+q[1, s], rule.exploration(0), u[3], u[4])
     for step in range(n_steps):
         u, epsilon = rng.random(5), rule.exploration(step)
-        observation, r, terminated, truncated, _ = env.step(a)
+        observation, r, terminated, truncated, _ = env.step(first_action+a)
         after = number_of(observation, space)
         next_a = choose(q[0, after]+q[1, after], epsilon, u[0], u[1])
         i = int(u[2] < .5) if method == DOUBLE else 0
@@ -329,8 +330,7 @@ def learn(
             returns.append(total)
             s, total = number_of(env.reset()[0], space), 0.
             a = choose(q[0, s]+q[1, s], rule.exploration(step+1), u[3], u[4])
-    table = merged(q, rule)
-    return Learned(table, np.array(returns), table[None])
+    return Learned(merged(q, rule), np.array(returns), merged(q, rule)[None])
 
 # %% ../../nbs/rl/02_q_learning.ipynb #447022a3
 def steps(
