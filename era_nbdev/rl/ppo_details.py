@@ -22,11 +22,11 @@ from .ppo import PPO, Batch, Rule, greedy, ppo_loss, rule_for
 from .vector import Agent, evaluate
 
 # %% auto #0
-__all__ = ['DETAILS', 'CleanRL', 'PPODetails', 'ours_at', 'clean_at', 'sb3_at', 'bench_ppo', 'bench_ppo_64']
+__all__ = ['DETAILS', 'CleanStores', 'CleanRL', 'PPODetails', 'ours_at', 'clean_at', 'sb3_at', 'bench_ppo', 'bench_ppo_64']
 
-# %% ../../nbs/rl/09_ppo_details.ipynb #f24dd123
-class CleanRL:
-    "PPO as CleanRL's ppo.py does it, retyped: autograd, a distribution at each step, five stores."
+# %% ../../nbs/rl/09_ppo_details.ipynb #cf139d56
+class CleanStores:
+    "What CleanRL's ppo.py collects in a rollout, and its advantages."
     def __init__(self,
         name: str, # of an environment with discrete actions
         rule: Rule,
@@ -36,9 +36,10 @@ class CleanRL:
         same_step = gym.vector.AutoresetMode.SAME_STEP
         def one(): return gym.wrappers.RecordEpisodeStatistics(gym.make(name))
         self.envs = gym.vector.SyncVectorEnv([one]*rule.n_copies, autoreset_mode=same_step)
-        size, n_actions = self.envs.single_observation_space.shape[0], self.envs.single_action_space.n
+        size = self.envs.single_observation_space.shape[0]
+        n_actions = int(self.envs.single_action_space.n)
         torch.manual_seed(seed)
-        self.rule, self.net = rule, ActorCritic(size, int(n_actions), hidden=rule.hidden)
+        self.rule, self.net = rule, ActorCritic(size, n_actions, hidden=rule.hidden)
         self.opt = torch.optim.Adam(self.net.parameters(), lr=rule.lr, eps=1e-5)
         T, N = rule.n_steps, rule.n_copies
         self.obs, self.actions = torch.zeros(T, N, size), torch.zeros(T, N)
@@ -75,34 +76,39 @@ class CleanRL:
             next_value, going_on = self.values[t], 1-self.dones[t]
         return advantages
 
+# %% ../../nbs/rl/09_ppo_details.ipynb #a8fc64ac
+class CleanRL(CleanStores):
+    "PPO as CleanRL's ppo.py does it, retyped: autograd, and a distribution at each step."
     def update(self) -> int: # environment steps
         "Collect a rollout and learn from it."
         self.collect()
-        rule, advantages = self.rule, self.advantages()
-        stores = (self.obs, self.actions, self.log_probs, advantages, advantages+self.values,
-                  self.values)
+        rule, gains, old = self.rule, self.advantages(), self.values
+        stores = self.obs, self.actions, self.log_probs, gains, gains+old, old
         flat = [store.flatten(0, 1) for store in stores]
         n = rule.n_steps*rule.n_copies
         for _ in range(rule.epochs):
             order = np.random.permutation(n)
             for rows in np.split(order, rule.minibatches):
                 obs, actions, log_probs, advantage, returns, values = (x[rows] for x in flat)
-                scaled = (advantage-advantage.mean())/(advantage.std()+1e-8)
-                parts: Any = obs, actions, log_probs, scaled, returns, values
+                advantage = (advantage-advantage.mean())/(advantage.std()+1e-8)
+                parts: Any = obs, actions, log_probs, advantage, returns, values
                 self.opt.zero_grad()
                 ppo_loss(self.net, Batch(*parts), rule).backward()
                 nn.utils.clip_grad_norm_(self.net.parameters(), rule.max_norm)
                 self.opt.step()
         return n
 
-# %% ../../nbs/rl/09_ppo_details.ipynb #2cf0ac33
+# %% ../../nbs/rl/09_ppo_details.ipynb #6be71d38
 DETAILS: dict[str, dict] = {
     'all': {}, 'no clip of the ratio': dict(clip=1e9), 'one epoch': dict(epochs=1),
     'no normalised advantages': dict(normalise=False), 'constant learning rate': dict(anneal=False),
     'no limit of the gradient': dict(max_norm=1e9), 'clipped values': dict(clip_value=True),
-    'entropy bonus': dict(entropy=.01), 'λ = 1': dict(lam=1.), 'one minibatch': dict(minibatches=1)}
+    'entropy bonus': dict(entropy=.01), 'λ = 1': dict(lam=1.), 'one minibatch': dict(minibatches=1),
+    'ten epochs': dict(epochs=10), 'ten epochs, no clip': dict(epochs=10, clip=1e9)}
 
-@experiment('ppo_details', smoke=dict(n_steps=4096, seeds=1, episodes=10), lesson={}, full=dict(seeds=20))
+# %% ../../nbs/rl/09_ppo_details.ipynb #82518537
+@experiment('ppo_details', smoke=dict(n_steps=4096, seeds=1, episodes=10), lesson={},
+            full=dict(seeds=20))
 @dataclass
 class PPODetails(Agent):
     "PPO without one of its details, or with one more, again and again."
@@ -130,7 +136,7 @@ class PPODetails(Agent):
         means = {name: round(float(np.mean([r[0] for r in row])), 1) for name, row in rows.items()}
         return means | dict(extra=dict(rows=rows))
 
-# %% ../../nbs/rl/09_ppo_details.ipynb #ad74cbfd
+# %% ../../nbs/rl/09_ppo_details.ipynb #75e5c0dc
 def ours_at(
     rule: Rule,
     updates: int, # in one turn
@@ -174,6 +180,7 @@ def sb3_at(
         return turn
     return prepare
 
+# %% ../../nbs/rl/09_ppo_details.ipynb #ecb0cda8
 @bench('ppo', 'steps', CleanRL=3.)
 def bench_ppo(device: str = 'cpu'): # not used: everything runs on the CPU
     "Contestants of `era bench ppo`: CartPole at CleanRL's settings, four copies."
