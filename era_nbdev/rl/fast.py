@@ -122,7 +122,7 @@ class FastNet:
         outputs = self.actor.forward(np.asarray(obs, dtype=np.float32))
         return outputs.argmax(axis=1) if self.is_discrete else outputs.copy()
 
-# %% ../../nbs/rl/07_fast.ipynb #abe8b415
+# %% ../../nbs/rl/07_fast.ipynb #49a63526
 def clip_norm(
     grads: np.ndarray, # [n], changed in place
     limit: float, # of the norm, more than 0
@@ -133,7 +133,7 @@ def clip_norm(
         grads *= limit/(norm+1e-6)
     return norm
 
-# %% ../../nbs/rl/07_fast.ipynb #2230d3ec
+# %% ../../nbs/rl/07_fast.ipynb #c9850730
 def draw_noise(
     rng: np.random.Generator,
     fast: FastNet, # its actions decide the kind of noise
@@ -155,7 +155,7 @@ def choose(
     if fast.is_discrete: return (outputs+noise).argmax(axis=-1)
     return outputs+np.exp(fast.log_std)*noise
 
-# %% ../../nbs/rl/07_fast.ipynb #00d27911
+# %% ../../nbs/rl/07_fast.ipynb #eee382bf
 def log_softmax(
     outputs: np.ndarray, # [A, B], the actions first; changed in place
 ) -> np.ndarray: # [A, B], the same array
@@ -175,7 +175,7 @@ def log_probs(
     constant = fast.log_std.sum()+.5*np.log(2*np.pi)*fast.width
     return -.5*(noise*noise).sum(axis=1)-np.float32(constant)
 
-# %% ../../nbs/rl/07_fast.ipynb #f64b0760
+# %% ../../nbs/rl/07_fast.ipynb #b6d219fc
 @dataclass
 class Rollout:
     "What T steps of N copies gave."
@@ -187,7 +187,7 @@ class Rollout:
     truncated: np.ndarray # [T, N] bool: the time limit
     valid: np.ndarray # [T, N] bool: False for a step that only resets
 
-# %% ../../nbs/rl/07_fast.ipynb #1f7bb900
+# %% ../../nbs/rl/07_fast.ipynb #5ed6bf01
 def empty_rollout(
     fast: FastNet,
     n_steps: int, # T
@@ -201,7 +201,7 @@ def empty_rollout(
     obs, outputs = np.empty((T+1, N, observation_size), np.float32), np.empty((T, N, A), np.float32)
     return Rollout(obs, outputs, actions, np.empty((T, N), np.float32), *flags)
 
-# %% ../../nbs/rl/07_fast.ipynb #cdce299b
+# %% ../../nbs/rl/07_fast.ipynb #999e3e98
 def collect(
     fast: FastNet,
     vector: Vector, # N copies that have been reset; they go on where they are
