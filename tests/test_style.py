@@ -57,6 +57,9 @@ rl/03_copies
 rl/03_vector
 rl/04_replay
 rl/06_policy
+rl/06b_fast
+rl/07_ppo
+rl/07b_ppo_details
 rl/08_actors
 rl/09_td3
 rl/10_continuous

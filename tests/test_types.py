@@ -60,6 +60,9 @@ rl.copies
 rl.vector
 rl.replay
 rl.policy
+rl.fast
+rl.ppo
+rl.ppo_details
 rl.actors
 rl.td3
 rl.continuous

@@ -65,7 +65,7 @@ class Rule:
     log_std: float = 0. # of continuous actions, at first
     hidden: int = 64 # units of each hidden layer
 
-# %% ../../nbs/rl/07_ppo.ipynb #2009dd7d
+# %% ../../nbs/rl/07_ppo.ipynb #45909202
 @dataclass(frozen=True, eq=False)
 class Batch:
     "What PPO learns from: one row for each valid step."
@@ -82,7 +82,7 @@ class Batch:
         "Some of the rows."
         return Batch(*(getattr(self, field.name)[which] for field in fields(self)))
 
-# %% ../../nbs/rl/07_ppo.ipynb #cda5c968
+# %% ../../nbs/rl/07_ppo.ipynb #d8b0336c
 def make_batch(
     fast: FastNet, # with the weights that collected the rollout
     rollout: Rollout,
@@ -100,7 +100,7 @@ def make_batch(
                   advantages.ravel(), (advantages+values[:-1]).ravel(), values[:-1].ravel())
     return whole.rows(np.flatnonzero(rollout.valid))
 
-# %% ../../nbs/rl/07_ppo.ipynb #72f1d94b
+# %% ../../nbs/rl/07_ppo.ipynb #876f872d
 def ppo_loss(
     net: ActorCritic,
     batch: Batch, # whose advantages are used as they are
@@ -119,7 +119,7 @@ def ppo_loss(
         error = torch.maximum(error, (held-target)**2)
     return -gain.mean()-rule.entropy*policy.entropy().mean()+rule.value*.5*error.mean()
 
-# %% ../../nbs/rl/07_ppo.ipynb #534d3030
+# %% ../../nbs/rl/07_ppo.ipynb #0c5f166f
 def discrete_gradient(
     outputs: np.ndarray, # [B, A] of the actor
     batch: Batch,
@@ -139,7 +139,7 @@ def discrete_gradient(
     logs /= n
     return logs.T, ratio
 
-# %% ../../nbs/rl/07_ppo.ipynb #d84ec38c
+# %% ../../nbs/rl/07_ppo.ipynb #3aec8f61
 def gaussian_gradient(
     fast: FastNet, # gets the gradient with respect to the logarithm of the deviations
     outputs: np.ndarray, # [B, A] of the actor
@@ -154,7 +154,7 @@ def gaussian_gradient(
     fast.log_std_grad[:] = push @ (1-noise*noise)-rule.entropy
     return -push[:, None]*noise*inverse, ratio
 
-# %% ../../nbs/rl/07_ppo.ipynb #80aff339
+# %% ../../nbs/rl/07_ppo.ipynb #a790b333
 def value_gradient(
     values: np.ndarray, # [B] of the critic now
     batch: Batch,
@@ -168,7 +168,7 @@ def value_gradient(
     error *= rule.value/len(values)
     return error
 
-# %% ../../nbs/rl/07_ppo.ipynb #c765b16e
+# %% ../../nbs/rl/07_ppo.ipynb #0040aa99
 def gradients(
     fast: FastNet, # whose `grads` are written
     batch: Batch,
@@ -184,7 +184,7 @@ def gradients(
     fast.critic.backward(value_gradient(values, batch, rule)[:, None])
     return ratio
 
-# %% ../../nbs/rl/07_ppo.ipynb #ae0da0e7
+# %% ../../nbs/rl/07_ppo.ipynb #5fd6d862
 def normalised(
     advantages: np.ndarray, # [B], at least two
 ) -> np.ndarray: # [B]
@@ -202,7 +202,7 @@ def report(
     kl = np.mean(ratio-1-np.log(np.maximum(ratio, 1e-30)))
     return dict(kl=float(kl), clipped=float(np.mean(np.abs(ratio-1) > clip)))
 
-# %% ../../nbs/rl/07_ppo.ipynb #eb6e3306
+# %% ../../nbs/rl/07_ppo.ipynb #7025bb00
 def new_net(
     vector: Vector, # its sizes count
     rule: Rule,
@@ -217,7 +217,7 @@ def new_net(
     torch.set_num_threads(threads)
     return FastNet(net)
 
-# %% ../../nbs/rl/07_ppo.ipynb #7a4d956e
+# %% ../../nbs/rl/07_ppo.ipynb #74730ead
 class PPO:
     "An agent that learns by PPO; the same seed gives the same agent."
     def __init__(self,
@@ -279,7 +279,7 @@ class PPO:
         self.adam.step([self.fast.weights], [self.fast.grads])
         return ratio
 
-# %% ../../nbs/rl/07_ppo.ipynb #6f856fb0
+# %% ../../nbs/rl/07_ppo.ipynb #228e2d77
 def greedy(
     agent: PPO,
 ) -> Callable: # observations [N, D] -> actions [N] or [N, A]
@@ -288,7 +288,7 @@ def greedy(
     def act(obs): return agent.fast.act(frozen.apply(obs) if frozen else obs)
     return act
 
-# %% ../../nbs/rl/07_ppo.ipynb #5ba2f4e2
+# %% ../../nbs/rl/07_ppo.ipynb #82f7c18e
 FAST = Rule(n_copies=64, n_steps=32, lr=2e-3, gamma=.98, lam=.9, entropy=0., clip_value=False)
 LANDER = Rule(n_copies=16, n_steps=256, epochs=10, minibatches=32, lr=6e-4, gamma=.995, lam=.97,
               entropy=0., clip_value=False, reward_scale=.05)
@@ -304,7 +304,7 @@ def rule_for(
     "The rule for an environment; for one that is not in `RULES`, CleanRL's for MuJoCo."
     return RULES.get(name, MUJOCO)
 
-# %% ../../nbs/rl/07_ppo.ipynb #ce72bef2
+# %% ../../nbs/rl/07_ppo.ipynb #6f262c01
 def save_agent(
     agent: PPO, # between two updates
 ) -> dict:
@@ -316,7 +316,7 @@ def save_agent(
     own |= {name: getattr(agent, name) for name in ('done', 'seconds', 'recent', 'history')}
     return own | {name: part.state() for name, part in parts.items() if part}
 
-# %% ../../nbs/rl/07_ppo.ipynb #e4ee0565
+# %% ../../nbs/rl/07_ppo.ipynb #40d80228
 def load_agent(
     agent: PPO, # made with the same arguments
     state: dict, # of `save_agent`
@@ -331,7 +331,7 @@ def load_agent(
         if name in state:
             getattr(agent, name).restore(state[name])
 
-# %% ../../nbs/rl/07_ppo.ipynb #b6def982
+# %% ../../nbs/rl/07_ppo.ipynb #4db38946
 CHECKPOINT = 10. # seconds between two checkpoints
 
 @experiment('ppo', smoke=dict(seeds=1), lesson={},
@@ -395,7 +395,7 @@ class LearnPPO(Agent):
             return int(action) if agent.fast.is_discrete else action
         return act
 
-# %% ../../nbs/rl/07_ppo.ipynb #4b8cb99d
+# %% ../../nbs/rl/07_ppo.ipynb #3b727716
 def learn_all(
     exp: LearnPPO, # settings
     run: Run, # its folder
@@ -424,7 +424,7 @@ def learn_all(
                 worst=float(returns.min()), agent_seconds=(round(float(np.mean(seconds)), 2), 's'),
                 extra=dict(histories=[thinned(one['history']) for one in finished]))
 
-# %% ../../nbs/rl/07_ppo.ipynb #71dcf5c7
+# %% ../../nbs/rl/07_ppo.ipynb #23e77692
 def tested(
     exp: LearnPPO, # settings
     agent: PPO, # that has finished
