@@ -210,10 +210,10 @@ def collect(
     scaler: ReturnScaler | None = None, # of the rewards
 ) -> Rollout:
     "Play T steps of all copies."
-    raw = [vector.obs]
-    out = empty_rollout(fast, *noise.shape[:2], vector.observation_size)
+    raw, (T, N, _) = [vector.obs], noise.shape
+    out = empty_rollout(fast, T, N, vector.observation_size)
     out.obs[0] = normaliser.apply(vector.obs) if normaliser else vector.obs
-    for t in range(len(noise)):
+    for t in range(T):
         out.outputs[t] = fast.actor.forward(out.obs[t])
         out.actions[t] = choose(fast, out.outputs[t], noise[t])
         step = vector.step(out.actions[t])

@@ -401,7 +401,9 @@ def learn_all(
     run: Run, # its folder
 ) -> dict: # results by name
     "Train and evaluate all agents of a run, or those that are still missing."
-    saved = run.load_state() if run.resumed else dict(finished=[], agent=None)
+    saved: dict[str, Any] = dict(finished=[], agent=None)
+    if run.resumed:
+        saved = run.load_state()
     finished, run.looping = saved['finished'], True
     while len(finished) < exp.seeds:
         seed = run.config['seed']+len(finished)
