@@ -262,7 +262,7 @@ def train_one(
     return dict(history=history, total=float(found.mean()), weights=weights_of(practice.agent),
                 promise=promise_error(practice.agent, exp.env, min(exp.episodes, 100)))
 
-# %% ../../nbs/rl/10_continuous.ipynb #ab82912a
+# %% ../../nbs/rl/10_continuous.ipynb #ef1cf39a
 def train_all(
     exp: Continuous,
     run: Run,
