@@ -60,6 +60,7 @@ rl.copies
 rl.vector
 rl.replay
 rl.policy
+rl.actors
 rl.td3
 rl.continuous
 '''.split()
