@@ -24,7 +24,7 @@ try: from numba import njit
 except ModuleNotFoundError: njit: Any = None
 
 # %% auto #0
-__all__ = ['fast_adam_step', 'ROWS', 'COLUMNS', 'BLOCKS', 'LANDER', 'PONG', 'PARTS', 'CLEANRL', 'mlp', 'best_values',
+__all__ = ['fast_adam_step', 'ROWS', 'COLUMNS', 'BLOCKS', 'LANDER', 'PONG', 'KNOWN', 'PARTS', 'CLEANRL', 'mlp', 'best_values',
            'td_gradient', 'duelling_matrix', 'NumpyMLP', 'adam_step', 'Adam', 'VectorQ', 'atari_network', 'ImageQ',
            'area_weights', 'shrink', 'prepared', 'Recipe', 'open_vector', 'make_q', 'Learner', 'learner_state',
            'restore_learner', 'block_of', 'learn_block', 'DQN', 'learn_job', 'learn_all', 'summary', 'time_ours',
@@ -301,11 +301,11 @@ def prepared(
     env = wrappers.FrameStackObservation(env, 4)
     return wrappers.TransformReward(env, np.sign)
 
-# %% ../../nbs/rl/05_dqn.ipynb #05b20f27
+# %% ../../nbs/rl/05_dqn.ipynb #ce6ea669
 @dataclass
 class Recipe(Agent):
     "The settings of deep Q-learning."
-    n_steps: Annotated[int, Ge(1)] = 20_000 # of the environment, all copies together
+    n_steps: Annotated[int, Ge(1)] = 40_000 # of the environment, all copies together
     copies: Annotated[int, Ge(1)] = 4 # of the environment
     hidden: tuple[int, ...] = (64, 64) # sizes of the hidden layers; ignored for images
     lr: Annotated[float, Gt(0)] = 1e-3 # step size of Adam at first
@@ -320,8 +320,8 @@ class Recipe(Agent):
     bs: Annotated[int, Ge(1)] = 64 # rows of a batch
     start: Annotated[int, Ge(1)] = 1000 # steps before the first update
     train_every: Annotated[int, Ge(1)] = 2 # steps for an update
-    target_every: Annotated[int, Ge(1)] = 200 # steps between two copies of the network
-    explore: Annotated[int, Ge(1)] = 5000 # steps in which epsilon falls from 1
+    target_every: Annotated[int, Ge(1)] = 250 # steps between two copies of the network
+    explore: Annotated[int, Ge(1)] = 8000 # steps in which epsilon falls from 1
     final: Annotated[float, Ge(0), Le(1)] = .05 # epsilon after that
 
     def epsilon(self,
@@ -465,25 +465,32 @@ def learn_block(
     mean = float(returns.mean()) if len(returns) else last[2]
     return [learner.vector.n_steps, last[1]+time.process_time()-start, mean]
 
-# %% ../../nbs/rl/05_dqn.ipynb #5aacecb5
-LANDER = dict(env='LunarLander-v3', n_steps=150_000, hidden=(128, 128), lr=7e-4, capacity=100_000,
+# %% ../../nbs/rl/05_dqn.ipynb #13e3b20b
+LANDER = dict(n_steps=150_000, hidden=(128, 128), lr=7e-4, capacity=100_000,
               start=2000, target_every=500, explore=25_000, final=.02, prioritised=False)
-PONG = dict(env='ALE/Pong-v5', n_steps=2_500_000, copies=1, lr=1e-4, anneal=False,
+PONG = dict(n_steps=2_500_000, copies=1, lr=1e-4, anneal=False,
             capacity=100_000, bs=32, start=40_000, train_every=4, target_every=4000,
-            explore=400_000, final=.01, prioritised=False, episodes=30)
+            explore=400_000, final=.01, prioritised=False)
+KNOWN = {'LunarLander-v3': LANDER, 'ALE/Pong-v5': PONG}
 PARTS = {'everything': {}, 'no target network': dict(target_every=1),
-         'no replay': dict(capacity=64), 'no double': dict(double=False),
+         'no replay': dict(capacity=64, prioritised=False), 'no double': dict(double=False),
          'no duelling': dict(duelling=False), 'one step': dict(n_step=1),
          'uniform rows': dict(prioritised=False)}
 
-# %% ../../nbs/rl/05_dqn.ipynb #0179d136
-@experiment('dqn', smoke={}, lesson=dict(**LANDER, seeds=3, parts=True), full=PONG)
+# %% ../../nbs/rl/05_dqn.ipynb #dfeddfcd
+@experiment('dqn', smoke={}, lesson=dict(seeds=5, parts=True), full=dict(env='ALE/Pong-v5'))
 @dataclass
 class DQN(Recipe):
     "Learn to act by deep Q-learning."
+    known: bool = True # LunarLander and Pong: take the settings of `KNOWN` for the fields above
     seeds: Annotated[int, Ge(1), Le(100)] = 1 # learners; the first has the seed of the run
     episodes: Annotated[int, Ge(1)] = 100 # of the evaluation
-    parts: bool = False # also CartPole, with each ingredient left out, five seeds each
+    parts: bool = False # also with each ingredient left out?
+
+    @property
+    def recipe(self) -> Recipe:
+        "The settings that count."
+        return replace(self, known=False, **KNOWN.get(self.env, {})) if self.known else self
 
     def check(self):
         "Raise `RunError` for settings that do not fit together."
@@ -493,34 +500,34 @@ class DQN(Recipe):
 
     def jobs(self) -> list: # of (label, recipe, seed)
         "What is learned, one after the other."
-        main = [(self.env, self, seed) for seed in range(self.seeds)]
-        if not self.parts: return main
-        return main+[(label, Recipe(**changed), seed)
-                     for label, changed in PARTS.items() for seed in range(5)]
+        changes = PARTS if self.parts else {'everything': {}}
+        return [(label, replace(self.recipe, **changed), seed)
+                for label, changed in changes.items() for seed in range(self.seeds)]
 
     def fit(self, run: Run) -> dict:
         "Learn, then act without exploration."
-        return summary(self, learn_all(self, run))
+        return summary(learn_all(self, run))
 
     def plan(self) -> list: # rows (what, value)
         "What the run will need."
-        vector = open_vector(self, 0)
-        net, size = make_q(self, vector).net, vector.obs[0].size*vector.obs[0].dtype.itemsize
-        return [('steps', f'{self.n_steps:,}'),
-                ('updates', f'{(self.n_steps-self.start)//self.train_every:,}'),
+        recipe, vector = self.recipe, open_vector(self.recipe, 0)
+        net, size = make_q(recipe, vector).net, vector.obs[0].size*vector.obs.dtype.itemsize
+        return [('steps', f'{recipe.n_steps:,}'),
+                ('updates', f'{(recipe.n_steps-recipe.start)//recipe.train_every:,}'),
                 ('parameters', f'{sum(p.numel() for p in net.parameters()):,}'),
-                ('memory of the rows', f'{2*size*self.capacity/1e9:.2f} GB')]
+                ('memory of the rows', f'{2*size*recipe.capacity/1e9:.2f} GB')]
 
     def predictor(self, run: Run): # observation -> action
         "The action with the largest value."
-        vector = open_vector(self, 0)
-        q, dtype = make_q(self, vector), vector.obs.dtype
+        vector = open_vector(self.recipe, 0)
+        q = make_q(self.recipe, vector)
         run.load_into(q.net)
+        dtype = np.uint8 if vector.has_images else np.float32
         def act(observation) -> int:
             return int(q(np.asarray(observation, dtype=dtype)[None]).argmax())
         return act
 
-# %% ../../nbs/rl/05_dqn.ipynb #b2f88f15
+# %% ../../nbs/rl/05_dqn.ipynb #1709468d
 def learn_job(
     learner: Learner, # changed
     history: list, # of rows of `learn_block`, changed
@@ -563,14 +570,13 @@ def learn_all(
     return rows
 
 def summary(
-    exp: DQN,
     rows: list, # from `learn_all`
 ) -> dict: # for the ledger
     "Mean and standard deviation of the returns of each label; the curves as extra."
     returns: dict = {}
     for label, score, _, _ in rows:
         returns.setdefault(label, []).append(score)
-    main = np.array(returns[exp.env])
+    main = np.array(returns['everything'])
     found = {'return': float(main.mean()), 'sd': float(main.std(ddof=1)) if len(main) > 1 else 0.}
     kept = {label: [[largest, history] for name, _, largest, history in rows if name == label]
             for label in returns}
