@@ -214,7 +214,7 @@ class VectorQ:
             part[:] = saved.numpy()
         self.adam.t = state['t']
 
-# %% ../../nbs/rl/05_dqn.ipynb #8d80cc98
+# %% ../../nbs/rl/05_dqn.ipynb #d86afb69
 @dataclass
 class Recipe(Agent):
     "The settings of deep Q-learning."
@@ -233,7 +233,7 @@ class Recipe(Agent):
     bs: Annotated[int, Ge(1)] = 64 # rows of a batch
     start: Annotated[int, Ge(1)] = 1000 # steps before the first update
     train_every: Annotated[int, Ge(1)] = 2 # steps for an update
-    target_every: Annotated[int, Ge(1)] = 250 # steps between two copies of the network
+    target_every: Annotated[int, Ge(1)] = 500 # steps between two copies of the network
     explore: Annotated[int, Ge(1)] = 8000 # steps in which epsilon falls from 1
     final: Annotated[float, Ge(0), Le(1)] = .05 # epsilon after that
 
@@ -446,9 +446,9 @@ class ImageQ:
         self.net.load_state_dict(state['net'])
         self.adam.load_state_dict(state['adam'])
 
-# %% ../../nbs/rl/05_dqn.ipynb #9c8c7e0c
-LANDER = dict(n_steps=150_000, hidden=(128, 128), lr=7e-4, capacity=100_000,
-              start=2000, target_every=500, explore=25_000, final=.02, prioritised=False)
+# %% ../../nbs/rl/05_dqn.ipynb #f1190568
+LANDER = dict(n_steps=150_000, hidden=(128, 128), lr=5e-4, capacity=100_000,
+              start=2000, target_every=2000, explore=25_000, final=.02, prioritised=False)
 PONG = dict(n_steps=2_500_000, copies=1, lr=1e-4, anneal=False,
             capacity=100_000, bs=32, start=40_000, train_every=4, target_every=4000,
             explore=400_000, final=.01, prioritised=False)
@@ -591,9 +591,10 @@ class DQN(Recipe):
             return int(q(np.asarray(observation, dtype=dtype)[None]).argmax())
         return act
 
-# %% ../../nbs/rl/05_dqn.ipynb #e15a7488
-CLEANRL: dict[str, Any] = dict(n_steps=500_000, copies=1, hidden=(120, 84), lr=2.5e-4, anneal=False, n_step=1,
-               double=False, duelling=False, prioritised=False, huber=False, bs=128,
+# %% ../../nbs/rl/05_dqn.ipynb #a5ac6463
+CLEANRL: dict[str, Any] = dict(
+    n_steps=500_000, copies=1, hidden=(120, 84), lr=2.5e-4, anneal=False, n_step=1, double=False,
+    duelling=False, prioritised=False, huber=False, bs=128,
                start=10_000, train_every=10, target_every=500, explore=1)
 
 def time_ours(
