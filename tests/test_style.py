@@ -78,6 +78,7 @@ core/20_style
 NOT_YET: dict[str, list[str]] = {
     'multimodal/03c_pairs': ['long_cells'],
     'multimodal/04_clip': ['long_cells'],
+    'rl/05_dqn': ['long_cells', 'long_module'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)

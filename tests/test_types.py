@@ -57,6 +57,7 @@ multimodal.vision_language
 rl.mdp
 rl.q_learning
 rl.replay
+rl.dqn
 rl.vector
 '''.split()
 NOT_YET: list = [] # of core

@@ -591,11 +591,11 @@ class DQN(Recipe):
             return int(q(np.asarray(observation, dtype=dtype)[None]).argmax())
         return act
 
-# %% ../../nbs/rl/05_dqn.ipynb #a5ac6463
+# %% ../../nbs/rl/05_dqn.ipynb #61e5fe68
 CLEANRL: dict[str, Any] = dict(
     n_steps=500_000, copies=1, hidden=(120, 84), lr=2.5e-4, anneal=False, n_step=1, double=False,
-    duelling=False, prioritised=False, huber=False, bs=128,
-               start=10_000, train_every=10, target_every=500, explore=1)
+    duelling=False, prioritised=False, huber=False, bs=128, start=10_000, train_every=10,
+    target_every=500, explore=1)
 
 def time_ours(
     n: int = 2000, # steps of a round
