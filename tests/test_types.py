@@ -56,9 +56,14 @@ multimodal.image_tokens
 multimodal.vision_language
 rl.mdp
 rl.q_learning
+rl.copies
+rl.vector
 rl.replay
 rl.dqn
-rl.vector
+rl.policy
+rl.actors
+rl.td3
+rl.continuous
 '''.split()
 NOT_YET: list = [] # of core
 

@@ -1,4 +1,4 @@
-"""The session's question is answered from beginning to end: can a network name what nobody ever labelled for it? A small CLIP names coloured shapes that it never saw together, its errors say why, and the same training runs from shards on several processes.
+"""The session's question is answered from beginning to end: can a network name what nobody ever labelled for it? A small CLIP names coloured shapes that it never saw together, its errors say what it has not learned, and the same training runs from shards on several processes.
 
 Docs: https://era-nbdev.github.io/era_nbdev/multimodal/clip.html.md"""
 
@@ -34,14 +34,13 @@ from ..vision.photos import decode
 
 # %% auto #0
 __all__ = ['WORDS', 'SCENE_COLOURS', 'facts_of', 'some_words', 'shape_caption', 'scene_pixels', 'SceneBatches', 'small_clip',
-           'SceneTower', 'scene_clip', 'scene_answers', 'scene_scores', 'Towers', 'towers_of_maps', 'towers_of_clip',
-           'open_towers', 'ClipSettings', 'scratch_hits', 'RawBatches', 'ClipTraining', 'shard_folder',
-           'shard_tokenizer', 'Clip']
-
-# %% ../../nbs/multimodal/04_clip.ipynb #75a63b51
-WORDS = [list(dict.fromkeys(c.split()[i] for c in all_captions())) for i in (1, 2, 3)]
+           'SceneTower', 'scene_clip', 'scene_answers', 'scene_scores', 'confusions', 'asked_about', 'ClipSettings',
+           'scratch_hits', 'RawBatches', 'ClipTraining', 'shard_folder', 'shard_tokenizer', 'Clip', 'Towers',
+           'towers_of_maps', 'towers_of_clip', 'open_towers']
 
 # %% ../../nbs/multimodal/04_clip.ipynb #1742737e
+WORDS = [list(dict.fromkeys(c.split()[i] for c in all_captions())) for i in (1, 2, 3)]
+
 def facts_of(
     label: Tensor, # [n] indices into `all_captions()`
 ) -> Tensor: # [n, 3] numbers of size, colour and shape
@@ -176,65 +175,30 @@ def scene_scores(
     parts = dict(zip(('size', 'colour', 'shape'), (100*same.mean(0)).tolist()))
     return dict(caption=100*same.prod(1).mean().item()) | parts
 
-# %% ../../nbs/multimodal/04_clip.ipynb #cf6a314f
-@dataclass(frozen=True)
-class Towers:
-    "Sentences and photographs as vectors of one space."
-    texts: Callable[[Sequence[str]], Tensor] # -> [n, D] of length 1
-    images: Callable[[Sequence[Tensor]], Tensor] # of [3, H, W] uint8 -> [n, D] of length 1
-    scale: float # of their cosines, before a softmax
+# %% ../../nbs/multimodal/04_clip.ipynb #285e9c3f
+def confusions(
+    label: Tensor, # [n] indices into `all_captions()`
+    answers: Tensor, # [n] likewise
+) -> list: # rows (caption, answer, how often), of those that occur
+    "What was answered to what."
+    kinds, counts = torch.stack([label, answers], 1).unique(dim=0, return_counts=True)
+    return torch.cat([kinds, counts[:, None]], 1).tolist()
 
-    def embed_texts(self, texts: Sequence[str]) -> np.ndarray: # [n, D] float32
-        "A row of length 1 for each sentence. Raises `ValueError` for an empty one."
-        for i, text in enumerate(texts):
-            if not text.strip(): raise ValueError(f'text {i} is empty: write a sentence')
-        with torch.no_grad():
-            return self.texts(texts).float().numpy()
-
-    def embed_images(self, photos: Sequence[Tensor]) -> np.ndarray: # [n, D] float32
-        "A row of length 1 for each photograph. Raises `ValueError` for anything but bytes."
-        for i, x in enumerate(photos):
-            if x.dtype != torch.uint8 or x.ndim != 3 or len(x) != 3:
-                raise ValueError(f'photograph {i} is {x.dtype} {tuple(x.shape)}, '
-                                 'expected uint8 [3, H, W]')
-        with torch.no_grad():
-            return self.images(photos).float().numpy()
-
-# %% ../../nbs/multimodal/04_clip.ipynb #1c6c8f71
-def towers_of_maps(
-    maps: TwoMaps, # trained
-) -> Towers:
-    "Both locked networks with their maps."
-    tower: list = [] # loaded with the first photograph
-    def images(photos):
-        if not tower:
-            tower.append(LiteTower())
-        return maps.encode_image(tower[0](photos))
-    def texts(sentences): return maps.encode_text(sentence_vectors(sentences))
-    return Towers(texts, images, maps.temperature().item())
-
-def towers_of_clip(
-    clip: CLIP, # trained
-    tokenizer: Callable, # of its captions
-    colours: tuple = (CLIP_MEAN, CLIP_STD), # mean and deviation that it was trained with
-) -> Towers:
-    "Both towers of a CLIP."
-    size = clip.config.image.image_size
-    def images(photos):
-        x = torch.cat([prepare(photo[None], size, *colours) for photo in photos])
-        return clip.encode_image(x)
-    def texts(sentences): return clip.encode_text(tokenizer(list(sentences)))
-    return Towers(texts, images, clip.temperature().item())
-
-# %% ../../nbs/multimodal/04_clip.ipynb #20892d18
-def open_towers(
-    run: Run, # of the experiment `clip`
-) -> Towers:
-    "What a run has learned. Raises `RunError` for a run of another experiment."
-    if run.config['experiment'] != 'clip':
-        raise RunError(f'{run.dir} is a run of {run.config["experiment"]!r}, expected one of '
-                       "'clip': era run clip --scale lesson makes one")
-    return cast(Clip, run.experiment()).towers(run)
+# %% ../../nbs/multimodal/04_clip.ipynb #943446e7
+def asked_about(
+    clip: CLIP,
+    tokenizer: CLIPTokenizer,
+    seed: int, # of the run
+    n: int = 2_800, # scenes of each kind, seen and unseen pairs
+) -> dict: # name -> per cent, and confusions of the unseen scenes
+    "How often the captions of seen and of unseen pairs are found among all 72."
+    found: dict = {}
+    for split in ('seen', 'unseen'):
+        scenes = shape_scenes(n, 10**6+seed, split)
+        answers = scene_answers(clip, tokenizer, scenes)
+        scores = scene_scores(answers, scenes.label)
+        found |= {f'{split} {name}': value for name, value in scores.items()}
+    return found | dict(confusion=confusions(scenes.label, answers))
 
 # %% ../../nbs/multimodal/04_clip.ipynb #9cacf710
 @dataclass
@@ -242,6 +206,7 @@ class ClipSettings(Experiment):
     "What can be chosen."
     distributed: ClassVar[bool] = True
     paths: ClassVar[tuple] = ('data',)
+    asked: ClassVar[int] = 2_800 # scenes of each kind that the small CLIP is asked about
     data: str = 'shapes' # 'shapes', 'flickr8k', 'cc12m_sample', or a folder with shards
     loss: Literal['positives', 'plain'] = 'positives' # may equal captions be right answers?
     drop: Annotated[float, Ge(0), Lt(1)] = 0. # share of words left out of scenes' captions
@@ -303,9 +268,10 @@ def scratch_hits(
     test: np.ndarray,
     seed: int = 0,
     epochs: int = 30,
+    vocab: int = 2_000, # tokens learned from the captions of training
 ) -> np.ndarray: # [n, 6], as `map_hits`
     "Two towers that know nothing, trained on these pairs alone, at 64 pixels."
-    tokenizer = train_clip_tokenizer((c for i in train for c in pairs[i][1]), 2_000, 24)
+    tokenizer = train_clip_tokenizer((c for i in train for c in pairs[i][1]), vocab, 24)
     photos = [torch.from_numpy(decode(raw)).permute(2, 0, 1) for raw, _ in pairs]
     x = prepare(torch.stack(photos), 64)
     ids = torch.stack([tokenizer(captions) for _, captions in pairs])
@@ -314,9 +280,8 @@ def scratch_hits(
     batches = RawBatches(x[train], ids[train], 100, seed)
     def optimizer(_, lr): return torch.optim.AdamW(param_groups(clip, .1), lr=lr, fused=True)
     Learner(clip, batches, None, pair_loss, optimizer).fit(epochs, 1e-3, cosine(.1))
-    clip.eval()
     with torch.no_grad():
-        text = clip.encode_text(ids[test].flatten(0, 1)).unflatten(0, (len(test), -1))
+        text = clip.eval().encode_text(ids[test].flatten(0, 1)).unflatten(0, (len(test), -1))
         return retrieval_hits(clip.encode_image(x[test]), text)
 
 # %% ../../nbs/multimodal/04_clip.ipynb #eab5bbe0
@@ -347,16 +312,9 @@ class ClipTraining(ClipSettings):
         seed, plain = run.config['seed'], self.loss == 'plain'
         batches = SceneBatches(self.scenes, self.bs, tokenizer, self.drop, seed, plain)
         self.learner(run, clip, batches, 0).fit(self.epochs, self.lr, cosine(.1), resume=state)
-        clip.eval().cpu()
-        found: dict = {}
-        for split in ('seen', 'unseen'):
-            scenes = shape_scenes(2_800, 10**6+seed, split)
-            answers = scene_answers(clip, tokenizer, scenes)
-            scores = scene_scores(answers, scenes.label)
-            found |= {f'{split} {name}': value for name, value in scores.items()}
-        kinds, counts = torch.stack([scenes.label, answers], 1).unique(dim=0, return_counts=True)
-        confusion = torch.cat([kinds, counts[:, None]], 1).tolist() # of unseen scenes
-        return found | dict(scale=clip.temperature().item(), extra=dict(confusion=confusion))
+        found = asked_about(clip.eval().cpu(), tokenizer, seed, self.asked)
+        extra = dict(confusion=found.pop('confusion'))
+        return found | dict(scale=clip.temperature().item(), extra=extra)
 
     def fit_locked(self, run: Run) -> dict:
         "LiT on Flickr8k, beside towers that begin with nothing; then prompts and probes."
@@ -449,3 +407,66 @@ class Clip(ClipTraining):
             cosines = towers.embed_images(photos) @ towers.embed_texts(texts).T
             return torch.from_numpy(towers.scale*cosines).softmax(1)
         return predict
+
+# %% ../../nbs/multimodal/04_clip.ipynb #cf6a314f
+@dataclass(frozen=True)
+class Towers:
+    "Sentences and photographs as vectors of one space."
+    texts: Callable[[Sequence[str]], Tensor] # -> [n, D] of length 1
+    images: Callable[[Sequence[Tensor]], Tensor] # of [3, H, W] uint8 -> [n, D] of length 1
+    scale: float # of their cosines, before a softmax
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray: # [n, D] float32
+        "A row of length 1 for each sentence. Raises `ValueError` for an empty one."
+        for i, text in enumerate(texts):
+            if not text.strip(): raise ValueError(f'text {i} is empty: write a sentence')
+        with torch.no_grad():
+            return self.texts(texts).float().numpy()
+
+    def embed_images(self, photos: Sequence[Tensor]) -> np.ndarray: # [n, D] float32
+        "A row of length 1 for each photograph. Raises `ValueError` for anything but bytes."
+        for i, x in enumerate(photos):
+            if x.dtype != torch.uint8 or x.ndim != 3 or len(x) != 3:
+                raise ValueError(f'photograph {i} is {x.dtype} {tuple(x.shape)}, '
+                                 'expected uint8 [3, H, W]')
+        with torch.no_grad():
+            return self.images(photos).float().numpy()
+
+# %% ../../nbs/multimodal/04_clip.ipynb #1c6c8f71
+def towers_of_maps(
+    maps: TwoMaps, # trained
+    photo_tower: Callable = LiteTower, # makes the function of photographs
+    text_tower: Callable = sentence_vectors, # of sentences
+) -> Towers:
+    "Both locked networks with their maps."
+    tower: list = [] # made with the first photograph
+    def images(photos):
+        if not tower:
+            tower.append(photo_tower())
+        return maps.encode_image(tower[0](photos))
+    def texts(sentences): return maps.encode_text(text_tower(sentences))
+    return Towers(texts, images, maps.temperature().item())
+
+# %% ../../nbs/multimodal/04_clip.ipynb #54e09c5c
+def towers_of_clip(
+    clip: CLIP, # trained
+    tokenizer: Callable, # of its captions
+    colours: tuple = (CLIP_MEAN, CLIP_STD), # mean and deviation that it was trained with
+) -> Towers:
+    "Both towers of a CLIP."
+    size = clip.config.image.image_size
+    def images(photos):
+        x = torch.cat([prepare(photo[None], size, *colours) for photo in photos])
+        return clip.encode_image(x)
+    def texts(sentences): return clip.encode_text(tokenizer(list(sentences)))
+    return Towers(texts, images, clip.temperature().item())
+
+# %% ../../nbs/multimodal/04_clip.ipynb #20892d18
+def open_towers(
+    run: Run, # of the experiment `clip`
+) -> Towers:
+    "What a run has learned. Raises `RunError` for a run of another experiment."
+    if run.config['experiment'] != 'clip':
+        raise RunError(f'{run.dir} is a run of {run.config["experiment"]!r}, expected one of '
+                       "'clip': era run clip --scale lesson makes one")
+    return cast(Clip, run.experiment()).towers(run)

@@ -346,17 +346,17 @@ def caption_recall(
 
 # %% ../../nbs/multimodal/02_contrastive.ipynb #7d6585ae
 @experiment('contrastive',
-    smoke=dict(pictures=512, examples=512, judge=128, bs=32, groups='2,32', batches='',
+    smoke=dict(pictures=512, examples=512, test_pictures=128, bs=32, groups='2,32', batches='',
                losses=False, seeds=1),
     lesson={},
-    full=dict(pictures=200_000, examples=2_000_000, judge=5000, size=64, width=64, bs=4096,
+    full=dict(pictures=200_000, examples=2_000_000, test_pictures=5000, size=64, width=64, bs=4096,
               groups='2,16,128,1024,4096', batches='128,1024'))
 @dataclass
 class BatchSizes(Experiment):
     "What the number of negatives, the batch size and the loss do to two small towers."
     pictures: Annotated[int, Ge(1)] = 8192 # there are in the training set
     examples: Annotated[int, Ge(1)] = 16_384 # seen in a training, whatever the batch size
-    judge: Annotated[int, Ge(1)] = 1000 # test pictures of each kind
+    test_pictures: Annotated[int, Ge(1)] = 1000 # to test on, of each kind
     size: Annotated[int, Ge(16)] = 32 # pixels of a side
     width: Annotated[int, Ge(1)] = 32 # features
     bs: Annotated[int, Ge(2)] = 128 # pairs of a step
@@ -391,7 +391,7 @@ class BatchSizes(Experiment):
         base = run.config['seed']
         scenes = shape_scenes(self.pictures, base, 'seen', self.size)
         parts = ('seen', 'unseen')
-        tests = {part: shape_scenes(self.judge, base+1, part, self.size) for part in parts}
+        tests = {part: shape_scenes(self.test_pictures, base+1, part, self.size) for part in parts}
         known = run.load_state()['known'] if run.resumed else {}
         for name, seed in [(name, seed) for name in self.arms() for seed in range(self.seeds)]:
             if f'{name} / {seed}' in known: continue

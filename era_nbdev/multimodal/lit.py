@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -403,11 +403,14 @@ def probe_study(
 # %% ../../nbs/multimodal/03d_lit.ipynb #4db20ab6
 def class_studies(
     models: Sequence[TwoMaps], # one for each split
-) -> dict:
-    "Zero-shot classification and linear probes on a part of CIFAR-10."
-    images, tower = data.load('cifar10'), LiteTower()
-    x, y = sample_of(images.x_train, images.y_train, 32)
-    x_test, y_test = sample_of(images.x_test, images.y_test, 50)
-    train, test = (tower(x), y), (tower(x_test), y_test)
-    return dict(prompts=prompt_study(models, *test, images.classes),
+    images: Any = None, # x_train, y_train, x_test, y_test, classes; None: CIFAR-10
+    tower: Callable | None = None, # of pictures; None: `LiteTower`
+) -> dict: # `prompt_study`, `probe_study`
+    "Zero-shot classification and linear probes: 32 pictures a class to draw from, 50 to measure."
+    d = cast(Any, data.load('cifar10') if images is None else images)
+    features = tower or LiteTower()
+    x, y = sample_of(d.x_train, d.y_train, 32)
+    x_test, y_test = sample_of(d.x_test, d.y_test, 50)
+    train, test = (features(x), y), (features(x_test), y_test)
+    return dict(prompts=prompt_study(models, *test, d.classes),
                 probe=probe_study(train, test))

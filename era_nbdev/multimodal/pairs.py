@@ -7,6 +7,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/multimodal/pairs.html.md"""
 # %% ../../nbs/multimodal/03c_pairs.ipynb #0b769afa
 from __future__ import annotations
 import os
+import random
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..core.bench import bench
 from ..core.data import DataError
 from ..core.errors import RunError, need
-from ..foundations.cloud import PRICES
+from ..foundations.cloud import PRICES, Instance
 from ..llm.budget import MFU
 from .contrastive import contrastive_loss
 from .towers import CLIP, CLIPConfig, ResNetConfig, TextConfig, image_config
@@ -28,9 +29,9 @@ from ..vision.photos import PhotoBatches, Photos, Plan, address, centre_view, cr
 from ..vision.photos import add_member, header, members, view
 
 # %% auto #0
-__all__ = ['PICTURES', 'TRIES', 'CaptionedPhotos', 'read_members', 'read_captioned', 'write_captioned', 'PairViews',
-           'PairBatches', 'blocks_flop', 'pair_flop', 'pairs_plan', 'trainer', 'race_config', 'bench_clip',
-           'bench_clip_batches']
+__all__ = ['PICTURES', 'TRIES', 'CaptionedPhotos', 'read_members', 'read_captioned', 'write_captioned', 'pair_view', 'PairViews',
+           'PairBatches', 'blocks_flop', 'pair_flop', 'machine_row', 'pairs_plan', 'short_pairs', 'trainer',
+           'race_config', 'bench_clip', 'bench_clip_batches']
 
 # %% ../../nbs/multimodal/03c_pairs.ipynb #692694b5
 @dataclass(frozen=True)
@@ -100,6 +101,16 @@ def write_captioned(
         shards.append(shard)
     return shards
 
+# %% ../../nbs/multimodal/03c_pairs.ipynb #9b1ed8fc
+def pair_view(
+    raw: bytes, # of a photograph
+    size: int, # S
+    rng: random.Random | None = None, # of a random crop; None: the middle square
+) -> Tensor: # [3, S, S] uint8
+    "The view of one photograph. Raises `OSError` or `ValueError` if it cannot be decoded."
+    if rng is None: return centre_view(raw, size)
+    return view(raw, crop_box(*header(raw), rng, (.9, 1.)), size, fast=True)
+
 # %% ../../nbs/multimodal/03c_pairs.ipynb #8bb97378
 TRIES = 50 # photographs in a row that may be unreadable
 
@@ -113,17 +124,12 @@ class PairViews(Dataset):
     ):
         self.pairs, self.tokenizer, self.train, self.seed = pairs, tokenizer, train, seed
 
-    def seen(self, raw: bytes, epoch: int, index: int, size: int) -> Tensor: # [3, size, size]
-        "The view of one photograph; random crops keep nine tenths of it or more."
-        if not self.train: return centre_view(raw, size)
-        box = crop_box(*header(raw), address(self.seed, epoch, index), (.9, 1.))
-        return view(raw, box, size, fast=True)
-
     def __getitem__(self, at: tuple) -> tuple: # (epoch, index, size) -> ((pixels, ids), number)
         epoch, index, size = at
         for number in range(index, index+TRIES):
             number %= len(self.pairs)
-            try: x = self.seen(self.pairs.photos.raw(number), epoch, number, size)
+            rng = address(self.seed, epoch, number) if self.train else None
+            try: x = pair_view(self.pairs.photos.raw(number), size, rng)
             except (OSError, ValueError): continue
             return (x, self.tokenizer([self.pairs.captions[number]])[0]), number
         raise RunError(f'{TRIES} photographs from {self.pairs.photos.name(index)} on cannot be '
@@ -181,6 +187,20 @@ def pair_flop(
             + blocks_flop(text.layers, text.width, text.context_length))
 
 # %% ../../nbs/multimodal/03c_pairs.ipynb #f51b5878
+def machine_row(
+    p: Instance, # of the price list
+    flop: float, # of the whole training
+    gigabytes: float, # of weights and optimizer
+    cores_seconds: float = 0., # of one core, to decode all photographs; 0: not measured
+) -> list: # what, words
+    "Hours and price on one machine."
+    hours = flop/(MFU*p.tflops*1e12)/3600
+    words = f'{hours:,.1f} hours at {MFU:.0%} of the peak, {hours*p.usd:,.2f} USD'
+    cores = f'; {cores_seconds/hours/3600:,.0f} cores decode' if cores_seconds else ''
+    state = f'; {gigabytes:.1f} of {p.memory} GB for weights and optimizer'
+    return [f'{p.gpus} × {p.gpu}', words+cores+state]
+
+# %% ../../nbs/multimodal/03c_pairs.ipynb #d06da730
 def pairs_plan(
     config: CLIPConfig,
     pairs: int, # in the collection
@@ -190,24 +210,31 @@ def pairs_plan(
 ) -> list: # rows (what, value)
     "Work, time, memory and price. Raises `RunError` without a number of pairs."
     if not pairs: raise RunError('how many pairs? --plan-pairs 12000000 says it')
-    flop = 3*pair_flop(config)*pairs*epochs
+    seen, flop = pairs*epochs, 3*pair_flop(config)*pairs*epochs
     with torch.device('meta'):
         parameters = sum(p.numel() for p in CLIP(config).parameters())
     rows = [['parameters', f'{parameters:,}'],
-            ['pairs', f'{pairs:,} × {epochs} epochs in batches of {bs:,}: '
-                      f'{pairs*epochs//bs:,} steps'],
+            ['pairs', f'{pairs:,} × {epochs} epochs in batches of {bs:,}: {seen//bs:,} steps'],
             ['work', f'{flop:.2e} FLOP']]
-    rate = loader() if loader else 0.
-    for p in PRICES:
-        if not p.tflops or bs % p.gpus: continue
-        hours = flop/(MFU*p.tflops*1e12)/3600
-        words = f'{hours:,.1f} hours at {MFU:.0%} of the peak, {hours*p.usd:,.2f} USD'
-        cores = f'; {pairs*epochs/hours/3600/rate:,.0f} cores decode' if rate else ''
-        state = f'; {16*parameters/1e9:.1f} of {p.memory} GB for weights and optimizer'
-        rows.append([f'{p.gpus} × {p.gpu}', words+cores+state])
-    return rows
+    seconds = seen/loader() if loader else 0.
+    machines = [p for p in PRICES if p.tflops and bs % p.gpus == 0]
+    return rows+[machine_row(p, flop, 16*parameters/1e9, seconds) for p in machines]
 
 # %% ../../nbs/multimodal/03c_pairs.ipynb #748ef5f0
+def short_pairs(
+    config: CLIPConfig, # sizes of the inputs
+    bs: int, # pairs in a batch
+) -> tuple: # pixels [bs, 3, S, S], ids [bs, T]
+    "Random pixels, and captions of eleven random tokens between start and end."
+    draw, size = torch.Generator().manual_seed(0), config.image.image_size
+    images = torch.randn(bs, 3, size, size, generator=draw)
+    V, T = config.text.vocab_size, config.text.context_length
+    ids = torch.zeros(bs, T, dtype=torch.long)
+    ids[:, :12] = torch.randint(V-2, (bs, 12), generator=draw)
+    ids[:, 0], ids[:, 12] = V-2, V-1
+    return images, ids
+
+# %% ../../nbs/multimodal/03c_pairs.ipynb #06673ace
 def trainer(
     clip: torch.nn.Module, # (images, ids) -> (vectors, vectors, scale)
     config: CLIPConfig, # sizes of its inputs
@@ -215,13 +242,8 @@ def trainer(
     device: str = 'cpu',
 ) -> Callable[[], int]: # trains one step, returns the number of pairs
     "A training step on random pixels and captions of eleven tokens."
-    draw, size = torch.Generator().manual_seed(0), config.image.image_size
-    images = torch.randn(bs, 3, size, size, generator=draw).to(device)
-    V, T = config.text.vocab_size, config.text.context_length
-    ids = torch.zeros(bs, T, dtype=torch.long)
-    ids[:, :12] = torch.randint(V-2, (bs, 12), generator=draw)
-    ids[:, 0], ids[:, 12] = V-2, V-1
-    ids, clip = ids.to(device), clip.to(device).train()
+    images, ids = (o.to(device) for o in short_pairs(config, bs))
+    clip = clip.to(device).train()
     opt = torch.optim.AdamW(clip.parameters(), lr=1e-4, fused=True)
     def step():
         with torch.autocast(device, torch.bfloat16, enabled=device == 'cuda'):

@@ -480,7 +480,8 @@ def serve_search(
 ):
     "Search the photographs in `folder` with the towers of `run`. Raises `RunError`."
     torch.set_num_threads(1)
-    if folder: scan(Path(folder).expanduser()) # before the networks are opened
+    if folder:
+        scan(Path(folder).expanduser()) # before the networks are opened
     towers, title, kind = towers_of(run, out)
     if not folder and not kind: raise RunError('this run has no pictures of its own: add --folder')
     place = Path(folder).expanduser() if folder else example_folder(kind)

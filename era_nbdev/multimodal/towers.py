@@ -333,6 +333,13 @@ class ResNetConfig:
     heads: Optional[int] = None # of the attention pool; default one for 64 channels
     image_size: int = 224 # pixels on a side, a multiple of 32
 
+    def __post_init__(self):
+        "Raise `ValueError` for sizes that no tower has."
+        if self.image_size % 32:
+            raise ValueError(f'image_size is {self.image_size}, expected a multiple of 32')
+        if len(self.layers) != 4:
+            raise ValueError(f'layers are {self.layers}, expected four stages')
+
 # %% ../../nbs/multimodal/03_towers.ipynb #ec4ca40e
 class ResNetTower(nn.Module):
     "CLIP's ResNet: three convolutions first, averages for strides, attention at the end."
@@ -341,24 +348,20 @@ class ResNetTower(nn.Module):
         embed_dim: int, # D, length of the vector
     ):
         super().__init__()
-        c = self.config = config
-        if c.image_size % 32:
-            raise ValueError(f'image_size is {c.image_size}, expected a multiple of 32')
-        if len(c.layers) != 4: raise ValueError(f'layers are {c.layers}, expected four stages')
-        half = c.width//2
+        self.config, width = config, config.width
+        half, heads = width//2, config.heads or max(width//2, 1)
         self.conv1 = nn.Conv2d(3, half, 3, 2, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(half)
         self.conv2 = nn.Conv2d(half, half, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(half)
-        self.conv3 = nn.Conv2d(half, c.width, 3, 1, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(c.width)
+        self.conv3 = nn.Conv2d(half, width, 3, 1, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width)
         self.pool = nn.AvgPool2d(2)
-        self.layer1 = self._stage(c.width, c.width, c.layers[0], 1)
-        self.layer2 = self._stage(4*c.width, 2*c.width, c.layers[1], 2)
-        self.layer3 = self._stage(8*c.width, 4*c.width, c.layers[2], 2)
-        self.layer4 = self._stage(16*c.width, 8*c.width, c.layers[3], 2)
-        heads = c.heads or max(c.width//2, 1)
-        self.attnpool = AttentionPool(c.image_size//32, 32*c.width, heads, embed_dim)
+        self.layer1 = self._stage(width, width, config.layers[0], 1)
+        self.layer2 = self._stage(4*width, 2*width, config.layers[1], 2)
+        self.layer3 = self._stage(8*width, 4*width, config.layers[2], 2)
+        self.layer4 = self._stage(16*width, 8*width, config.layers[3], 2)
+        self.attnpool = AttentionPool(config.image_size//32, 32*width, heads, embed_dim)
         for block in self.modules():
             if isinstance(block, PooledBottleneck):
                 nn.init.zeros_(block.layers()[-1][1].weight) # each block begins as its shortcut

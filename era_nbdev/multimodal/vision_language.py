@@ -99,7 +99,7 @@ def ask(
 
 # %% ../../nbs/multimodal/08_vision_language.ipynb #4a374c0f
 def ask_position(scene: dict, rng: random.Random) -> tuple[str, str] | None: # as `ask`
-    "What is left of an object: 'nothing' and an object are asked for equally often."
+    "What is left of an object; a coin says whether 'nothing' or an object is asked for."
     objects = unique(list(scene.values()))
     right = [cell for cell, o in scene.items() if o in objects and cell % SIDE]
     empty = rng.random() < .5
@@ -136,10 +136,16 @@ class World(NamedTuple):
 def scene_pairs(
     n: int, # scenes
     seed: int, # of everything random
+    apart: Sequence[dict] = (), # scenes that must not occur, such as those of training
 ) -> tuple[Tensor, list[Pair], list[dict]]: # [n, 3, 36, 36] uint8, pairs, scenes
     "Scenes with a question of each kind, as far as they allow one."
     rng, pairs = random.Random(seed), []
-    scenes = [random_scene(rng) for _ in range(n)]
+    scenes: list = []
+    known = {tuple(scene.items()) for scene in apart}
+    while len(scenes) < n:
+        scene = random_scene(rng)
+        if tuple(scene.items()) not in known:
+            scenes.append(scene)
     for i, scene in enumerate(scenes):
         for kind in KINDS:
             asked = ask(kind, scene, rng)
@@ -332,7 +338,7 @@ def scene_start(
 ) -> tuple[World, VisionLanguage]:
     "Scenes, and a model whose tower knows the objects."
     x, pairs, scenes = scene_pairs(e.images, 2*seed)
-    world = World(x, pairs, *scene_pairs(max(e.images//8, 20), 2*seed+1)[:2])
+    world = World(x, pairs, *scene_pairs(max(e.images//8, 20), 2*seed+1, scenes)[:2])
     tower = train_tower(SceneTower(), x, scene_tags(scenes), e.tower_steps, seed)
     return world, VisionLanguage(tower, Projector(64, e.width, std=.5), e.decoder())
 
