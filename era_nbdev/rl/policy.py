@@ -188,7 +188,7 @@ def net_for(
 class PolicyGradient(Agent):
     "Learn to act by a policy gradient."
     method: Literal['reinforce', 'to_go', 'baseline', 'a2c'] = 'a2c'
-    n_steps: Annotated[int, Ge(1)] = 200_000 # of the environment, for each learner
+    n_steps: Annotated[int, Ge(1)] = 100_000 # of the environment, for each learner
     seeds: Annotated[int, Ge(1), Le(100)] = 5 # learners; the first has the seed of the run
     n_copies: Annotated[int, Ge(1)] = 16 # of the environment
     horizon: Annotated[int, Ge(1)] = 32 # steps of a copy for an update; only for 'a2c'
