@@ -212,7 +212,7 @@ def band(
     half = stdtrit(n-1, (1+level)/2)*returns.std(axis=0, ddof=1)/np.sqrt(n)
     return Band(x, mean, mean-half, mean+half)
 
-# %% ../../nbs/rl/03_vector.ipynb #8d3a472c
+# %% ../../nbs/rl/03_vector.ipynb #fc05132d
 def curves(
     groups: dict, # label -> list of arrays [T, 3], one for each seed: steps, seconds, return
     goal: float | None = None, # draw a line at this return
@@ -232,6 +232,7 @@ def curves(
         if goal is not None:
             ax.axhline(goal, lw=1, ls='--', color='grey')
         ax.set_xlabel(xlabel)
+        ax.locator_params(axis='x', nbins=5)
     axes[0].set_ylabel(ylabel)
     if len(groups) > 1:
         axes[1].legend(loc='center left', bbox_to_anchor=(1, .5))
