@@ -59,7 +59,11 @@ rl.q_learning
 rl.copies
 rl.vector
 rl.replay
+rl.dqn
 rl.policy
+rl.fast
+rl.ppo
+rl.ppo_details
 rl.actors
 rl.td3
 rl.continuous

@@ -19,7 +19,7 @@ from ..core.errors import Interrupted
 from ..core.experiments import experiment
 from ..core.run import Run
 from .dqn import mlp
-from .td3 import DDPG, TD3, Critics, OffPolicy, Practice, Recipe, Rows, blend, descend
+from .td3 import DDPG, TD3, Critics, OffPolicy, Practice, Recipe, Rows, descend
 from .td3 import practice_state, restore_practice, to_box
 from .vector import Agent, Vector, check_actions, evaluate
 
@@ -31,7 +31,7 @@ __all__ = ['WITHOUT', 'log_slope', 'squashed', 'SoftActor', 'SAC', 'promise_erro
 def log_slope(
     u: Tensor, # any numbers
 ) -> Tensor: # of the same shape
-    "The logarithm of 1 - tanh² u, Eq. (9) of the chapter: right also where tanh u rounds to 1."
+    "The logarithm of 1 - tanh² u, Eq. (8) of the chapter: right also where tanh u rounds to 1."
     return 2*(math.log(2)-u-F.softplus(-2*u))
 
 # %% ../../nbs/rl/10_continuous.ipynb #fa079761
@@ -40,7 +40,7 @@ def squashed(
     log_std: Tensor, # [..., A]
     noise: Tensor, # [..., A] from N(0, 1)
 ) -> tuple[Tensor, Tensor]: # actions [..., A] in [-1, 1], their log-probabilities [...]
-    "An action tanh(mean + std·noise) and its log-probability, Eq. (8) of the chapter."
+    "An action tanh(mean + std·noise) and its log-probability, Eq. (7) of the chapter."
     u = mean+log_std.exp()*noise
     gaussian = -noise.square()/2-log_std-math.log(2*math.pi)/2
     return u.tanh(), (gaussian-log_slope(u)).sum(dim=-1)
@@ -112,7 +112,7 @@ class SAC(OffPolicy):
     def targets(self,
         rows: Rows,
     ) -> Tensor: # [B]
-        "Eq. (11) of the chapter."
+        "Eq. (10) of the chapter."
         actions, log_prob = self.sample(rows.next_obs)
         values = self.slow_critics(rows.next_obs, actions).amin(dim=0)
         return rows.rewards+rows.discounts*(values-self.alpha*log_prob)
@@ -120,7 +120,7 @@ class SAC(OffPolicy):
     def improve(self,
         rows: Rows,
     ):
-        "One step of the actor, and one of the temperature by Eq. (10)."
+        "One step of the actor, and one of the temperature by Eq. (9)."
         actions, log_prob = self.sample(rows.obs)
         values = self.critics(rows.obs, actions).amin(dim=0)
         descend((self.alpha*log_prob-values).mean(), self.actor_opt)
@@ -262,7 +262,7 @@ def train_one(
     return dict(history=history, total=float(found.mean()), weights=weights_of(practice.agent),
                 promise=promise_error(practice.agent, exp.env, min(exp.episodes, 100)))
 
-# %% ../../nbs/rl/10_continuous.ipynb #ab82912a
+# %% ../../nbs/rl/10_continuous.ipynb #ef1cf39a
 def train_all(
     exp: Continuous,
     run: Run,

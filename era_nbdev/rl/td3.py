@@ -84,7 +84,7 @@ class Recipe:
 
 DDPG: dict = dict(n_critics=1, delay=1, target_noise=0.)
 
-# %% ../../nbs/rl/09_td3.ipynb #38de3fc7
+# %% ../../nbs/rl/09_td3.ipynb #b7d74854
 def to_box(
     actions: np.ndarray, # [N, A] in [-1, 1]
     low: Any, # [A] array
@@ -240,7 +240,7 @@ class TD3(OffPolicy):
         descend(-values.mean(), self.actor_opt)
         blend(self.slow_actor, self.actor, self.recipe.tau)
 
-# %% ../../nbs/rl/09_td3.ipynb #d8d9a572
+# %% ../../nbs/rl/09_td3.ipynb #4a32dfd2
 class Practice:
     "An agent that acts in an environment, remembers, and learns. Raises `RunError` if unfit."
     def __init__(self,
