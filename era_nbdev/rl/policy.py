@@ -287,7 +287,7 @@ def tested(
     learner: PolicyLearner, # that has finished
     seed: int, # of the evaluation
 ) -> dict: # plain values and tensors
-    "The weights, the history and the mean return of the greedy policy."
+    "The weights, the history and its length, and the mean return of the greedy policy."
     exp = learner.exp
     def act(obs): return learner.net.act(obs, greedy=True)
     played = evaluate(exp.env, act, exp.episodes, seed+1000, **exp.options())
