@@ -84,6 +84,7 @@ core/20_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
+    'rl/05_dqn': ['long_cells', 'long_module'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)

@@ -59,6 +59,7 @@ rl.q_learning
 rl.copies
 rl.vector
 rl.replay
+rl.dqn
 rl.policy
 rl.actors
 rl.td3
