@@ -219,6 +219,7 @@ def curves(
     ylabel: str = 'return', # what is in the third column
     level: float = .95, # of the interval, in (0, 1)
     axes: Any = None, # two axes to draw in, instead of a new figure
+    n_points: int = 50, # of each curve
 ) -> Any: # the two axes
     "Learning curves with intervals over seeds: against environment steps, and against seconds."
     import matplotlib.pyplot as plt
@@ -226,7 +227,7 @@ def curves(
     panels = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)[1] if axes is None else given
     for column, (ax, xlabel) in enumerate(zip(panels, ('environment steps', 'seconds'))):
         for label, histories in groups.items():
-            x, mean, low, high = band(histories, column, level=level)
+            x, mean, low, high = band(histories, column, n_points, level)
             line, = ax.plot(x, mean, lw=1.6, label=label)
             ax.fill_between(x, low, high, color=line.get_color(), alpha=.2, lw=0)
         if goal is not None:
