@@ -593,7 +593,7 @@ class DQN(Recipe):
             return int(q(np.asarray(observation, dtype=dtype)[None]).argmax())
         return act
 
-# %% ../../nbs/rl/05_dqn.ipynb #2f4e8909
+# %% ../../nbs/rl/05_dqn.ipynb #5e698e50
 CLEANRL: dict[str, Any] = dict(
     n_steps=500_000, copies=1, hidden=(120, 84), lr=2.5e-4, anneal=False, n_step=1, double=False,
     duelling=False, prioritised=False, huber=False, bs=128, start=10_000, train_every=10,
@@ -612,7 +612,7 @@ def time_ours(
     steps(10_000)
     return steps
 
-# %% ../../nbs/rl/05_dqn.ipynb #e18edab6
+# %% ../../nbs/rl/05_dqn.ipynb #a5b325d8
 def cleanrl_update(
     net: nn.Module, # the online network
     target: nn.Module, # the target network
@@ -628,7 +628,7 @@ def cleanrl_update(
     loss.backward()
     adam.step()
 
-# %% ../../nbs/rl/05_dqn.ipynb #261404a4
+# %% ../../nbs/rl/05_dqn.ipynb #7f2d25b9
 def time_cleanrl(
     n: int = 2000, # steps of a round
 ) -> Callable: # () -> steps
@@ -663,7 +663,7 @@ def time_cleanrl(
     steps(10_001)
     return steps
 
-# %% ../../nbs/rl/05_dqn.ipynb #ea71205e
+# %% ../../nbs/rl/05_dqn.ipynb #1aa5e154
 def time_sb3(
     n: int = 2000, # steps of a round
 ) -> Callable: # () -> steps
@@ -681,7 +681,7 @@ def time_sb3(
         return n
     return steps
 
-# %% ../../nbs/rl/05_dqn.ipynb #eda29040
+# %% ../../nbs/rl/05_dqn.ipynb #d9966fba
 @bench('dqn', 'steps', CleanRL=2.)
 def bench_dqn(
     device: str = 'cpu', # a network as small as this one is not worth a GPU
