@@ -40,23 +40,26 @@ efficiency/02_kernels
 efficiency/03_qat
 efficiency/04_spectra
 multimodal/01_vit
-multimodal/07_vit_data
-multimodal/02_contrastive
-multimodal/03_towers
-multimodal/03b_weights
-multimodal/03c_pairs
-multimodal/03d_lit
-multimodal/04_clip
-multimodal/05_neighbours
-multimodal/05_search
-multimodal/06_image_tokens
-multimodal/08_vision_language
+multimodal/02_vit_data
+multimodal/03_contrastive
+multimodal/04_towers
+multimodal/05_weights
+multimodal/06_pairs
+multimodal/07_lit
+multimodal/08_clip
+multimodal/09_neighbours
+multimodal/10_search
+multimodal/11_image_tokens
+multimodal/12_vision_language
 rl/01_mdp
 rl/02_q_learning
 rl/03_copies
 rl/03_vector
 rl/04_replay
 rl/06_policy
+rl/06b_fast
+rl/07_ppo
+rl/07b_ppo_details
 rl/08_actors
 rl/09_td3
 rl/10_continuous
@@ -95,7 +98,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'actors', 'replay', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language'}
+REQUIRED = {'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'fast', 'ppo', 'ppo_details', 'actors', 'replay', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

@@ -61,6 +61,9 @@ rl.vector
 rl.replay
 rl.dqn
 rl.policy
+rl.fast
+rl.ppo
+rl.ppo_details
 rl.actors
 rl.td3
 rl.continuous

@@ -272,7 +272,7 @@ def leg_a2c(
     answers = on_ranks(player_of, n, crew, board, n, goal, os.getpid(), threads, timeout=1e5)
     crew.add(answers, time.perf_counter()-begin)
 
-# %% ../../nbs/rl/08_actors.ipynb #cc0cf1c0
+# %% ../../nbs/rl/08_actors.ipynb #be224898
 KEPT = 'n_legs', 'seconds', 'cpu_seconds', 'history', 'ages' # plain values of a `Crew`
 
 def crew_state(
@@ -283,7 +283,7 @@ def crew_state(
     return dict(net=crew.net.state_dict(), optimizer=crew.optimizer.state_dict(),
                 counts=crew.counts.clone(), plain=plain)
 
-# %% ../../nbs/rl/08_actors.ipynb #33ab00b6
+# %% ../../nbs/rl/08_actors.ipynb #40e684bd
 def restore(
     crew: Crew, # new, with the same settings and seed
     state: dict, # of `crew_state`
@@ -298,7 +298,7 @@ def restore(
     for name in KEPT:
         setattr(crew, name, state['plain'][name])
 
-# %% ../../nbs/rl/08_actors.ipynb #13e1e660
+# %% ../../nbs/rl/08_actors.ipynb #3bc09bff
 def learner(
     exp: Actors,
     seed: int,
@@ -319,7 +319,7 @@ def learner(
                 seconds=crew.seconds, cpu=crew.cpu_seconds, updates=crew.n_updates,
                 age=float(np.mean(crew.ages)) if crew.ages else 0.)
 
-# %% ../../nbs/rl/08_actors.ipynb #cc67cdce
+# %% ../../nbs/rl/08_actors.ipynb #ecda5a3a
 def thinned(
     history: list, # rows: steps, seconds, return of an episode
     n_rows: int = 40, # at most
@@ -328,7 +328,7 @@ def thinned(
     parts = np.array_split(np.array(history), min(n_rows, len(history)))
     return [[round(float(x), 3) for x in part.mean(axis=0)] for part in parts]
 
-# %% ../../nbs/rl/08_actors.ipynb #591d8318
+# %% ../../nbs/rl/08_actors.ipynb #e970320c
 def learn_all(
     exp: Actors,
     run: Run,

@@ -287,12 +287,13 @@ def tested(
     learner: PolicyLearner, # that has finished
     seed: int, # of the evaluation
 ) -> dict: # plain values and tensors
-    "The weights, the history and the mean return of the greedy policy."
+    "The weights, the history and its length, and the mean return of the greedy policy."
     exp = learner.exp
     def act(obs): return learner.net.act(obs, greedy=True)
     played = evaluate(exp.env, act, exp.episodes, seed+1000, **exp.options())
     weights = {k: v.clone() for k, v in learner.net.state_dict().items()}
-    return {'net': weights, 'history': learner.history, 'return': float(played.returns.mean())}
+    return {'net': weights, 'history': learner.history, 'return': float(played.returns.mean()),
+            'n_steps': learner.n_steps, 'seconds': learner.seconds}
 
 def save(
     run: Run,
@@ -302,14 +303,15 @@ def save(
     "Write a checkpoint: the best weights so far, and everything needed to go on."
     best = max(done, key=itemgetter('return'))['net'] if done else {}
     state = dict(done=done, learner=learner.state() if learner else None)
-    n_steps = sum(one['history'][-1][0] for one in done)+(learner.n_steps if learner else 0)
+    n_steps = sum(one['n_steps'] for one in done)+(learner.n_steps if learner else 0)
     run.save(best or (learner.net.state_dict() if learner else {}), state, int(n_steps))
 
 def thinned(
     history: list, # of rows: steps, seconds, return
     n_rows: int = 50, # at most
 ) -> list: # of such rows
-    "Means of equally many neighbouring rows."
+    "Means of equally many neighbouring rows; none if no episode has ended."
+    if not history: return []
     parts = np.array_split(np.array(history), min(n_rows, len(history)))
     return [[round(float(x), 3) for x in part.mean(axis=0)] for part in parts]
 
@@ -341,7 +343,7 @@ def learn_all(
     run.looping = False
     save(run, done, None)
     returns = np.array([one['return'] for one in done])
-    seconds = float(np.mean([one['history'][-1][1] for one in done]))
+    seconds = float(np.mean([one['seconds'] for one in done]))
     return dict(mean_return=float(returns.mean()), return_sd=float(returns.std()),
                 worst=float(returns.min()), learner_seconds=(round(seconds, 2), 's'),
                 extra=dict(histories=[thinned(one['history']) for one in done]))

@@ -137,17 +137,17 @@ def memory_state(
     parts = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     windows = {copy: [tuple(map(torch.as_tensor, step)) for step in window]
                for copy, window in replay.windows.items()}
-    return parts | dict(head=replay.head, windows=windows)
+    return parts | dict(capacity=replay.capacity, head=replay.head, windows=windows)
 
 # %% ../../nbs/rl/04_replay.ipynb #5dd0cfe4
 def restore_memory(
     replay: Replay, # with the same settings; changed
     state: dict, # from `memory_state`
 ):
-    "Put a memory back. Raises `ValueError` if it is too small."
-    n = len(state['obs'])
-    if n > replay.capacity:
-        raise ValueError(f'the state has {n} rows, the memory has {replay.capacity}')
+    "Put a memory back. Raises `ValueError` if it has another capacity."
+    n, room = len(state['obs']), state['capacity']
+    if room != replay.capacity:
+        raise ValueError(f'the state has room for {room} rows, the memory for {replay.capacity}')
     for name in ROWS:
         getattr(replay, name)[:n] = state[name].numpy()
     replay.head, replay.size = state['head'], n
@@ -219,6 +219,8 @@ class SumTree:
         values: np.ndarray, # [B] priorities, 0 or more
     ):
         "Change some priorities. Raises `ValueError` for one that is negative or not finite."
+        if len(index) != len(values) or ((index < 0) | (index >= self.n)).any():
+            raise ValueError(f'rows are {index}, expected one from 0 to {self.n-1} a priority')
         if not (np.isfinite(values) & (values >= 0)).all():
             raise ValueError(f'priorities are {values}, expected finite numbers from 0')
         write_leaves(self.nodes, index, values)
@@ -236,7 +238,7 @@ class Prioritised(Replay):
         *args, # as for `Replay`
         alpha: float = .6, # exponent of the priorities, from 0: how much they count
         beta: float = .4, # exponent of the weights, in [0, 1]; 1: no bias
-        small: float = 1e-3, # ε, added to each error
+        small: float = 1e-3, # ε, added to each error; with 0, an error of 0 makes all weights 0
         **options, # as for `Replay`
     ):
         super().__init__(*args, **options)

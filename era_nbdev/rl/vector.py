@@ -222,9 +222,9 @@ def curves(
 ) -> Any: # the two axes
     "Learning curves with intervals over seeds: against environment steps, and against seconds."
     import matplotlib.pyplot as plt
-    if axes is None:
-        axes = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)[1]
-    for column, (ax, xlabel) in enumerate(zip(axes, ('environment steps', 'seconds'))):
+    given: Any = axes
+    panels = plt.subplots(1, 2, figsize=(7.2, 2.8), sharey=True)[1] if axes is None else given
+    for column, (ax, xlabel) in enumerate(zip(panels, ('environment steps', 'seconds'))):
         for label, histories in groups.items():
             x, mean, low, high = band(histories, column, level=level)
             line, = ax.plot(x, mean, lw=1.6, label=label)
@@ -233,10 +233,10 @@ def curves(
             ax.axhline(goal, lw=1, ls='--', color='grey')
         ax.set_xlabel(xlabel)
         ax.locator_params(axis='x', nbins=5)
-    axes[0].set_ylabel(ylabel)
+    panels[0].set_ylabel(ylabel)
     if len(groups) > 1:
-        axes[1].legend(loc='center left', bbox_to_anchor=(1, .5))
-    return axes
+        panels[1].legend(loc='center left', bbox_to_anchor=(1, .5))
+    return panels
 
 # %% ../../nbs/rl/03_vector.ipynb #a97f29bd
 def check_render(
