@@ -524,7 +524,7 @@ def learn_all(
         run.save(net, dict(rows=rows, net=net, learner=None), len(rows)*BLOCKS)
     return rows
 
-# %% ../../nbs/rl/05_dqn.ipynb #6f950d66
+# %% ../../nbs/rl/05_dqn.ipynb #183ae283
 def summary(
     rows: list, # from `learn_all`
 ) -> dict: # for the ledger
@@ -538,7 +538,9 @@ def summary(
             for label in returns}
     curves = {label: [history for _, history in pairs] for label, pairs in kept.items()}
     largest = {label: [value for value, _ in pairs] for label, pairs in kept.items()}
-    return found | dict(extra=dict(returns=returns, largest=largest, curves=curves))
+    seconds = sum(history[-1][1] for _, _, _, history in rows)
+    extra = dict(returns=returns, largest=largest, curves=curves)
+    return found | dict(learning=(round(seconds, 1), 's'), extra=extra)
 
 # %% ../../nbs/rl/05_dqn.ipynb #9170584e
 @experiment('dqn', smoke={}, lesson=dict(seeds=5, parts=True), full=dict(env='ALE/Pong-v5'))
@@ -591,7 +593,7 @@ class DQN(Recipe):
             return int(q(np.asarray(observation, dtype=dtype)[None]).argmax())
         return act
 
-# %% ../../nbs/rl/05_dqn.ipynb #61e5fe68
+# %% ../../nbs/rl/05_dqn.ipynb #5e698e50
 CLEANRL: dict[str, Any] = dict(
     n_steps=500_000, copies=1, hidden=(120, 84), lr=2.5e-4, anneal=False, n_step=1, double=False,
     duelling=False, prioritised=False, huber=False, bs=128, start=10_000, train_every=10,
@@ -610,7 +612,7 @@ def time_ours(
     steps(10_000)
     return steps
 
-# %% ../../nbs/rl/05_dqn.ipynb #5336277b
+# %% ../../nbs/rl/05_dqn.ipynb #a5b325d8
 def cleanrl_update(
     net: nn.Module, # the online network
     target: nn.Module, # the target network
@@ -626,7 +628,7 @@ def cleanrl_update(
     loss.backward()
     adam.step()
 
-# %% ../../nbs/rl/05_dqn.ipynb #28da431e
+# %% ../../nbs/rl/05_dqn.ipynb #7f2d25b9
 def time_cleanrl(
     n: int = 2000, # steps of a round
 ) -> Callable: # () -> steps
@@ -661,7 +663,7 @@ def time_cleanrl(
     steps(10_001)
     return steps
 
-# %% ../../nbs/rl/05_dqn.ipynb #b902b2f4
+# %% ../../nbs/rl/05_dqn.ipynb #1aa5e154
 def time_sb3(
     n: int = 2000, # steps of a round
 ) -> Callable: # () -> steps
@@ -679,7 +681,7 @@ def time_sb3(
         return n
     return steps
 
-# %% ../../nbs/rl/05_dqn.ipynb #ba36e70a
+# %% ../../nbs/rl/05_dqn.ipynb #d9966fba
 @bench('dqn', 'steps', CleanRL=2.)
 def bench_dqn(
     device: str = 'cpu', # a network as small as this one is not worth a GPU
