@@ -447,8 +447,8 @@ class ImageQ:
         self.adam.load_state_dict(state['adam'])
 
 # %% ../../nbs/rl/06_dqn.ipynb #f1190568
-LANDER = dict(n_steps=150_000, hidden=(128, 128), lr=5e-4, capacity=100_000,
-              start=2000, target_every=2000, explore=25_000, final=.02, prioritised=False)
+LANDER = dict(n_steps=150_000, hidden=(128, 128), lr=7e-4, capacity=100_000,
+              start=2000, target_every=500, explore=25_000, final=.02, prioritised=False)
 PONG = dict(n_steps=2_500_000, copies=1, lr=1e-4, anneal=False,
             capacity=100_000, bs=32, start=40_000, train_every=4, target_every=4000,
             explore=400_000, final=.01, prioritised=False)
