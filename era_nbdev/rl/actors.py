@@ -172,8 +172,8 @@ def actor(
     torch.manual_seed(episode_seed(crew.seed, rank, crew.n_legs))
     rows, ages, before, begin = [], [], int(crew.counts[0, rank]), time.perf_counter()
     while crew.n_steps < goal and os.getppid() == parent:
-        pull(crew.net, net)
         read = crew.n_updates
+        pull(crew.net, net)
         rollout = collect(vector, net, exp.horizon)
         gradients = gradients_of(net, rollout, exp)
         crew.schedule()
