@@ -54,15 +54,15 @@ multimodal/12_vision_language
 rl/01_mdp
 rl/02_q_learning
 rl/03_copies
-rl/03_vector
-rl/04_replay
-rl/06_policy
-rl/06b_fast
-rl/07_ppo
-rl/07b_ppo_details
-rl/08_actors
-rl/09_td3
-rl/10_continuous
+rl/04_vector
+rl/05_replay
+rl/07_policy
+rl/08_fast
+rl/09_ppo
+rl/10_ppo_details
+rl/11_actors
+rl/12_td3
+rl/13_continuous
 core/01_errors
 core/02_plot
 core/03_diagram
@@ -87,7 +87,7 @@ core/20_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'rl/05_dqn': ['long_cells', 'long_module'],
+    'rl/06_dqn': ['long_cells', 'long_module'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)
