@@ -1,4 +1,4 @@
-"""A torque is a number, not a choice from a list, so no maximum over the actions can be looked up. You derive the gradient of the return with respect to a deterministic policy, check it on a system that can be solved exactly, and build two agents, DDPG and TD3, that find the exact solution from steps alone.
+"""A torque is a number, not a choice from a list, so no maximum over the actions can be looked up. You derive the gradient of the return with respect to a deterministic policy, check it on a system that can be solved exactly, and build two agents, DDPG and TD3, that come close to the exact solution from steps alone.
 
 Docs: https://era-nbdev.github.io/era_nbdev/rl/td3.html.md"""
 
