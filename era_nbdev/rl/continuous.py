@@ -73,8 +73,7 @@ class SAC(OffPolicy):
         seed: int = 0, # of weights and noise
         alpha: float | None = None, # fixed temperature, positive; None: learned, starting at 1
     ):
-        if alpha is not None and alpha <= 0:
-            raise RunError(f'alpha is {alpha}, expected a positive number, or None to learn it')
+        if alpha is not None and alpha <= 0: raise RunError(f'alpha is {alpha}, expected above 0')
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             actor = SoftActor(n_obs, n_act, recipe.hidden)
@@ -285,9 +284,10 @@ def train_all(
     run.looping = False
     totals, promises = (np.array([one[key] for one in done]) for key in ('total', 'promise'))
     spent = np.mean([one['history'][-1][1] for one in done])
-    results: dict[str, Any] = dict(mean_return=float(totals.mean()), sd=float(totals.std(ddof=exp.seeds > 1)),
-                   worst=float(totals.min()), promise=float(promises.mean()),
-                   training=(float(spent), 's of CPU a seed'))
+    deviation = float(totals.std(ddof=exp.seeds > 1))
+    results: dict[str, Any] = dict(
+        mean_return=float(totals.mean()), sd=deviation, worst=float(totals.min()),
+        promise=float(promises.mean()), training=(float(spent), 's of CPU a seed'))
     if exp.method == 'sac':
         results['temperature'] = float(np.mean([one['alpha'] for one in done]))
     return results | dict(extra=dict(histories=[one['history'] for one in done]))
