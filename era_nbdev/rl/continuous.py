@@ -150,11 +150,12 @@ def promise_error(
         obs = step.obs
     return float((promised-total).mean())
 
-# %% ../../nbs/rl/13_continuous.ipynb #eb5a356c
+# %% ../../nbs/rl/13_continuous.ipynb #816d2d59
 WITHOUT: dict[str, dict] = dict(nothing={}, twin=dict(n_critics=1), smoothing=dict(target_noise=0.),
                delay=dict(delay=1), copies=dict(tau=1.))
 MISSING = dict(ddpg=('twin', 'smoothing', 'delay'), td3=(), sac=('smoothing', 'delay'))
 
+# %% ../../nbs/rl/13_continuous.ipynb #eb5a356c
 @experiment('continuous', smoke=dict(n_steps=700, seeds=1, episodes=10, n_random=400), lesson={},
             full=dict(env='HalfCheetah-v5', n_steps=1_000_000, gamma=.99, tau=.005, lr=3e-4,
                       bs=256, hidden=256, n_random=10_000, every=10_000, capacity=1_000_000))
