@@ -27,7 +27,7 @@ __all__ = ['KEPT', 'Actors', 'gradients_of', 'shared_optimizer', 'push', 'pull',
            'leg_a2c', 'crew_state', 'restore', 'learner', 'thinned', 'learn_all']
 
 # %% ../../nbs/rl/11_actors.ipynb #506a0e06
-@experiment('a3c', smoke=dict(n_steps=1200, leg=600, seeds=1, episodes=10), lesson={},
+@experiment('a3c', smoke=dict(n_steps=800, leg=400, seeds=1, episodes=10), lesson={},
             full=dict(n_steps=1_000_000, seeds=10))
 @dataclass
 class Actors(Agent):
@@ -172,8 +172,8 @@ def actor(
     torch.manual_seed(episode_seed(crew.seed, rank, crew.n_legs))
     rows, ages, before, begin = [], [], int(crew.counts[0, rank]), time.perf_counter()
     while crew.n_steps < goal and os.getppid() == parent:
-        pull(crew.net, net)
         read = crew.n_updates
+        pull(crew.net, net)
         rollout = collect(vector, net, exp.horizon)
         gradients = gradients_of(net, rollout, exp)
         crew.schedule()

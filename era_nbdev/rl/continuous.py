@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
-from ..core.errors import Interrupted
+from ..core.errors import Interrupted, RunError
 from ..core.experiments import experiment
 from ..core.run import Run
 from .dqn import mlp
@@ -24,8 +24,8 @@ from .td3 import practice_state, restore_practice, to_box
 from .vector import Agent, Vector, check_actions, evaluate
 
 # %% auto #0
-__all__ = ['WITHOUT', 'log_slope', 'squashed', 'SoftActor', 'SAC', 'promise_error', 'Continuous', 'policy_of', 'weights_of',
-           'train_one', 'train_all']
+__all__ = ['WITHOUT', 'MISSING', 'log_slope', 'squashed', 'SoftActor', 'SAC', 'promise_error', 'Continuous', 'policy_of',
+           'weights_of', 'train_one', 'train_all']
 
 # %% ../../nbs/rl/13_continuous.ipynb #f66df7b4
 def log_slope(
@@ -65,21 +65,22 @@ class SoftActor(nn.Module):
 
 # %% ../../nbs/rl/13_continuous.ipynb #50a0dc77
 class SAC(OffPolicy):
-    "Soft actor-critic; the temperature is learned unless it is given."
+    "Soft actor-critic; a temperature is learned unless given. Raises `RunError` if not positive."
     def __init__(self,
         n_obs: int, # O, numbers of an observation
         n_act: int, # A, numbers of an action
         recipe: Recipe = Recipe(delay=1),
         seed: int = 0, # of weights and noise
-        alpha: float = 0., # fixed temperature; 0: learned, starting at 1
+        alpha: float | None = None, # fixed temperature, positive; None: learned, starting at 1
     ):
+        if alpha is not None and alpha <= 0: raise RunError(f'alpha is {alpha}, expected above 0')
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             actor = SoftActor(n_obs, n_act, recipe.hidden)
             sizes = [n_obs+n_act, recipe.hidden, recipe.hidden, 1]
             critics = Critics(sizes, recipe.n_critics)
         super().__init__(actor, critics, recipe, seed)
-        self.entropy_target, self.learns_alpha = -float(n_act), alpha == 0
+        self.entropy_target, self.learns_alpha = -float(n_act), alpha is None
         self.log_alpha = torch.tensor(math.log(alpha or 1.), requires_grad=True)
         self.alpha_opt = torch.optim.Adam([self.log_alpha], recipe.lr)
 
@@ -134,10 +135,11 @@ def promise_error(
     agent: OffPolicy,
     name: str, # of the environment
     n: int = 100, # episodes
-    seed: int = 1, # of the environment
+    seed: int = 10_001, # of the environment; no agent trained with it
+    **options, # of the environment
 ) -> float:
     "Mean of the critics' first values minus the discounted returns that followed."
-    vector, weight, total = Vector(name, n, seed, mode='sync'), np.ones(n), np.zeros(n)
+    vector, weight, total = Vector(name, n, seed, **options), np.ones(n), np.zeros(n)
     obs = vector.reset()
     actions = agent.act(obs)
     promised = agent.critics(torch.from_numpy(obs), torch.from_numpy(actions)).mean(dim=0).numpy()
@@ -148,10 +150,12 @@ def promise_error(
         obs = step.obs
     return float((promised-total).mean())
 
-# %% ../../nbs/rl/13_continuous.ipynb #eb5a356c
+# %% ../../nbs/rl/13_continuous.ipynb #816d2d59
 WITHOUT: dict[str, dict] = dict(nothing={}, twin=dict(n_critics=1), smoothing=dict(target_noise=0.),
                delay=dict(delay=1), copies=dict(tau=1.))
+MISSING = dict(ddpg=('twin', 'smoothing', 'delay'), td3=(), sac=('smoothing', 'delay'))
 
+# %% ../../nbs/rl/13_continuous.ipynb #eb5a356c
 @experiment('continuous', smoke=dict(n_steps=700, seeds=1, episodes=10, n_random=400), lesson={},
             full=dict(env='HalfCheetah-v5', n_steps=1_000_000, gamma=.99, tau=.005, lr=3e-4,
                       bs=256, hidden=256, n_random=10_000, every=10_000, capacity=1_000_000))
@@ -168,7 +172,7 @@ class Continuous(Agent):
     lr: Annotated[float, Gt(0)] = 1e-3 # of Adam
     bs: Annotated[int, Ge(1)] = 128 # rows of a batch
     hidden: Annotated[int, Ge(1)] = 64 # units in each of two layers
-    alpha: Annotated[float, Ge(0)] = 0. # temperature of SAC; 0: learned
+    alpha: Annotated[float, Gt(0)] | None = None # temperature of SAC; None: learned
     n_random: Annotated[int, Ge(1)] = 500 # steps with random actions
     capacity: Annotated[int, Ge(1)] = 100_000 # rows of the memory
     every: Annotated[int, Ge(1)] = 250 # steps between two evaluations
@@ -176,7 +180,9 @@ class Continuous(Agent):
     save: Annotated[float, Ge(0)] = 60. # seconds between two checkpoints
 
     def recipe(self) -> Recipe:
-        "The settings of the agent."
+        "The settings of the agent. Raises `RunError` if it lacks what `leave_out` names."
+        if self.leave_out in MISSING[self.method]:
+            raise RunError(f'{self.method} has no {self.leave_out} to leave out')
         names = 'gamma', 'tau', 'lr', 'bs', 'hidden', 'n_random', 'capacity'
         kinds = dict(ddpg=DDPG, td3={}, sac=dict(delay=1))
         shared = {name: getattr(self, name) for name in names}
@@ -237,7 +243,7 @@ def train_one(
     run: Run, # in whose folder checkpoints are written
     done: list, # results of the seeds before
     saved: dict, # an unfinished seed, or {}
-) -> dict: # history, return, promise, weights of the actor
+) -> dict: # history, return, promise, weights of the actor, temperature
     "Train one seed and evaluate it. Raises `Interrupted` after a signal."
     practice = exp.practice(run.config['seed']+len(done))
     history, spent, last = list(saved.get('history', [])), saved.get('spent', 0.), time.monotonic()
@@ -248,7 +254,7 @@ def train_one(
         start, goal = time.process_time(), practice.env.n_steps+exp.every
         practice.run(min(goal, exp.n_steps))
         spent += time.process_time()-start
-        mean = evaluate(exp.env, act, 10, seed=2, **exp.options()).returns.mean()
+        mean = evaluate(exp.env, act, 10, seed=10_002, **exp.options()).returns.mean()
         history.append([practice.env.n_steps, spent, float(mean)])
         late = time.monotonic()-last > exp.save
         if late or run.stop:
@@ -258,9 +264,11 @@ def train_one(
             run.save(first, dict(done=done, going=going), n_steps)
             last = time.monotonic()
         if run.stop: raise Interrupted(run.stop, f'stopped after {practice.env.n_steps} steps')
-    found = evaluate(exp.env, act, exp.episodes, seed=1, **exp.options()).returns
-    return dict(history=history, total=float(found.mean()), weights=weights_of(practice.agent),
-                promise=promise_error(practice.agent, exp.env, min(exp.episodes, 100)))
+    found = evaluate(exp.env, act, exp.episodes, seed=10_001, **exp.options()).returns
+    agent, n = practice.agent, min(exp.episodes, 100)
+    return dict(history=history, total=float(found.mean()), weights=weights_of(agent),
+                promise=promise_error(agent, exp.env, n, **exp.options()),
+                alpha=agent.alpha if isinstance(agent, SAC) else 0.)
 
 # %% ../../nbs/rl/13_continuous.ipynb #ef1cf39a
 def train_all(
@@ -277,7 +285,10 @@ def train_all(
     run.looping = False
     totals, promises = (np.array([one[key] for one in done]) for key in ('total', 'promise'))
     spent = np.mean([one['history'][-1][1] for one in done])
-    results = dict(mean_return=float(totals.mean()), sd=float(totals.std(ddof=exp.seeds > 1)),
-                   worst=float(totals.min()), promise=float(promises.mean()),
-                   training=(float(spent), 's of CPU a seed'))
+    deviation = float(totals.std(ddof=exp.seeds > 1))
+    results: dict[str, Any] = dict(
+        mean_return=float(totals.mean()), sd=deviation, worst=float(totals.min()),
+        promise=float(promises.mean()), training=(float(spent), 's of CPU a seed'))
+    if exp.method == 'sac':
+        results['temperature'] = float(np.mean([one['alpha'] for one in done]))
     return results | dict(extra=dict(histories=[one['history'] for one in done]))

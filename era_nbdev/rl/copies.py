@@ -1,4 +1,4 @@
-"""An agent learns from steps, and one environment gives one step at a time. You step sixty-four copies together, keep their episodes apart, leave out the steps that are none, and put an interrupted run back exactly where it stood.
+"""An agent learns from steps, and one environment gives one step at a time. You step sixty-four copies together, keep their episodes apart, mask the steps that only reset a copy, and put an interrupted run back exactly where it stood.
 
 Docs: https://era-nbdev.github.io/era_nbdev/rl/copies.html.md"""
 
@@ -243,13 +243,16 @@ def fitting(
     actions: np.ndarray, # [N] whole numbers, or [N, A] numbers
     n: int, # copies
 ) -> np.ndarray: # of the same shape
-    "The actions as the environment takes them. Raises `ValueError` for another shape or type."
+    "The actions as the environment takes them. Raises `ValueError` for others, of any kind."
     actions, wanted = np.asarray(actions), (n, *env.action_space.shape)
     if actions.shape != wanted:
         raise ValueError(f'the actions have shape {actions.shape}, expected {wanted}')
     if env.low is None or env.high is None:
-        if actions.dtype.kind in 'iu': return actions
-        raise ValueError(f'the actions are {actions.dtype}, expected whole numbers')
+        if actions.dtype.kind not in 'iu':
+            raise ValueError(f'the actions are {actions.dtype}, expected whole numbers')
+        if env.n_actions and not 0 <= actions.min() <= actions.max() < env.n_actions:
+            raise ValueError(f'the actions {actions} are not all from 0 to {env.n_actions-1}')
+        return actions
     if not np.isfinite(actions).all(): raise Diverged('an action is nan or infinite')
     return np.clip(actions, env.low, env.high).astype(np.float32)
 
@@ -357,6 +360,7 @@ def state_of(
     vector: Vector, # that has been reset
 ) -> dict:
     "Everything that `put_back` needs, as tensors and plain values."
+    if not hasattr(vector, 'obs'): raise RunError(f'{vector.name} has not begun: call reset()')
     return dict(name=vector.name, n=vector.n, mode=vector.mode, copies=vector.copies.state(),
                 tally=vector.tally.state(), obs=torch.from_numpy(vector.obs.copy()))
 

@@ -37,7 +37,7 @@ def slope(
     advantages: np.ndarray, # [B]
     clip: float, # c
 ) -> np.ndarray: # [B]
-    "Derivative of the clipped objective with respect to log π(a|s), Eq. (8) of the chapter."
+    "Derivative of the clipped objective with respect to log π(a|s), Eq. (6) of the chapter."
     within = np.abs(ratio-1) <= clip
     comes_back = (ratio < 1) == (advantages > 0)
     return ratio*advantages*(within | comes_back)
@@ -106,7 +106,7 @@ def ppo_loss(
     batch: Batch, # whose advantages are used as they are
     rule: Rule,
 ) -> Tensor: # a number
-    "The loss of PPO, Eq. (9) of the chapter, for autograd."
+    "The loss of PPO, Eq. (7) of the chapter, for autograd."
     names = [field.name for field in fields(batch)]
     x = {name: torch.as_tensor(getattr(batch, name)) for name in names}
     policy, c = net.distribution(x['obs']), rule.clip
@@ -125,7 +125,7 @@ def discrete_gradient(
     batch: Batch,
     rule: Rule,
 ) -> tuple[np.ndarray, np.ndarray]: # [B, A], [B]
-    "The loss's gradient with respect to the outputs, Eq. (10), and the ratios."
+    "The loss's gradient with respect to the outputs, Eq. (8), and the ratios."
     n, chosen = len(outputs), (batch.actions, np.arange(len(outputs)))
     logs = log_softmax(outputs.T.copy())
     ratio = np.exp(logs[chosen]-batch.log_probs)
@@ -146,7 +146,7 @@ def gaussian_gradient(
     batch: Batch,
     rule: Rule,
 ) -> tuple[np.ndarray, np.ndarray]: # [B, A], [B]
-    "The loss's gradient with respect to the means, Eq. (11), and the ratios."
+    "The loss's gradient with respect to the means, Eq. (9), and the ratios."
     inverse = np.exp(-fast.log_std)
     noise = (batch.actions-outputs)*inverse
     ratio = np.exp(log_probs(fast, outputs, batch.actions)-batch.log_probs)
@@ -421,7 +421,7 @@ def learn_all(
     run.looping = False
     keep(run, finished, None)
     returns = np.array([one['return'] for one in finished])
-    seconds = [one['history'][-1][1] for one in finished]
+    seconds = [one['seconds'] for one in finished]
     return dict(mean_return=float(returns.mean()), return_sd=float(returns.std()),
                 worst=float(returns.min()), agent_seconds=(round(float(np.mean(seconds)), 2), 's'),
                 extra=dict(histories=[thinned(one['history']) for one in finished]))
@@ -437,8 +437,8 @@ def tested(
         played = evaluate(exp.env, greedy(agent), exp.episodes, seed+1000, **exp.options())
     weights = {k: v.detach().clone() for k, v in agent.fast.net.state_dict().items()}
     scale = agent.normaliser.state() if agent.normaliser else None
-    return {'net': weights, 'history': agent.history, 'normaliser': scale,
-            'return': float(played.returns.mean())}
+    return {'net': weights, 'history': agent.history, 'seconds': agent.seconds,
+            'normaliser': scale, 'return': float(played.returns.mean())}
 
 def keep(
     run: Run,

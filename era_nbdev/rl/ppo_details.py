@@ -78,7 +78,7 @@ class CleanStores:
 
 # %% ../../nbs/rl/10_ppo_details.ipynb #a8fc64ac
 class CleanRL(CleanStores):
-    "PPO as CleanRL's ppo.py does it, retyped: autograd, and a distribution at each step."
+    "PPO as in CleanRL's ppo.py, retyped, with a constant learning rate and without its logs."
     def update(self) -> int: # environment steps
         "Collect a rollout and learn from it."
         self.collect()
@@ -128,8 +128,9 @@ class PPODetails(Agent):
             for _ in range(n_updates):
                 agent.update()
             played = evaluate(self.env, greedy(agent), self.episodes, seed+1000)
-            curve = [row[2] for row in agent.history]
-            known[f'{name} / {seed}'] = [float(played.returns.mean()), float(np.mean(curve))]
+            curve = [row[2] for row in agent.history] # empty if no episode has ended
+            mean = float(np.mean(curve)) if curve else None
+            known[f'{name} / {seed}'] = [float(played.returns.mean()), mean]
             run.save({}, dict(known=known), len(known))
         run.looping = False
         rows = {name: [known[f'{name} / {first+i}'] for i in range(self.seeds)] for name in DETAILS}

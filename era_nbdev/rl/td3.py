@@ -1,4 +1,4 @@
-"""A torque is a number, not a choice from a list, so no maximum over the actions can be looked up. You derive the gradient of the return with respect to a deterministic policy, check it on a system that can be solved exactly, and build two agents, DDPG and TD3, that find the exact solution from steps alone.
+"""A torque is a number, not a choice from a list, so no maximum over the actions can be looked up. You derive the gradient of the return with respect to a deterministic policy, check it on a system that can be solved exactly, and build two agents, DDPG and TD3, that come close to the exact solution from steps alone.
 
 Docs: https://era-nbdev.github.io/era_nbdev/rl/td3.html.md"""
 
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from ..core.errors import RunError
 from ..core.experiments import check_fields
 from .dqn import mlp
-from .replay import Batch, Replay
+from .replay import Batch, Replay, memory_state, restore_memory
 from .vector import Vector, check_actions
 
 # %% auto #0
-__all__ = ['DDPG', 'STORED', 'blend', 'Critics', 'Recipe', 'to_box', 'Actor', 'Rows', 'tensors', 'descend', 'OffPolicy', 'TD3',
-           'Practice', 'agent_state', 'restore_agent', 'practice_state', 'restore_practice']
+__all__ = ['DDPG', 'blend', 'Critics', 'Recipe', 'to_box', 'Actor', 'Rows', 'tensors', 'descend', 'OffPolicy', 'TD3', 'Practice',
+           'agent_state', 'restore_agent', 'practice_state', 'restore_practice']
 
 # %% ../../nbs/rl/12_td3.ipynb #8dcd10d0
 def blend(
@@ -305,27 +305,20 @@ def restore_agent(
     agent.n_updates, agent.rng.bit_generator.state = state['n_updates'], state['rng']
 
 # %% ../../nbs/rl/12_td3.ipynb #f5be623d
-STORED = 'obs', 'actions', 'rewards', 'discounts', 'next_obs' # arrays of the memory
-
 def practice_state(
     practice: Practice,
 ) -> dict: # tensors and plain values
     "Everything that a practice needs to go on."
-    memory = practice.memory
-    rows = {name: torch.from_numpy(getattr(memory, name)[:memory.size].copy()) for name in STORED}
-    return dict(agent=agent_state(practice.agent), env=practice.env.state(), rows=rows,
-                head=memory.head, rng=practice.rng.bit_generator.state)
+    return dict(agent=agent_state(practice.agent), env=practice.env.state(),
+                memory=memory_state(practice.memory), rng=practice.rng.bit_generator.state)
 
 # %% ../../nbs/rl/12_td3.ipynb #bcf705c7
 def restore_practice(
     practice: Practice, # newly made, with the same settings; changed
     state: dict, # from `practice_state`
 ):
-    "Go on from there."
+    "Go on from there. Raises `ValueError` if the memory has another capacity."
     restore_agent(practice.agent, state['agent'])
     practice.obs = practice.env.restore(state['env'])
-    memory, n = practice.memory, len(state['rows']['obs'])
-    for name in STORED:
-        getattr(memory, name)[:n] = state['rows'][name].numpy()
-    memory.head, memory.size = state['head'], n
+    restore_memory(practice.memory, state['memory'])
     practice.rng.bit_generator.state = state['rng']
