@@ -376,6 +376,7 @@ def watch(
     if not name: raise RunError(f'{done.dir} is a run of {exp.name}, which acts nowhere')
     path = Path(out) if out else done.dir/f'watch-{seed}.webp'
     check_kind(path) # before the film is made
+    if not path.parent.is_dir(): raise RunError(f'{path.parent} is no folder')
     options = exp.options() if isinstance(exp, Agent) else {}
     shown = film(name, lambda obs: np.asarray(done.predict(obs[0]))[None], seed, **options)
     write_video(shown, path)
