@@ -23,7 +23,8 @@ from ..foundations.digits import Adam
 from .fast import FastNet, Rollout, clip_norm, collect
 from .fast import draw_noise, log_probs, log_softmax
 from .policy import ActorCritic, gae, thinned
-from .vector import Agent, Normaliser, ReturnScaler, Vector, check_actions, evaluate, make
+from .mdp import make
+from .vector import Agent, Normaliser, ReturnScaler, Vector, check_actions, evaluate
 
 # %% auto #0
 __all__ = ['FAST', 'LANDER', 'SWING', 'MUJOCO', 'RULES', 'STEPS', 'CHECKPOINT', 'slope', 'Rule', 'Batch', 'make_batch',
@@ -351,7 +352,8 @@ class LearnPPO(Agent):
         "Raise `RunError` for settings out of range."
         super().check()
         known = self.n_steps is not None or self.env in STEPS
-        if not known: make(self.env).close() # a wrong name is told first
+        if not known:
+            make(self.env).close() # a wrong name is told first
         self.require(n_steps=(known, f'a number of steps for {self.env}'))
 
     def rule(self) -> Rule:
