@@ -370,6 +370,15 @@ register(Dataset(
     url=_pinned('hiyouga/LLaMA-Factory', 'ff6d4d12eeb035d6ce06805a5733dd7b29f2ac30', 'data'),
     standin='pydocs', mb=1.8));
 
+# %% ../../nbs/core/05_data.ipynb #hh000002
+def _hh_rlhf(folder): return [json.loads(line) for line in _lines(folder, 'test.jsonl.gz')]
+
+register(Dataset('hh_rlhf', 'HH-RLHF: 2,312 preferences, offensive; [{"chosen": str, …}]', 'MIT',
+    _hh_rlhf,
+    {'test.jsonl.gz': 'ebfaaed21162a4de120ae85366075b34425e2a6303fac59b99555002f7016f03'}, mb=.7,
+    url=_pinned('anthropics/hh-rlhf', '354e5c3cb8960630860dd5774a6ac2a58313bf4d',
+                'harmless-base')));
+
 # %% ../../nbs/core/05_data.ipynb #e7676e35
 _SPLITS = ('train', 'val', 'test_2016_flickr', 'test_2017_flickr')
 
