@@ -87,9 +87,9 @@ core/20_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'llm/27_instruct': ['long_cells', 'thin_sections'],
-    'llm/28_chat': ['long_cells', 'thin_sections'],
-    'llm/29_tuning': ['long_cells', 'thin_sections'],
+    'llm/27_instruct': ['long_cells'],
+    'llm/28_chat': ['long_cells'],
+    'llm/29_tuning': ['long_cells'],
     'llm/25_packing': ['long_lines', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'bad_size', 'schematics'],
     'llm/24_chat_templates': ['long_lines', 'exercises', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'references', 'bad_size', 'schematics'],
     'rl/06_dqn': ['long_cells', 'long_module'],

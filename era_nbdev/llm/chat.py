@@ -25,7 +25,7 @@ from .instruct import folder_template
 
 # %% auto #0
 __all__ = ['USER', 'ASSISTANT', 'WHY', 'SLASH', 'Conversation', 'Way', 'by_template', 'as_play', 'by_play', 'common_start',
-           'KeptCache', 'Chat', 'reset', 'system', 'undo', 'save', 'show_help', 'EndOfChat', 'leave', 'obey', 'respond',
+           'KeptCache', 'Chat', 'reset', 'system', 'undo', 'save', 'EndOfChat', 'leave', 'show_help', 'obey', 'respond',
            'converse', 'find_chat', 'read_terminal', 'read_pipe', 'show_piece', 'show_note', 'chat_']
 
 # %% ../../nbs/llm/28_chat.ipynb #efe09521
@@ -69,13 +69,14 @@ class Conversation:
         raise ValueError(f'the message {alone}takes {len(ids)} tokens, and {self.reserve} are kept '
                          f'for the answer: more than the context of {self.context}; shorten it')
 
-# %% ../../nbs/llm/28_chat.ipynb #b15dadc6
+# %% ../../nbs/llm/28_chat.ipynb #c2a57c9b
 class Way(NamedTuple):
     "How a model is spoken to."
     encode: Callable # messages -> ids of the prompt that asks for an answer
     ends: tuple # ids that end an answer
     stop: tuple # strings that end an answer
 
+# %% ../../nbs/llm/28_chat.ipynb #96605879
 def by_template(
     tokenizer: Any, # with the special tokens of the template
     template: ChatTemplate,
@@ -86,6 +87,7 @@ def by_template(
     encode([dict(role='user', content='?')])
     return Way(encode, (*ends, tokenizer.special[template.end]), ())
 
+# %% ../../nbs/llm/28_chat.ipynb #8f603f6a
 USER, ASSISTANT = 'User:', 'Assistant:' # headers of a play
 
 def as_play(
@@ -105,7 +107,7 @@ def by_play(
     encode([dict(role='user', content=USER)])
     return Way(encode, ends, ('\n'+USER,))
 
-# %% ../../nbs/llm/28_chat.ipynb #86b4a3fa
+# %% ../../nbs/llm/28_chat.ipynb #b5b1c96d
 def common_start(
     a: list, # ids
     b: list, # ids
@@ -115,6 +117,7 @@ def common_start(
         if left != right: return i
     return min(len(a), len(b))
 
+# %% ../../nbs/llm/28_chat.ipynb #97e1b53c
 class KeptCache:
     "A decoder for `stream` whose keys and values stay from one prompt to the next."
     def __init__(self,
@@ -207,46 +210,68 @@ class Chat:
             yield int(token)
         self.why = 'long' if n == self.max_tokens else 'full'
 
-# %% ../../nbs/llm/28_chat.ipynb #3491c2d7
-def reset(chat: Chat, _: str) -> str:
-    "forget the conversation; the system message stays"
+# %% ../../nbs/llm/28_chat.ipynb #ffe6341f
+def reset(
+    chat: Chat,
+    _: str, # nothing more is needed
+) -> str: # what to tell the user
+    "Forget the conversation; the system message stays."
     chat.talk.turns.clear()
-    return 'the conversation begins anew'
+    return 'the conversation is empty now'
 
-def system(chat: Chat, text: str) -> str:
-    "set the system message; without TEXT, remove it"
+def system(
+    chat: Chat,
+    text: str, # '': none
+) -> str: # what to tell the user
+    "Set the system message; without TEXT, remove it."
     chat.talk.system = text
     return f'the system message is {text!r}' if text else 'there is no system message now'
 
-def undo(chat: Chat, _: str) -> str:
-    "take back the last question and its answer"
+def undo(
+    chat: Chat,
+    _: str, # nothing more is needed
+) -> str: # what to tell the user
+    "Take back the last question and its answer. Raises `RunError` if there is none."
     if not chat.talk.turns: raise RunError('there is no turn to undo')
     question, _ = chat.talk.turns.pop()
     return f'taken back: {question}'
 
-def save(chat: Chat, name: str) -> str:
-    "write the messages into a JSON file"
+# %% ../../nbs/llm/28_chat.ipynb #e16d9e27
+def save(
+    chat: Chat,
+    name: str, # of a new file
+) -> str: # what to tell the user
+    "Write the messages into a JSON file. Raises `RunError` if that cannot be done."
     if not name: raise RunError('name a file: /save FILE')
+    messages = chat.talk.messages()
     try:
         with open(name, 'x', encoding='utf-8') as f:
-            json.dump(dict(messages=chat.talk.messages()), f, indent=1, ensure_ascii=False)
+            json.dump(dict(messages=messages), f, indent=1, ensure_ascii=False)
     except FileExistsError: raise RunError(f'{name} exists: choose another name') from None
     except OSError as e: raise RunError(f'cannot write {name}: {e.strerror}') from None
-    return f'{len(chat.talk.messages())} messages written to {name}'
+    return f'{len(messages)} messages written to {name}'
 
-def show_help(chat: Chat, _: str) -> str:
-    "show the commands"
-    rows = [f'/{name:8} {f.__doc__}' for name, f in SLASH.items()]
-    return '\n'.join([*rows, '//        a message that begins with a slash'])
-
+# %% ../../nbs/llm/28_chat.ipynb #bc179e59
 class EndOfChat(Exception):
     "The user is done."
 
-def leave(chat: Chat, _: str) -> str:
-    "end the chat; so does Ctrl-D"
+def leave(
+    chat: Chat,
+    _: str, # nothing more is needed
+) -> str: # never
+    "End the chat; so does Ctrl-D. Raises `EndOfChat`."
     raise EndOfChat
 
-SLASH: dict[str, Callable] = dict(reset=reset, system=system, undo=undo, save=save, help=show_help, quit=leave)
+def show_help(
+    chat: Chat,
+    _: str, # nothing more is needed
+) -> str: # lines
+    "Show the commands."
+    rows = [f'/{name:8} {(f.__doc__ or "").split(". Raises")[0]}' for name, f in SLASH.items()]
+    return '\n'.join([*rows, '//        A message that begins with a slash.'])
+
+SLASH: dict[str, Callable] = dict(reset=reset, system=system, undo=undo, save=save, help=show_help,
+                                  quit=leave)
 
 def obey(
     chat: Chat,
@@ -257,7 +282,7 @@ def obey(
     if name not in SLASH: raise RunError(nearest('command', f'/{name}', [f'/{k}' for k in SLASH]))
     return SLASH[name](chat, rest.strip())
 
-# %% ../../nbs/llm/28_chat.ipynb #3b589c04
+# %% ../../nbs/llm/28_chat.ipynb #a6473d0a
 def respond(
     chat: Chat,
     question: str,
@@ -267,7 +292,7 @@ def respond(
 ):
     "Print an answer as it comes, and what the reader should know about it."
     before = chat.talk.first
-    pieces = chat.say(question)
+    pieces: Any = chat.say(question)
     if chat.talk.first > before:
         note(f'the context of {chat.talk.context} tokens is full: the oldest '
              f'{chat.talk.first} of {len(chat.talk.turns)} turns are no longer read')
@@ -281,6 +306,7 @@ def respond(
     if chat.why in WHY:
         note(WHY[chat.why].format(n=chat.n))
 
+# %% ../../nbs/llm/28_chat.ipynb #bd02ef07
 def converse(
     chat: Chat,
     read: Callable, # the next line, without its end; raises EOFError after the last
@@ -322,7 +348,7 @@ def find_chat(
         raise RunError(f'this base model cannot write a conversation ({e}): '
                        "'era generate' continues a text") from None
 
-# %% ../../nbs/llm/28_chat.ipynb #660fd0f1
+# %% ../../nbs/llm/28_chat.ipynb #607958b1
 def read_terminal() -> str:
     "One line that the user typed, with editing. Raises `EOFError` for Ctrl-D."
     return input('> ')
@@ -341,6 +367,7 @@ def show_note(text: str):
     "Print a line about the chat on the standard error stream."
     print(*(f'· {line}' for line in text.splitlines()), sep='\n', file=sys.stderr, flush=True)
 
+# %% ../../nbs/llm/28_chat.ipynb #d334b0be
 @command
 def chat_(
     run: str, # folder of a run or of a model of the hub, or an experiment: its latest finished run
@@ -364,12 +391,14 @@ def chat_(
         sampling = Sampling(temperature, top_k, top_p, min_p, 1., repetition_penalty, seed)
         chat = Chat(model, tok, way, sampling, max_tokens, system)
     except ValueError as e: raise RunError(str(e)) from None
-    interactive = sys.stdin.isatty()
+    stdin: Any = sys.stdin
+    interactive = stdin.isatty()
     show_note(f'{model.count():,} parameters, a context of {chat.talk.context} tokens; '
               '/help shows the commands')
     if interactive:
         import readline # noqa: F401 (it gives `input` its editing)
-    elif hasattr(sys.stdin, 'reconfigure'):
-        sys.stdin.reconfigure(errors='replace') # bytes that are no text
-    refused = converse(chat, read_terminal if interactive else read_pipe, show_piece, show_note, interactive)
+    elif hasattr(stdin, 'reconfigure'):
+        stdin.reconfigure(errors='replace') # bytes that are no text
+    read = read_terminal if interactive else read_pipe
+    refused = converse(chat, read, show_piece, show_note, interactive)
     return 2 if refused and not interactive else 0

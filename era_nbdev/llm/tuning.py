@@ -34,12 +34,12 @@ from .subwords import load_tokenizer
 from .verifiable import find_task
 
 # %% auto #0
-__all__ = ['TOLD', 'UNTOLD', 'WAYS', 'small_start', 'Before', 'split_off', 'Material', 'Instruct', 'begin', 'tune', 'keep_chat',
-           'n_planned', 'tuning_plan', 'about', 'tells_of', 'whole_sentences', 'relabelled', 'win_rate',
-           'mention_rates', 'stories_of', 'compared', 'toy_story', 'Conditioning', 'Stop', 'each_way', 'by_way',
-           'InstructWays']
+__all__ = ['TOLD', 'UNTOLD', 'WAYS', 'small_start', 'Before', 'split_off', 'Material', 'InstructSettings', 'Instruct', 'begin',
+           'tune', 'keep_chat', 'n_planned', 'tuning_plan', 'about', 'tells_of', 'whole_sentences', 'relabelled',
+           'win_rate', 'mention_rates', 'stories_of', 'compared', 'toy_story', 'Conditioning', 'Stop', 'each_way',
+           'by_way', 'InstructWays']
 
-# %% ../../nbs/llm/29_tuning.ipynb #c22c5789
+# %% ../../nbs/llm/29_tuning.ipynb #eb66ab0f
 def small_start(
     e: Instruct, # with its settings
     seed: int, # of the weights and of the order
@@ -51,7 +51,8 @@ def small_start(
     seed_everything(seed)
     model = GPT(e.config(tok.vocab_size))
     if e.pretrain:
-        learn = Learner(model, ChatBatches(train, 16, seed), None, lm_total, e.optimizer(model), clip=1.)
+        batches = ChatBatches(train, 16, seed)
+        learn = Learner(model, batches, None, lm_total, e.optimizer(model), clip=1.)
         learn.fit(99, e.pretrain_lr, cosine(.1, .05), steps=e.pretrain)
     return Start(model, tok, CHATML, train, held)
 
@@ -82,15 +83,10 @@ class Material(NamedTuple):
     spoken: list # held-out conversations, as (question, answer)
     too_long: int # conversations that were left out
 
-# %% ../../nbs/llm/29_tuning.ipynb #51880ad3
-@experiment('instruct', smoke={},
-    lesson=dict(model='stories260k', data='instruct_rasbt', n=1000, epochs=6, bs=16, lr=2e-3),
-    full=dict(model='Llama-3.2-1B', data='conversations.jsonl', n=256, epochs=2, bs=64, accumulate=2,
-              lr=1e-5, weight_decay=0., precision='bf16', plan_tokens=10_000_000, n_layer=16,
-              n_head=32, n_kv_head=8, n_embd=2048, block_size=2048, vocab_size=128_256))
+# %% ../../nbs/llm/29_tuning.ipynb #41a02538
 @dataclass
-class Instruct(Experiment):
-    "Train a language model to answer."
+class InstructSettings(Experiment):
+    "The settings of a tuning, and what follows from them alone."
     data: str = 'tasks' # 'tasks', instruct_rasbt, instruct_demo, or a JSON or JSONL file
     model: str = '' # '': a small GPT of bytes; else stories260k, a folder of the hub, or a run
     tasks: str = 'sort,reverse' # of data 'tasks', separated by commas
@@ -140,6 +136,16 @@ class Instruct(Experiment):
         def make(_, lr): return torch.optim.AdamW(groups, lr, (.9, self.beta2), fused=True)
         return make
 
+# %% ../../nbs/llm/29_tuning.ipynb #60129da4
+@experiment('instruct', smoke={},
+    lesson=dict(model='stories260k', data='instruct_rasbt', n=1000, epochs=6, bs=16, lr=2e-3),
+    full=dict(model='Llama-3.2-1B', data='conversations.jsonl', n=256, epochs=2, bs=8,
+              accumulate=16, lr=1e-5, weight_decay=0., precision='bf16', plan_tokens=10_000_000,
+              n_layer=16, n_head=32, n_kv_head=8, n_embd=2048, block_size=2048,
+              vocab_size=128_256))
+@dataclass
+class Instruct(InstructSettings):
+    "Train a language model to answer."
     def fit(self, run: Run) -> dict:
         "Train, alone or with the processes that torchrun started, and evaluate."
         state = run.load_state() if run.resumed else None
@@ -207,7 +213,7 @@ def begin(
     spoken = [(m[-2]['content'], m[-1]['content']) for m in held if len(m) == 2]
     return start, Material(fitting, held_out, spoken, too_long+too_long_held)
 
-# %% ../../nbs/llm/29_tuning.ipynb #36c7f9fe
+# %% ../../nbs/llm/29_tuning.ipynb #f511dc71
 def tune(
     e: Instruct, # with its settings
     start: Start,
@@ -229,7 +235,8 @@ def tune(
                     e.optimizer(model), [], [Before(start.before), *callbacks], device, e.precision,
                     e.accumulate, e.clip, e.compile, wrap=data_parallel)
     learn.fit(e.epochs, e.lr, cosine(e.warmup, e.floor), resume=state)
-    curve = [dict(epoch=0) | losses, *({k: row[k] for k in ('epoch', *losses)} for row in learn.history)]
+    rows = [dict(epoch=0) | losses, *learn.history]
+    curve = [{k: row[k] for k in ('epoch', *losses)} for row in rows]
     numbers, samples = e.ask_after(start, data, before)
     last = {k: curve[-1][k] for k in losses} | {f'{k}_at_start': v for k, v in losses.items()}
     return last | numbers | dict(too_long=data.too_long, extra=dict(curve=curve, samples=samples))
@@ -296,12 +303,12 @@ def relabelled(
         found += [one_turn(about(word), text) for text in mine[:most]]
     return found
 
-# %% ../../nbs/llm/29_tuning.ipynb #6ed0aefb
+# %% ../../nbs/llm/29_tuning.ipynb #49144df4
 def win_rate(
     ours: list, # numbers or truth values, higher is better
     theirs: list, # those of the other writer for the same requests
 ) -> tuple: # win rate, half the width of its 95 % interval
-    "How often ours is better, ties counting half. Eq. (2) of the chapter."
+    "How often ours is better, ties counting half. Eq. (1) of the chapter."
     if len(ours) != len(theirs) or len(ours) < 2:
         raise ValueError(f'{len(ours)} and {len(theirs)} results: expected as many, at least 2')
     wins = [(float(a) > float(b))+.5*(float(a) == float(b)) for a, b in zip(ours, theirs)]
@@ -318,7 +325,7 @@ def mention_rates(
              if asked != word for text in written]
     return fmean(own), fmean(other)
 
-# %% ../../nbs/llm/29_tuning.ipynb #5aed64d0
+# %% ../../nbs/llm/29_tuning.ipynb #bdc3faee
 def stories_of(
     start: Start, # not tuned yet
     n: int, # stories for each word
@@ -330,6 +337,7 @@ def stories_of(
              for i, word in enumerate(TOLD+UNTOLD)}
     return {word: [tok.decode(ids) for ids in found] for word, found in texts.items()}
 
+# %% ../../nbs/llm/29_tuning.ipynb #732013f1
 def compared(
     now: dict, # word -> stories of the tuned model
     base: dict, # likewise of the prompted base
@@ -351,8 +359,9 @@ def toy_story(rng: random.Random) -> str:
     word, other = rng.sample(TOLD, 2)
     return f'One day, a {word} saw a big {other}. The {word} was happy.'
 
-# %% ../../nbs/llm/29_tuning.ipynb #79a5bd92
-@experiment('conditioning', smoke=dict(model='', n=64, most=8, epochs=1, per_word=2, n_new=8, block_size=128),
+# %% ../../nbs/llm/29_tuning.ipynb #00f475bf
+@experiment('conditioning',
+    smoke=dict(model='', n=64, most=8, epochs=1, per_word=2, n_new=8, block_size=128),
     lesson=dict(n=4000, epochs=6))
 @dataclass
 class Conditioning(Instruct):
@@ -369,14 +378,15 @@ class Conditioning(Instruct):
     plan_tokens: Annotated[int, Ge(0)] = 60_000 # tokens that --plan assumes
 
     def conversations(self, start: Start, texts: list, seed: int) -> tuple: # training, held out
-        "The model's own stories, relabelled. Raises `RunError` if they mention no word."
+        "The model's own stories, split and relabelled. Raises `RunError` if they mention no word."
         rng = random.Random(0)
         written = [start.tokenizer.decode(ids) for ids in texts]
-        found = relabelled(written or [toy_story(rng) for _ in range(self.n)], TOLD, self.most)
-        if not found:
-            raise RunError(f'no story of {self.model} mentions {", ".join(TOLD)}: raise n, or name '
-                           'a model that writes stories')
-        return split_off(found, max(len(found)//10, 1))
+        written = written or [toy_story(rng) for _ in range(self.n)]
+        train, held = split_off(written, len(written)//10)
+        found = relabelled(train, TOLD, self.most), relabelled(held, TOLD, self.most)
+        if all(found): return found
+        raise RunError(f'too few stories of {self.model} mention {", ".join(TOLD)}: raise n, or '
+                       'name a model that writes stories')
 
     def ask_before(self, start: Start) -> dict: # word -> stories
         "The prompted base."
@@ -390,7 +400,7 @@ class Conditioning(Instruct):
         samples = [(word, before[word][0], now[word][0]) for word in before]
         return compared(now, before), samples
 
-# %% ../../nbs/llm/29_tuning.ipynb #67c8cbd0
+# %% ../../nbs/llm/29_tuning.ipynb #f6ae8fca
 _TASKS = Instruct(n=3200, pretrain=250, epochs=3)
 _RASBT = Instruct(model='stories260k', data='instruct_rasbt', n=64, epochs=3, bs=16, lr=2e-3)
 _DEMO = replace(_RASBT, data='instruct_demo', epochs=1)
@@ -410,6 +420,7 @@ WAYS: dict[str, Instruct] = {
     'instruct_demo': _DEMO,
     'instruct_demo, from scratch': replace(_DEMO, scratch=True)}
 
+# %% ../../nbs/llm/29_tuning.ipynb #6e17d63e
 class Stop(Callback):
     "Ends a training when its run was asked to stop."
     def __init__(self, run: Run): self.run = run
@@ -441,6 +452,7 @@ def each_way(
     run.looping = False
     return by_way(known)
 
+# %% ../../nbs/llm/29_tuning.ipynb #a6f11e4f
 def by_way(
     known: dict, # 'way / seed' -> what `tune` gave
 ) -> dict:
