@@ -25,7 +25,7 @@ from ..llm.gpt import GPT, lm_loss, modern
 
 # %% auto #0
 __all__ = ['ANIMALS', 'MOODS', 'PLACES', 'THINGS', 'Reward', 'HAPPY', 'toy_story', 'Words', 'toy_policy', 'Rollouts',
-           'inverse_cdf', 'row_uniforms', 'roll_out', 'wide', 'token_log_probs', 'sequence_log_probs', 'check_sampler',
+           'inverse_cdf', 'row_uniforms', 'wide', 'roll_out', 'token_log_probs', 'sequence_log_probs', 'check_sampler',
            'masked_mean', 'bench_rollouts', 'bench_rollouts_512', 'KL', 'kl_estimates', 'exact_kl', 'words_of',
            'mentions', 'happy', 'scores_of', 'reward_named', 'Storyteller', 'story_policy', 'mean_se', 'ratio_se',
            'evaluate_policy']
@@ -148,6 +148,13 @@ def row_uniforms(
     drawn = [np.random.default_rng((seed, step, row)).random(n_new, np.float32) for row in rows]
     return torch.from_numpy(np.stack(drawn))
 
+# %% ../../nbs/rl/17_rollouts.ipynb #819890dd
+def wide(
+    x: Tensor, # of any floating-point type
+) -> Tensor: # 32 bits or more
+    "`x` in 32 bits, or as it is if it has more."
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
 # %% ../../nbs/rl/17_rollouts.ipynb #8c219c9c
 def _sampled(policy, prompts, end, uniforms, temperature) -> list: # of (ids, log-probabilities)
     ids, real = left_pad(prompts, policy.wte.weight.device)
@@ -225,13 +232,6 @@ def _right_padded(prompts, answers, ends, device) -> Rollouts:
         log_probs[i, begin-1:stop-1] = log_p
         ended.append(int(new[-1]) in ends)
     return Rollouts(ids, actions, log_probs, torch.tensor(ended, device=device))
-
-# %% ../../nbs/rl/17_rollouts.ipynb #819890dd
-def wide(
-    x: Tensor, # of any floating-point type
-) -> Tensor: # 32 bits or more
-    "`x` in 32 bits, or as it is if it has more."
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 # %% ../../nbs/rl/17_rollouts.ipynb #36c9b1cf
 def token_log_probs(
