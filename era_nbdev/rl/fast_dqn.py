@@ -188,8 +188,8 @@ class FastLearner(Learner):
         recipe, vector = self.recipe, self.vector
         return VectorQ(vector.observation_size, vector.n_actions, recipe.hidden, recipe.duelling)
 
-# %% ../../nbs/rl/07_fast_dqn.ipynb #f24e104f
-LANDER = dict(n_steps=200_000, hidden=(128, 128), lr=7e-4, capacity=100_000,
+# %% ../../nbs/rl/07_fast_dqn.ipynb #58393134
+LANDER = dict(n_steps=150_000, hidden=(128, 128), lr=7e-4, capacity=100_000,
               start=2000, target_every=500, explore=25_000, final=.02, prioritised=False)
 KNOWN = {'LunarLander-v3': LANDER}
 PARTS = {'everything': {}, 'no target network': dict(target_every=1),
