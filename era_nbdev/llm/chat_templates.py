@@ -31,7 +31,7 @@ from .tokenizers import BPE, BYTES
 __all__ = ['CHATML_SOURCE', 'CHATML', 'LLAMA3_SOURCE', 'LLAMA3', 'ROLES', 'WORDS', 'ARMS', 'GenerationTag', 'compiled_template',
            'ChatTemplate', 'grow_embedding', 'add_special_tokens', 'answer_spans', 'generation_prompt',
            'check_messages', 'encode_chat', 'inputs_and_targets', 'read_records', 'parts_reader', 'alpaca_messages',
-           'word_chat', 'marks', 'talker', 'chat_batch', 'ask_all', 'train_talker', 'ChatMasks', 'reply']
+           'word_chat', 'marks', 'talker', 'chat_batch', 'ask_all', 'reply', 'train_talker', 'ChatMasks']
 
 # %% ../../nbs/llm/24_chat_templates.ipynb #3d8a3836
 CHATML_SOURCE = r"""
@@ -418,6 +418,18 @@ def ask_all(
              for ids, over, chat in zip(said, ended, chats)]
     return dict(exact=sum(right)/len(chats), ended=sum(ended)/len(chats))
 
+# %% ../../nbs/llm/24_chat_templates.ipynb #d5fc56d7
+def reply(
+    model: GPT,
+    tokenizer: Any, # of `talker`
+    question: str, # of the user
+) -> str:
+    "The greedy answer to a question, without its end token. Raises as `encode_chat` does."
+    asked = [dict(role='user', content=question)]
+    prompt, _ = encode_chat(tokenizer, CHATML, asked, True, context=200)
+    said = generate(model, [prompt], 24, stop=tokenizer.special[CHATML.end])[0]
+    return tokenizer.decode([i for i in said if i not in tokenizer.special.values()])
+
 # %% ../../nbs/llm/24_chat_templates.ipynb #85b1e795
 def train_talker(
     e: ChatMasks, # its settings
@@ -482,15 +494,3 @@ class ChatMasks(Experiment):
         "What `run.predict` calls: 'bee 3' to what the model answers."
         model, tokenizer = talker(self.n_embd)
         return partial(reply, run.load_into(model).eval(), tokenizer)
-
-# %% ../../nbs/llm/24_chat_templates.ipynb #d5fc56d7
-def reply(
-    model: GPT,
-    tokenizer: Any, # of `talker`
-    question: str, # of the user
-) -> str:
-    "The greedy answer to a question, without its end token. Raises as `encode_chat` does."
-    asked = [dict(role='user', content=question)]
-    prompt, _ = encode_chat(tokenizer, CHATML, asked, True, context=200)
-    said = generate(model, [prompt], 24, stop=tokenizer.special[CHATML.end])[0]
-    return tokenizer.decode([i for i in said if i not in tokenizer.special.values()])

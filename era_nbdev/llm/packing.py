@@ -29,7 +29,7 @@ from .tokenizers import train_bpe
 # %% auto #0
 __all__ = ['WAYS', 'pad_batch', 'dialogue_messages', 'read_examples', 'next_fit', 'best_fit', 'check_lengths', 'Packed',
            'document_mask', 'pack', 'one_row', 'cumulative_lengths', 'varlen_attention', 'accumulate', 'batches_of',
-           'bench_packing', 'train_way', 'loss_alone', 'PackingRun']
+           'bench_packing', 'loss_alone', 'train_way', 'PackingRun']
 
 # %% ../../nbs/llm/25_packing.ipynb #70447153
 def pad_batch(
@@ -302,6 +302,17 @@ def bench_packing(device: str = 'cpu'): # only the CPU
     ways = {way: contestant(texts, way) for way in ('packed', 'padded', 'sorted', 'one row')}
     return ways | {f'equal lengths, {way}': contestant(same, way) for way in ('packed', 'padded')}
 
+# %% ../../nbs/llm/25_packing.ipynb #b584e53b
+@torch.no_grad()
+def loss_alone(
+    model: GPT,
+    examples: list, # of pairs (ids, counted)
+) -> float: # nats for each token that counts
+    "The mean loss of texts that are read one in a row."
+    chunks = [pad_batch(examples[i:i+16]) for i in range(0, len(examples), 16)]
+    totals = [lm_total(model(x), y) for x, y in chunks]
+    return sum(float(total) for total, _ in totals)/sum(int(n) for _, n in totals)
+
 # %% ../../nbs/llm/25_packing.ipynb #d64d8e01
 WAYS = 'padded', 'sorted', 'packed', 'joined'
 
@@ -328,17 +339,6 @@ def train_way(
         opt.step()
         rate.step()
     return model.eval(), time.process_time()-start
-
-# %% ../../nbs/llm/25_packing.ipynb #1cc54a99
-@torch.no_grad()
-def loss_alone(
-    model: GPT,
-    examples: list, # of pairs (ids, counted)
-) -> float: # nats for each token that counts
-    "The mean loss of texts that are read one in a row."
-    chunks = [pad_batch(examples[i:i+16]) for i in range(0, len(examples), 16)]
-    totals = [lm_total(model(x), y) for x, y in chunks]
-    return sum(float(total) for total, _ in totals)/sum(int(n) for _, n in totals)
 
 # %% ../../nbs/llm/25_packing.ipynb #61c97776
 @experiment('packing', smoke=dict(n=48, seeds=1, bs=8, n_embd=32, context=128),
