@@ -68,6 +68,7 @@ rl/12_ppo_details
 rl/13_actors
 rl/14_td3
 rl/15_continuous
+rl/19_rlhf
 core/01_errors
 core/02_plot
 core/03_diagram
@@ -106,6 +107,7 @@ def test_style_so_far(page):
     assert broken == {}
 
 REQUIRED = {'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'chat_templates', 'packing', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'fast', 'ppo', 'ppo_details', 'actors', 'replay', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language', 'rollouts', 'loop', 'verifiable', 'dqn', 'fast_dqn', 'pixels'}
+REQUIRED = {'rlhf', 'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'fast', 'ppo', 'ppo_details', 'actors', 'replay', 'dqn', 'fast_dqn', 'pixels', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language', 'rollouts', 'loop', 'verifiable'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]
