@@ -244,7 +244,7 @@ def encode_words(
             raise RunError(f'{word!r} is no word of this world: {" ".join(WORDS[1:])}')
     return [N_IDS[word] for word in text.split()]
 
-# %% ../../nbs/rl/16_rewards.ipynb #68020e25
+# %% ../../nbs/rl/16_rewards.ipynb #6b197d4c
 def random_story(
     rng: random.Random,
 ) -> list[str]: # 1 to 5 states
@@ -254,9 +254,9 @@ def random_story(
 def true_reward(
     mood: str, # 'glad' or 'gloomy'
     states: list[str], # as of `random_story`
-) -> int: # -5 to 5
-    "Happy states minus sad ones, or the opposite for a gloomy story."
-    balance = sum(1 if state in HAPPY else -1 for state in states)
+) -> int: # -10 to 10
+    "Two points for each happy state, minus two for a sad one; the opposite for a gloomy story."
+    balance = sum(2 if state in HAPPY else -2 for state in states)
     return balance if mood == 'glad' else -balance
 
 def write_story(states: list[str], rng: random.Random) -> str: # one sentence for each state
@@ -480,7 +480,7 @@ def judged(
     except ValueError as e: raise RunError(str(e)) from None
     return found[0].item() if len(found) == 1 else (found[0]-found[1]).sigmoid().item()
 
-# %% ../../nbs/rl/16_rewards.ipynb #43234017
+# %% ../../nbs/rl/16_rewards.ipynb #3bceb3f1
 @experiment('reward_model', smoke=dict(pairs=2000, steps=120, seeds=1),
     lesson=dict(data='hh_rlhf', block_size=64, n_embd=64, steps=120, bs=32, lr=2e-3, dropout=.2,
                 weight_decay=.1),
@@ -500,7 +500,7 @@ class RewardTraining(Experiment):
     n_layer: Annotated[int, Ge(1)] = 2 # layers of the body
     n_embd: Annotated[int, Ge(8), MultipleOf(8)] = 32 # its width
     dropout: Annotated[float, Ge(0), Lt(1)] = 0. # in body and head
-    steps: Annotated[int, Ge(1)] = 150 # of the optimizer
+    steps: Annotated[int, Ge(1)] = 200 # of the optimizer
     bs: Annotated[int, Ge(1)] = 64 # comparisons in a batch
     lr: Annotated[float, Gt(0)] = 5e-3 # peak learning rate
     weight_decay: Annotated[float, Ge(0)] = .01
