@@ -60,6 +60,8 @@ rl.copies
 rl.vector
 rl.replay
 rl.dqn
+rl.fast_dqn
+rl.pixels
 rl.policy
 rl.fast
 rl.ppo
@@ -67,6 +69,8 @@ rl.ppo_details
 rl.actors
 rl.td3
 rl.continuous
+rl.rollouts
+rl.loop
 '''.split()
 NOT_YET: list = [] # of core
 
