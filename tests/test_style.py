@@ -93,7 +93,7 @@ core/20_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'rl/16_rewards': ['long_module', 'bad_size'],
+    'rl/16_rewards': ['long_module'],
     'rl/21_preferences': ['long_cells'],
     'llm/25_packing': ['long_lines', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'bad_size', 'schematics'],
     'llm/24_chat_templates': ['long_lines', 'exercises', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'references', 'bad_size', 'schematics'],
