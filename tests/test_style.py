@@ -69,6 +69,7 @@ rl/15_continuous
 rl/17_rollouts
 rl/18_loop
 rl/19_rlhf
+rl/20_overoptimisation
 core/01_errors
 core/02_plot
 core/03_diagram
@@ -111,7 +112,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'rlhf', 'instruct', 'chat', 'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'fast', 'ppo', 'ppo_details', 'actors', 'replay', 'dqn', 'fast_dqn', 'pixels', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language', 'rollouts', 'loop', 'verifiable'}
+REQUIRED = {'overoptimisation', 'rlhf', 'instruct', 'chat', 'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'fast', 'ppo', 'ppo_details', 'actors', 'replay', 'dqn', 'fast_dqn', 'pixels', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language', 'rollouts', 'loop', 'verifiable'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]
