@@ -11,7 +11,7 @@ ACTING = dict(
     ppo=(['--n-steps', '12000', '--seeds', '2', '--episodes', '5'], ['mean_return', 'return_sd']),
     dqn=(['--n-steps', '4000', '--start', '500', '--explore', '2000', '--seeds', '2', '--episodes', '5', '--trials', '2',
           '--blocks', '40'], ['return', 'last', 'returns', 'largest']),
-    continuous=(['--n-steps', '600', '--n-random', '100', '--seeds', '2', '--episodes', '5', '--bs', '32', '--save', '0'],
+    continuous=(['--n-steps', '600', '--n-random', '100', '--seeds', '2', '--episodes', '5', '--bs', '32', '--save', '.3'],
                 ['mean_return', 'sd', 'worst']))
 
 # as `era`, with a checkpoint after every update of PPO
