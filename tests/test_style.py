@@ -87,6 +87,7 @@ core/20_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
+    'llm/24_chat_templates': ['long_lines', 'exercises', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'references', 'bad_size', 'schematics'],
     'rl/06_dqn': ['long_cells', 'long_module'],
     'rl/17_rollouts': ['long_cells', 'thin_sections', 'code_runs', 'schematics', 'bad_exercises'],
     'llm/26_verifiable': ['thin_sections', 'code_runs', 'schematics', 'bad_exercises', 'bad_size'],
