@@ -89,6 +89,7 @@ core/20_style
 NOT_YET: dict[str, list[str]] = {
     'llm/24_chat_templates': ['long_lines', 'exercises', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'references', 'bad_size', 'schematics'],
     'rl/06_dqn': ['long_cells', 'long_module'],
+    'rl/18_loop': ['long_cells', 'thin_sections', 'code_runs', 'schematics', 'bad_exercises', 'bad_size'],
     'rl/17_rollouts': ['long_cells', 'thin_sections', 'code_runs', 'schematics', 'bad_exercises'],
     'llm/26_verifiable': ['thin_sections', 'code_runs', 'schematics', 'bad_exercises', 'bad_size'],
 }
@@ -101,7 +102,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'fast', 'ppo', 'ppo_details', 'actors', 'replay', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language', 'rollouts', 'verifiable'}
+REQUIRED = {'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'fast', 'ppo', 'ppo_details', 'actors', 'replay', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language', 'rollouts', 'loop', 'verifiable'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

@@ -24,8 +24,8 @@ from ..llm.gpt import GPT, lm_loss, modern
 # %% auto #0
 __all__ = ['ANIMALS', 'MOODS', 'PLACES', 'THINGS', 'Reward', 'HAPPY', 'toy_story', 'Words', 'toy_policy', 'Rollouts',
            'inverse_cdf', 'row_uniforms', 'roll_out', 'token_log_probs', 'sequence_log_probs', 'masked_mean', 'KL',
-           'kl_estimates', 'exact_kl', 'words_of', 'mentions', 'happy', 'reward_named', 'Storyteller', 'story_policy',
-           'mean_se', 'ratio_se', 'evaluate_policy']
+           'kl_estimates', 'exact_kl', 'words_of', 'mentions', 'happy', 'scores_of', 'reward_named', 'Storyteller',
+           'story_policy', 'mean_se', 'ratio_se', 'evaluate_policy']
 
 # %% ../../nbs/rl/17_rollouts.ipynb #fb1dd90c
 ANIMALS = 'dog cat bird frog mouse bear'.split()
@@ -45,10 +45,11 @@ def toy_story(
         sentences.append(f'the {who} {rng.choice(went_on)} .')
     return ' '.join(sentences)
 
-# %% ../../nbs/rl/17_rollouts.ipynb #7d7e8e52
+# %% ../../nbs/rl/17_rollouts.ipynb #1fc3512d
 class Words:
     "A tokenizer of whole words: 0 is padding, 1 begins a text, 2 ends it."
     bos, eos = 1, 2
+    special = {'<s>': 1, '</s>': 2}
 
     def __init__(self,
         words: Sequence, # of strings, in the order of their ids from 3
@@ -299,6 +300,22 @@ def happy(
     "A reward: the number of distinct happy words."
     return torch.tensor([float(len(set(HAPPY) & set(words_of(text)))) for text in texts])
 
+# %% ../../nbs/rl/17_rollouts.ipynb #a7397225
+def scores_of(
+    reward: Reward,
+    texts: list, # of strings
+) -> Tensor: # [N] float32
+    "The rewards. Raises `RunError` for a wrong number of them, or one that is not finite."
+    scores = torch.as_tensor(reward(texts), dtype=torch.float32)
+    if scores.shape != (len(texts),):
+        raise RunError(f'the reward of {len(texts)} texts has shape {tuple(scores.shape)}, '
+                       f'expected ({len(texts)},)')
+    wrong = (~scores.isfinite()).nonzero().flatten().tolist()
+    if wrong:
+        raise RunError(f'the reward is {scores[wrong[0]].item()} for the text '
+                       f'{texts[wrong[0]]!r}, expected a finite number')
+    return scores
+
 # %% ../../nbs/rl/17_rollouts.ipynb #baef37e2
 def reward_named(
     name: str, # 'happy', or words to be mentioned: 'dog', 'dog,cat'
@@ -349,7 +366,7 @@ def ratio_se(
     residuals = (totals-ratio*counts)/counts.mean()
     return ratio.item(), (residuals.std()/len(totals)**.5).item()
 
-# %% ../../nbs/rl/17_rollouts.ipynb #4a64cae5
+# %% ../../nbs/rl/17_rollouts.ipynb #d7420c9a
 @torch.no_grad()
 def evaluate_policy(
     policy: GPT, # π_θ
@@ -368,7 +385,8 @@ def evaluate_policy(
     drawn = [row_uniforms(seed, step, rows, n_new) for step in (0, 1)]
     ours = roll_out(policy, prompts, n_new, end, drawn[0], temperature)
     theirs = roll_out(reference, prompts, n_new, end, drawn[1], temperature)
-    scores, base = (reward([decode(ids) for ids in r.answers()]) for r in (ours, theirs))
+    scores, base = (scores_of(reward, [decode(ids) for ids in r.answers()])
+                    for r in (ours, theirs))
     wins = (scores > base).double()+(scores == base).double()/2
     kl = (exact_kl(policy, reference, ours.ids)*ours.actions).sum(1)
     costs = -sequence_log_probs(reference, ours.ids, ours.actions)
