@@ -259,7 +259,7 @@ def in_order(
 
 GRADERS: dict[str, Callable[[str, str], float]] = dict(exact=exact, place=by_place, order=in_order)
 
-# %% ../../nbs/rl/22_grpo.ipynb #de581710
+# %% ../../nbs/rl/22_grpo.ipynb #c3862d96
 @experiment('rlvr', smoke=dict(steps=6, n_prompts=64, judge=100),
             lesson=dict(seeds=3), full=dict(steps=4000, seeds=5, judge=2000))
 @dataclass
@@ -267,8 +267,8 @@ class Rlvr(Grpo):
     "A supervised start, then GRPO with the grades of a program."
     task: Literal['sort', 'add', 'reverse', 'remove'] = 'sort'
     grader: Literal['exact', 'place', 'order'] = 'exact' # see `GRADERS`; 'order' is wrong
-    start_exact: Annotated[float, Gt(0), Lt(1)] = .12 # exact match at which supervision ends
-    steps: Annotated[int, Ge(1)] = 250 # batches of answers
+    start_exact: Annotated[float, Gt(0), Lt(1)] = .08 # exact match at which supervision ends
+    steps: Annotated[int, Ge(1)] = 350 # batches of answers
     n_prompts: Annotated[int, Ge(2)] = 256 # answers in a batch, over all processes
     n_new: Annotated[int, Ge(1), Le(12)] = 8 # most characters of an answer
     lr: Annotated[float, Gt(0)] = 1e-3 # peak learning rate
@@ -312,7 +312,7 @@ class Rlvr(Grpo):
         return [['models', str(self.seeds)], ['steps of each', f'{self.steps:,}'],
                 ['answers in all', f'{answers:,}']]
 
-# %% ../../nbs/rl/22_grpo.ipynb #c3c7dfbf
+# %% ../../nbs/rl/22_grpo.ipynb #95d7922b
 def started(
     exp: Rlvr, # settings
     seed: int, # of the weights and problems
@@ -320,7 +320,7 @@ def started(
     "The model before its first reward: supervised until it is right now and then."
     model, task = small_gpt(seed=seed), find_task(exp.task)
     def enough(step: int) -> bool:
-        if step % 20: return False
+        if step % 10: return False
         return exact_match(model, task, 1., 200, seed, held_out=False) >= exp.start_exact
     supervise(model, task, 1000, seed=seed, watch=enough)
     return model.eval()
@@ -334,7 +334,7 @@ def problem_of(
     "The problem of a group: it depends on these numbers alone, on no process."
     return draw(find_task(exp.task), 1, np.random.default_rng([seed, 11, step, number]))[0]
 
-# %% ../../nbs/rl/22_grpo.ipynb #270d8da8
+# %% ../../nbs/rl/22_grpo.ipynb #b8929d62
 def solve_all(
     exp: Rlvr, # settings
     run: Run, # its folder
@@ -379,7 +379,8 @@ def merit(one: dict) -> float: # a finished model
 
 def graded(t: Trainer) -> dict: # weights, numbers, history
     "Exact match on held-out problems, before and after."
-    task, n = find_task(t.exp.task), t.exp.judge
+    exp: Any = t.exp
+    task, n = find_task(exp.task), exp.judge
     numbers: dict = dict(train_cpu=t.cpu_seconds)
     for name, model in dict(start=t.reference, exact=t.policy).items():
         numbers[name] = exact_match(model, task, 1., n, seed=t.seed)
