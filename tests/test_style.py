@@ -35,6 +35,7 @@ llm/20_code_tasks
 llm/21_benchmarks
 llm/22_evaluate
 llm/23_ablations
+llm/26_verifiable
 efficiency/01_quantise
 efficiency/02_kernels
 efficiency/03_qat
@@ -88,10 +89,10 @@ core/20_style
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
     'llm/24_chat_templates': ['long_lines', 'exercises', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'references', 'bad_size', 'schematics'],
+    'rl/22_grpo': ['long_cells', 'thin_sections', 'private_words', 'site_references', 'bad_size', 'code_runs'],
     'rl/06_dqn': ['long_cells', 'long_module'],
     'rl/18_loop': ['long_cells', 'thin_sections', 'code_runs', 'schematics', 'bad_exercises', 'bad_size'],
     'rl/17_rollouts': ['long_cells', 'thin_sections', 'code_runs', 'schematics', 'bad_exercises'],
-    'llm/26_verifiable': ['thin_sections', 'code_runs', 'schematics', 'bad_exercises', 'bad_size'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)
