@@ -140,16 +140,16 @@ def policy_loss(
         terms = terms+beta*kl_estimates(torch.zeros_like(distance), distance).k3
     return average(terms, actions, o.average, longest, mean)
 
-# %% ../../nbs/rl/22_grpo.ipynb #a0e4f458
+# %% ../../nbs/rl/22_grpo.ipynb #2a453f18
 def overlong_penalty(
     lengths: Tensor, # [N] tokens of the answers
     longest: int, # most tokens of an answer
     buffer: int, # how many of them are punished
 ) -> Tensor: # [N] from -1 to 0
-    "0 for short answers, falling in a straight line to -1 at the longest. [@yu2025, eq. 13]"
+    "0 for short answers, falling in a straight line to -1 at the longest. [@yu2025]"
     return -((lengths-(longest-buffer))/buffer).clamp(0, 1)
 
-# %% ../../nbs/rl/22_grpo.ipynb #497f639c
+# %% ../../nbs/rl/22_grpo.ipynb #a0cd3111
 @dataclass
 class Group:
     "Answers of the policy with what the loss needs; rows of one prompt are neighbours."
@@ -164,6 +164,7 @@ class Group:
         return Group(self.rollouts[rows], self.log_ref[rows], self.rewards[rows],
                      self.advantages[rows], self.counted[rows])
 
+# %% ../../nbs/rl/22_grpo.ipynb #b8dfe5e6
 def grouped(
     rollouts: Rollouts, # N = P·G texts, rows of one prompt are neighbours
     rewards: Tensor, # [N] grades
@@ -188,7 +189,7 @@ def grouped(
         counted &= has_variance(groups).repeat_interleave(G)[:, None]
     return Group(rollouts, log_ref, rewards, advantages, counted)
 
-# %% ../../nbs/rl/22_grpo.ipynb #097fe540
+# %% ../../nbs/rl/22_grpo.ipynb #ac429175
 @experiment('grpo', smoke=dict(steps=15, n_prompts=32, group=8, n_new=32, judge=64, lr=1e-3),
             lesson=dict(policy='stories260k', steps=150, seeds=3, beta=.3),
             full=dict(policy='stories260k', steps=1000, seeds=10, n_prompts=256, judge=1024))
@@ -201,7 +202,7 @@ class Grpo(PolicyTraining):
     epochs: Annotated[int, Ge(1)] = 1 # times that a batch is used
 
     def check(self):
-        "Raise `RunError` for settings that do not fit together."
+        "Raise `RunError` for a number of texts that the groups do not divide."
         fits = self.n_prompts % (self.group*self.minibatches) == 0
         self.require(n_prompts=(fits, f'a multiple of {self.group*self.minibatches}: of the group '
                                       'times the minibatches'))
@@ -219,18 +220,15 @@ class Grpo(PolicyTraining):
 
     def compared(self, t: Trainer, rollouts: Rollouts, rewards: Tensor) -> Group: # rewards [N]
         "What the loss needs."
-        return grouped(rollouts, rewards, self.reference_of(t, rollouts), OBJECTIVES[self.method], self.group,
-                       self.beta, self.n_new)
+        return grouped(rollouts, rewards, self.reference_of(t, rollouts),
+                       OBJECTIVES[self.method], self.group, self.beta, self.n_new)
 
     def parts(self, t: Trainer, batch: Group): # yields Groups
         "Minibatches, each as often as the settings say."
-        for epoch in range(self.epochs):
+        for _ in range(self.epochs):
             order = torch.randperm(len(batch.rewards))
-            if self.minibatches == 1:
-                yield batch
-                continue
             for rows in order.chunk(self.minibatches):
-                yield batch[rows]
+                yield batch[rows] if self.minibatches > 1 else batch
 
     def loss(self, t: Trainer, batch: Group) -> tuple: # a scalar, what to log
         "The objective of the method."
@@ -334,7 +332,7 @@ def problem_of(
     "The problem of a group: it depends on these numbers alone, on no process."
     return draw(find_task(exp.task), 1, np.random.default_rng([seed, 11, step, number]))[0]
 
-# %% ../../nbs/rl/22_grpo.ipynb #b8929d62
+# %% ../../nbs/rl/22_grpo.ipynb #c40db43c
 def solve_all(
     exp: Rlvr, # settings
     run: Run, # its folder
@@ -362,6 +360,7 @@ def solve_all(
     run.looping = False
     return summary(done)
 
+# %% ../../nbs/rl/22_grpo.ipynb #b97fc1d5
 def keep(
     run: Run,
     done: list, # results of finished models
@@ -377,6 +376,7 @@ def merit(one: dict) -> float: # a finished model
     "Its exact match."
     return one['numbers']['exact']
 
+# %% ../../nbs/rl/22_grpo.ipynb #798ad95c
 def graded(t: Trainer) -> dict: # weights, numbers, history
     "Exact match on held-out problems, before and after."
     exp: Any = t.exp
