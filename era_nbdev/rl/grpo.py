@@ -140,13 +140,13 @@ def policy_loss(
         terms = terms+beta*kl_estimates(torch.zeros_like(distance), distance).k3
     return average(terms, actions, o.average, longest, mean)
 
-# %% ../../nbs/rl/22_grpo.ipynb #2a453f18
+# %% ../../nbs/rl/22_grpo.ipynb #cccb9aa2
 def overlong_penalty(
     lengths: Tensor, # [N] tokens of the answers
     longest: int, # most tokens of an answer
     buffer: int, # how many of them are punished
 ) -> Tensor: # [N] from -1 to 0
-    "0 for short answers, falling in a straight line to -1 at the longest. [@yu2025]"
+    "0 for short answers, falling in a straight line to -1 at the longest. (Yu et al. 2025)"
     return -((lengths-(longest-buffer))/buffer).clamp(0, 1)
 
 # %% ../../nbs/rl/22_grpo.ipynb #a0cd3111
