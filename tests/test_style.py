@@ -36,6 +36,8 @@ llm/21_benchmarks
 llm/22_evaluate
 llm/23_ablations
 llm/26_verifiable
+llm/24_chat_templates
+llm/25_packing
 efficiency/01_quantise
 efficiency/02_kernels
 efficiency/03_qat
@@ -115,7 +117,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'verifiable', 'grpo', 'overoptimisation', 'rlhf', 'instruct', 'chat', 'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'fast', 'ppo', 'ppo_details', 'actors', 'replay', 'dqn', 'fast_dqn', 'pixels', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language', 'rollouts', 'loop', 'verifiable'}
+REQUIRED = {'ablations', 'actors', 'attention', 'backprop', 'benchmarks', 'callbacks', 'chat', 'chat_templates', 'clip', 'code_tasks', 'continuous', 'contrastive', 'copies', 'coresets', 'ddp', 'digits', 'dqn', 'engine', 'evaluate', 'fast', 'fast_dqn', 'flash', 'generate', 'gpt', 'grpo', 'image_tokens', 'instruct', 'kernels', 'learner', 'lit', 'loop', 'mdp', 'metrics', 'neighbours', 'neurons', 'overlap', 'overoptimisation', 'packing', 'pairs', 'parts', 'pixels', 'policy', 'ppo', 'ppo_details', 'precision', 'pretraining', 'q_learning', 'qat', 'quantise', 'ranks', 'replay', 'rlhf', 'rollouts', 'schedules', 'scores', 'search', 'spectra', 'td3', 'towers', 'vector', 'verifiable', 'vision_language', 'vit', 'vit_data', 'weights'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]
