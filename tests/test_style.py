@@ -102,11 +102,7 @@ NOT_YET: dict[str, list[str]] = {
     'llm/27_instruct': ['long_cells'],
     'llm/28_chat': ['long_cells'],
     'llm/29_tuning': ['long_cells'],
-    'llm/25_packing': ['long_lines', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'bad_size', 'schematics'],
-    'llm/24_chat_templates': ['long_lines', 'exercises', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'references', 'bad_size', 'schematics'],
     'rl/22_grpo': ['long_lines', 'long_cells', 'thin_sections'],
-    'rl/18_loop': ['long_cells', 'thin_sections', 'code_runs', 'schematics', 'bad_exercises', 'bad_size'],
-    'rl/17_rollouts': ['long_cells', 'thin_sections', 'code_runs', 'schematics', 'bad_exercises'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)
