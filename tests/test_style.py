@@ -101,7 +101,7 @@ NOT_YET: dict[str, list[str]] = {
     'rl/21_preferences': ['long_cells'],
     'llm/27_instruct': ['long_cells'],
     'llm/28_chat': ['long_cells'],
-    'llm/29_tuning': ['long_cells'],
+    'llm/29_forgetting': ['long_cells'],
     'rl/22_grpo': ['long_lines', 'long_cells', 'thin_sections'],
 }
 
