@@ -38,6 +38,7 @@ llm/23_ablations
 llm/26_verifiable
 llm/24_chat_templates
 llm/25_packing
+llm/28_chat
 efficiency/01_quantise
 efficiency/02_kernels
 efficiency/03_qat
@@ -100,7 +101,6 @@ NOT_YET: dict[str, list[str]] = {
     'rl/16_rewards': ['long_module'],
     'rl/21_preferences': ['long_cells'],
     'llm/27_instruct': ['long_cells'],
-    'llm/28_chat': ['long_cells'],
     'llm/29_forgetting': ['long_cells'],
     'rl/22_grpo': ['long_lines', 'long_cells', 'thin_sections'],
 }
