@@ -38,7 +38,9 @@ llm/23_ablations
 llm/26_verifiable
 llm/24_chat_templates
 llm/25_packing
+llm/27_instruct
 llm/28_chat
+llm/29_forgetting
 efficiency/01_quantise
 efficiency/02_kernels
 efficiency/03_qat
@@ -100,8 +102,6 @@ core/20_style
 NOT_YET: dict[str, list[str]] = {
     'rl/16_rewards': ['long_module'],
     'rl/21_preferences': ['long_cells'],
-    'llm/27_instruct': ['long_cells'],
-    'llm/29_forgetting': ['long_cells'],
     'rl/22_grpo': ['long_lines', 'long_cells', 'thin_sections'],
 }
 
