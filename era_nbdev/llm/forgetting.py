@@ -189,7 +189,7 @@ def split_off(
 def begin(
     e: Instruct, # with its settings
     seed: int, # of new weights, and of the problems of tasks
-) -> tuple: # Start, Material
+) -> tuple[Start, Material]:
     "The model and what it is trained on."
     start, texts = opened(e.model, e.n) if e.model else (small_start(e, seed), [])
     if e.scratch:
