@@ -403,7 +403,7 @@ def train_talker(
 @dataclass
 class ChatMasks(Experiment):
     "What a model learns if the answers count in the loss, or everything, or no end of a turn."
-    steps: Annotated[int, Ge(1)] = 1000 # of the optimizer
+    steps: Annotated[int, Ge(1)] = 200 # of the optimizer
     bs: Annotated[int, Ge(1)] = 16 # conversations in a step
     lr: Annotated[float, Gt(0)] = 4e-3 # peak learning rate
     n_embd: Annotated[int, Ge(8), MultipleOf(8)] = 64 # width
