@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import torch
 from annotated_types import Ge, Gt, Lt
-from torch import Tensor
 from ..core.data import REGISTRY, load
 from ..core.distributed import Shard, data_parallel, ranks
 from ..core.errors import Interrupted, RunError
@@ -27,9 +26,10 @@ from .budget import training_plan
 from .chat_templates import CHATML
 from .corpus import Corpus
 from .gpt import GPT, GPTConfig, init_weights, lm_total, modern
-from .instruct import (ChatBatches, InOrder, Start, answer_loss, answers_to,
-    byte_tokenizer, encode_all, every_token, exact_answers, folder_template, one_turn, opened,
-    own_texts, read_conversations, task_problems, without_end, write_template)
+from .instruct import ChatBatches, InOrder, Start, answer_loss, answers_to
+from .instruct import byte_tokenizer, encode_all, every_token, exact_answers
+from .instruct import folder_template, one_turn, opened, own_texts
+from .instruct import read_conversations, task_problems, without_end, write_template
 from .subwords import load_tokenizer
 from .verifiable import find_task
 
@@ -156,7 +156,8 @@ def small_start(
 ) -> Start:
     "A GPT of bytes after `e.pretrain` steps on the help pages."
     tok, T = byte_tokenizer(), e.block_size
-    rows = [every_token(row.tolist()) for row in _bytes_of('pydocs').unfold(0, T, T)]
+    text = list(load('pydocs').encode())
+    rows = [every_token(text[i:i+T]) for i in range(0, len(text)-T+1, T)]
     train, held = rows[:-256], rows[-256:]
     seed_everything(seed)
     model = GPT(e.config(tok.vocab_size))
@@ -165,9 +166,6 @@ def small_start(
         learn = Learner(model, batches, None, lm_total, e.optimizer(model), clip=1.)
         learn.fit(99, e.pretrain_lr, cosine(.1, .05), steps=e.pretrain)
     return Start(model, tok, CHATML, train, held)
-
-def _bytes_of(name: str) -> Tensor: # [N]
-    return torch.frombuffer(bytearray(load(name).encode()), dtype=torch.uint8).long()
 
 # %% ../../nbs/llm/29_forgetting.ipynb #cb3cf71e
 class Material(NamedTuple):
@@ -204,10 +202,7 @@ def begin(
     return start, Material(fitting, held_out, spoken, too_long+too_long_held)
 
 # %% ../../nbs/llm/29_forgetting.ipynb #f2eadca1
-def keep_chat(
-    run: Run, # new
-    start: Start,
-):
+def keep_chat(run: Run, start: Start): # of a new run
     "Keep shape, tokenizer and template in the run's folder, where `era chat` finds them."
     run.keep('shape', asdict(start.model.config))
     start.tokenizer.save(run.dir/'tokenizer.json')
@@ -283,13 +278,8 @@ class Instruct(InstructSettings):
     def ask_before(self, start: Start, seed: int) -> Any: # what `ask_after` gets
         "Ask the model before it is tuned."
 
-    def ask_after(self,
-        start: Start, # tuned
-        data: Material,
-        before: Any, # from `ask_before`
-        seed: int, # of draws
-    ) -> tuple: # numbers, samples
-        "Exact match for tasks; some answers to held-out questions."
+    def ask_after(self, start: Start, data: Material, before: Any, seed: int) -> tuple:
+        "Numbers (exact match for tasks) and samples; `before` is what `ask_before` gave."
         n_new = min(64, start.model.config.block_size//2)
         pairs = data.spoken[:6]
         found = answers_to(start, [question for question, _ in pairs], n_new)
@@ -316,9 +306,7 @@ class Instruct(InstructSettings):
         return tuning_plan(self)
 
 # %% ../../nbs/llm/29_forgetting.ipynb #d0f95672
-def n_planned(
-    e: Instruct, # with its settings
-) -> int: # tokens of an epoch
+def n_planned(e: Instruct) -> int: # tokens of an epoch
     "How many tokens the conversations have, or an estimate. Raises `RunError` for no file."
     if e.plan_tokens or e.data == 'tasks': return e.plan_tokens or 50*e.n
     if e.data in REGISTRY: return 150_000
@@ -370,9 +358,7 @@ def compared(
     return out
 
 # %% ../../nbs/llm/29_forgetting.ipynb #e3ad210a
-def toy_story(
-    rng: random.Random, # decides about the words
-) -> str:
+def toy_story(rng: random.Random) -> str: # it decides about the words
     "Two sentences about one of the words, for runs without a model that writes stories."
     word, other = rng.sample(TOLD, 2)
     return f'One day, a {word} saw a big {other}. The {word} was happy.'
@@ -411,8 +397,8 @@ class Conditioning(Instruct):
     def check(self):
         "Raise `RunError` for settings out of range."
         super().check()
-        unknown = [word for word in self.words.split(',') if word not in TOLD+UNTOLD]
-        self.require(words=(not unknown, f'some of {", ".join(TOLD+UNTOLD)}'))
+        known = set(TOLD+UNTOLD) >= set(self.words.split(','))
+        self.require(words=(known, f'some of {", ".join(TOLD+UNTOLD)}'))
 
     def ask_before(self, start: Start, seed: int) -> dict: # word -> stories
         "The prompted base."
