@@ -67,6 +67,7 @@ rl.ppo_details
 rl.actors
 rl.td3
 rl.continuous
+scale.memory
 '''.split()
 NOT_YET: list = [] # of core
 
