@@ -327,7 +327,7 @@ class Layout:
         "How many GPUs it takes."
         return self.dp*self.tp*self.pp*self.cp
 
-# %% ../../nbs/scale/11_memory.ipynb #76dc85f2
+# %% ../../nbs/scale/11_memory.ipynb #b1d00f66
 def check_layout(
     c: GPTConfig, # a model's configuration
     layout: Layout, # GPUs
@@ -336,10 +336,9 @@ def check_layout(
     "Raise `RunError` for a layout that does not go with the model and the sequence."
     if not 1 <= T <= c.block_size:
         raise RunError(f'{T:,} tokens in a sequence, but the model reads 1 to {c.block_size:,}')
-    shared = {'KV heads': c.n_kv_head, 'hidden units': c.hidden, 'words': c.vocab_size}
-    for what, size in shared.items():
+    for what, size in dict(KV_heads=c.n_kv_head, hidden=c.hidden, vocabulary=c.vocab_size).items():
         if size % layout.tp:
-            raise RunError(f'tp is {layout.tp}, which does not divide the {size:,} {what}')
+            raise RunError(f'tp is {layout.tp}, which does not divide {what} {size:,}')
     if T % (layout.tp*layout.cp):
         raise RunError(f'tp × cp is {layout.tp*layout.cp}, which does not divide {T:,} tokens')
     if layout.pp*layout.chunks > c.n_layer:
@@ -370,7 +369,7 @@ class Memory(NamedTuple):
         "The sum, with the larger of the last two."
         return sum(self[:5])+max(self.logits, self.recomputed)
 
-# %% ../../nbs/scale/11_memory.ipynb #96b4556f
+# %% ../../nbs/scale/11_memory.ipynb #6dbd3240
 def memory(
     c: GPTConfig, # a model's configuration
     layout: Layout, # of GPUs
@@ -386,9 +385,9 @@ def memory(
     found = []
     for first, ends in stages.items():
         own = (layers*(n.matrices+n.norms)+ends)/layout.tp
-        held = in_flight(layout) if first or layout.pp == 1 else 1.
         logits = 0. if first else _logit_bytes(c, layout.tp, tokens)
-        found.append(_on_stage(c, layout, own, held*layers, tokens, logits, state, regather))
+        held = layers*(in_flight(layout) if first else 1)
+        found.append(_on_stage(c, layout, own, held, tokens, logits, state, regather))
     return max(found, key=lambda m: m.total)
 
 # %% ../../nbs/scale/11_memory.ipynb #b37340f5
@@ -408,7 +407,7 @@ def _on_stage(c, layout, own, layers, tokens, logits, state, regather): # own pa
 # %% ../../nbs/scale/11_memory.ipynb #cea3cbbf
 RESERVED = 1.07 # reserved over allocated: torchtitan, 8B on eight GPUs, compiled
 
-# %% ../../nbs/scale/11_memory.ipynb #474c3c0a
+# %% ../../nbs/scale/11_memory.ipynb #f5d32d7c
 RUNNABLE = 'all', 'selective', 'full' # policies that need no compiler
 
 @experiment('memory', smoke={},
@@ -458,9 +457,8 @@ class MemoryOfStep(Experiment):
                        f'predicted_{keep}': (self.predicted(keep)/2**20, 'MiB'),
                        f'ratio_{keep}': peak/self.predicted(keep),
                        f'seconds_{keep}': (times.mean().item(), 's'),
-                       f'deviation_{keep}': (times.std().item(), 's')}
-            if reserved:
-                result[f'reserved_{keep}'] = reserved/2**20, 'MiB'
+                       f'deviation_{keep}': (times.std().item(), 's'),
+                       f'reserved_{keep}': (reserved/2**20, 'MiB')} # 0 on a CPU
         return result
 
 # %% ../../nbs/scale/11_memory.ipynb #9ad27b28
