@@ -68,6 +68,7 @@ rl.actors
 rl.td3
 rl.continuous
 scale.memory
+scale.planner
 '''.split()
 NOT_YET: list = [] # of core
 

@@ -69,7 +69,7 @@ class Parameters(NamedTuple):
         "All parameters."
         return self.table+self.n_layer*(self.matrices+self.norms)+self.head
 
-# %% ../../nbs/scale/11_memory.ipynb #8bfd0810
+# %% ../../nbs/scale/11_memory.ipynb #fe497766
 def heads_width(c: GPTConfig) -> tuple[int, int]: # a model's configuration
     "The numbers of all queries of a token, and of all its keys."
     return c.n_head*c.head_dim, c.n_kv_head*c.head_dim
@@ -79,10 +79,9 @@ def parameters(c: GPTConfig) -> Parameters: # a model's configuration
     h, g = heads_width(c)
     n_up = 2*c.hidden if c.mlp == 'swiglu' else c.hidden
     matrices = c.n_embd*(h+2*g)+h*c.n_embd+c.n_embd*n_up+c.hidden*c.n_embd
-    norm = c.n_embd
+    norm = c.n_embd*(2 if c.bias and c.norm == 'layer' else 1)
     if c.bias:
         matrices += h+2*g+n_up+2*c.n_embd
-        norm += c.n_embd if c.norm == 'layer' else 0
     norms = 2*norm+(2*c.head_dim if c.qk_norm else 0)
     positions = c.block_size if c.positions == 'learned' else 0
     table = (c.vocab_size+positions)*c.n_embd
@@ -276,7 +275,7 @@ def kept_bytes_of_layer(
     share['gathered'] = share['stream'] if regather else 1.
     return sum(o.bytes(width)*share[o.region] for o in kept_tensors(c, keep))
 
-# %% ../../nbs/scale/11_memory.ipynb #69efd9e2
+# %% ../../nbs/scale/11_memory.ipynb #51d5852b
 LOGIT_BYTES = 12, 16 # for each logit at the worst moment: whole, and divided among GPUs
 
 class Llama(nn.Module):
@@ -289,9 +288,8 @@ class Llama(nn.Module):
         self.norm = RMSNorm(c.n_embd)
         self.head = nn.Linear(c.n_embd, c.vocab_size, bias=False)
         angle = torch.arange(c.block_size)[:, None, None]*rope_frequencies(c.head_dim, c.rope_base)
-        dtype = torch.get_default_dtype()
-        self.register_buffer('cos', angle.cos().to(dtype), persistent=False)
-        self.register_buffer('sin', angle.sin().to(dtype), persistent=False)
+        for name, table in dict(cos=angle.cos(), sin=angle.sin()).items():
+            self.register_buffer(name, table.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor: # [B, T] to [B, T, V]
         "Logits."
@@ -369,7 +367,7 @@ class Memory(NamedTuple):
         "The sum, with the larger of the last two."
         return sum(self[:5])+max(self.logits, self.recomputed)
 
-# %% ../../nbs/scale/11_memory.ipynb #6dbd3240
+# %% ../../nbs/scale/11_memory.ipynb #8394f9da
 def memory(
     c: GPTConfig, # a model's configuration
     layout: Layout, # of GPUs
@@ -380,7 +378,7 @@ def memory(
     "What the fullest GPU holds. Raises `RunError` for a layout that does not go with the model."
     check_layout(c, layout, T)
     n, layers = parameters(c), math.ceil(c.n_layer/layout.pp)
-    stages = {1.: n.table, 0.: n.head} if layout.pp > 1 else {0.: n.table+n.head}
+    stages = {1: n.table, 0: n.head} if layout.pp > 1 else {0: n.table+n.head}
     tokens = layout.micro*T/layout.cp
     found = []
     for first, ends in stages.items():
@@ -407,7 +405,7 @@ def _on_stage(c, layout, own, layers, tokens, logits, state, regather): # own pa
 # %% ../../nbs/scale/11_memory.ipynb #cea3cbbf
 RESERVED = 1.07 # reserved over allocated: torchtitan, 8B on eight GPUs, compiled
 
-# %% ../../nbs/scale/11_memory.ipynb #f5d32d7c
+# %% ../../nbs/scale/11_memory.ipynb #e5c1276e
 RUNNABLE = 'all', 'selective', 'full' # policies that need no compiler
 
 @experiment('memory', smoke={},
@@ -455,7 +453,6 @@ class MemoryOfStep(Experiment):
             peak, reserved = (max(row[i] for row in rows) for i in (0, 1))
             result |= {f'counted_{keep}': (peak/2**20, 'MiB'),
                        f'predicted_{keep}': (self.predicted(keep)/2**20, 'MiB'),
-                       f'ratio_{keep}': peak/self.predicted(keep),
                        f'seconds_{keep}': (times.mean().item(), 's'),
                        f'deviation_{keep}': (times.std().item(), 's'),
                        f'reserved_{keep}': (reserved/2**20, 'MiB')} # 0 on a CPU
