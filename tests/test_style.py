@@ -56,6 +56,9 @@ rl/02_q_learning
 rl/03_copies
 rl/04_vector
 rl/05_replay
+rl/06_dqn
+rl/07_fast_dqn
+rl/08_pixels
 rl/09_policy
 rl/10_fast
 rl/11_ppo
@@ -63,6 +66,7 @@ rl/12_ppo_details
 rl/13_actors
 rl/14_td3
 rl/15_continuous
+rl/19_rlhf
 scale/11_memory
 scale/12_planner
 core/01_errors
@@ -89,7 +93,11 @@ core/20_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'rl/06_dqn': ['long_cells', 'long_module'],
+    'llm/25_packing': ['long_lines', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'bad_size', 'schematics'],
+    'llm/24_chat_templates': ['long_lines', 'exercises', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'references', 'bad_size', 'schematics'],
+    'rl/18_loop': ['long_cells', 'thin_sections', 'code_runs', 'schematics', 'bad_exercises', 'bad_size'],
+    'rl/17_rollouts': ['long_cells', 'thin_sections', 'code_runs', 'schematics', 'bad_exercises'],
+    'llm/26_verifiable': ['thin_sections', 'code_runs', 'schematics', 'bad_exercises', 'bad_size'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)
@@ -100,7 +108,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'memory', 'planner', 'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'fast', 'ppo', 'ppo_details', 'actors', 'replay', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language'}
+REQUIRED = {'rlhf', 'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'fast', 'ppo', 'ppo_details', 'actors', 'replay', 'dqn', 'fast_dqn', 'pixels', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language', 'rollouts', 'loop', 'verifiable', 'memory', 'planner'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

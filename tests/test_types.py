@@ -60,6 +60,8 @@ rl.copies
 rl.vector
 rl.replay
 rl.dqn
+rl.fast_dqn
+rl.pixels
 rl.policy
 rl.fast
 rl.ppo

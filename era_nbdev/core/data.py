@@ -131,8 +131,7 @@ def _pinned(repository: str, commit: str, folder: str = '') -> str: # an address
 
 _CLOTHES = ('T-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker',
             'bag', 'boot')
-register(Dataset(
-    'fashion_mnist', 'Fashion-MNIST: 70,000 pieces of clothing, 28×28', 'MIT',
+register(Dataset('fashion_mnist', 'Fashion-MNIST: 70,000 pieces of clothing, 28×28', 'MIT',
     _idx_set(_CLOTHES), _idx_files(
         '3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84',
         'a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845',
@@ -218,15 +217,13 @@ def _flickr8k(folder: Path) -> dict:
 
 def _cc12m(folder: Path) -> dict: return dict(train=read_pairs(folder/'cc12m-train-0000.tar'))
 
-register(Dataset(
-    'flickr8k', 'Flickr8k: 500 of its photographs, 2,500 captions',
+register(Dataset('flickr8k', 'Flickr8k: 500 of its photographs, 2,500 captions',
     'none stated; non-commercial research', _flickr8k,
     {'captions.tsv': '5adfcd9c181c4d092d51b5790b08e721f76e976b62ccfe79862780a0f5be1762',
      'flickr8k_500_images_224.tar':
          'd93f99ba19401de404019c8e01a72ff1838985139fff580358b9a3cb26534827'},
     mb=14.1))
-register(Dataset(
-    'cc12m_sample', 'Conceptual 12M: a shard of 32 pairs from the web',
+register(Dataset('cc12m_sample', 'Conceptual 12M: a shard of 32 pairs from the web',
     'annotations: free use with attribution', _cc12m,
     {'cc12m-train-0000.tar': 'fc7c3587c194806dfcc06e232c117b0b647aafb6ab049d9d91c0274a50b3124b'},
     url=_pinned('pytorch/torchtitan', 'b5bcd76c66d0acb1a08b176d9639425bc55e0b2a',
@@ -341,8 +338,7 @@ register(Dataset(
     {'input.txt': '86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed'},
     url=_pinned('karpathy/char-rnn', '6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e',
                 'data/tinyshakespeare'), standin='pydocs', mb=1.1))
-register(Dataset(
-    'names', '32,033 first names; a list of `str`', 'MIT', _names,
+register(Dataset('names', '32,033 first names; a list of `str`', 'MIT', _names,
     {'names.txt': '0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d'},
     url=_pinned('karpathy/makemore', '988aa59e4d8fefa526d06f3b453ad116258398d4'),
     standin='pydocs', mb=.2));
@@ -362,13 +358,21 @@ def _web_text(folder):
     pages = [json.loads(line)['text'] for line in _lines(folder, 'c4_demo.jsonl')]
     return dict(c4=pages, wiki=_lines(folder, 'wiki_demo.txt'))
 
-register(Dataset(
-    'web_text', '300 C4 and 30 Wikipedia documents; {"c4": [str], "wiki": [str]}',
+register(Dataset('web_text', '300 C4 and 30 Wikipedia documents; {"c4": [str], "wiki": [str]}',
     'ODC-BY, CC BY-SA', _web_text,
     {'c4_demo.jsonl': 'f51528081ef22279f2840c02c4cd7cdfc372138be0817c5b8714d200af692b78',
      'wiki_demo.txt': '69c0c4d067a95a1a65022f2ae1efff9654b1953b09f206f8832620ebbffa0daf'},
     url=_pinned('hiyouga/LLaMA-Factory', 'ff6d4d12eeb035d6ce06805a5733dd7b29f2ac30', 'data'),
     standin='pydocs', mb=1.8));
+
+# %% ../../nbs/core/05_data.ipynb #hh000002
+def _hh_rlhf(folder): return [json.loads(line) for line in _lines(folder, 'test.jsonl.gz')]
+
+register(Dataset('hh_rlhf', 'HH-RLHF: 2,312 preferences, offensive; [{"chosen": str, …}]', 'MIT',
+    _hh_rlhf,
+    {'test.jsonl.gz': 'ebfaaed21162a4de120ae85366075b34425e2a6303fac59b99555002f7016f03'}, mb=.7,
+    url=_pinned('anthropics/hh-rlhf', '354e5c3cb8960630860dd5774a6ac2a58313bf4d',
+                'harmless-base')));
 
 # %% ../../nbs/core/05_data.ipynb #e7676e35
 _SPLITS = ('train', 'val', 'test_2016_flickr', 'test_2017_flickr')
