@@ -35,6 +35,9 @@ llm/20_code_tasks
 llm/21_benchmarks
 llm/22_evaluate
 llm/23_ablations
+llm/26_verifiable
+llm/24_chat_templates
+llm/25_packing
 efficiency/01_quantise
 efficiency/02_kernels
 efficiency/03_qat
@@ -66,7 +69,10 @@ rl/12_ppo_details
 rl/13_actors
 rl/14_td3
 rl/15_continuous
+rl/17_rollouts
+rl/18_loop
 rl/19_rlhf
+rl/20_overoptimisation
 scale/11_memory
 scale/12_planner
 core/01_errors
@@ -93,11 +99,12 @@ core/20_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
-    'llm/25_packing': ['long_lines', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'bad_size', 'schematics'],
-    'llm/24_chat_templates': ['long_lines', 'exercises', 'bad_exercises', 'thin_sections', 'long_cells', 'code_runs', 'private_words', 'references', 'bad_size', 'schematics'],
-    'rl/18_loop': ['long_cells', 'thin_sections', 'code_runs', 'schematics', 'bad_exercises', 'bad_size'],
-    'rl/17_rollouts': ['long_cells', 'thin_sections', 'code_runs', 'schematics', 'bad_exercises'],
-    'llm/26_verifiable': ['thin_sections', 'code_runs', 'schematics', 'bad_exercises', 'bad_size'],
+    'rl/16_rewards': ['long_module'],
+    'rl/21_preferences': ['long_cells'],
+    'llm/27_instruct': ['long_cells'],
+    'llm/28_chat': ['long_cells'],
+    'llm/29_forgetting': ['long_cells'],
+    'rl/22_grpo': ['long_lines', 'long_cells', 'thin_sections'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)
@@ -108,7 +115,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'rlhf', 'td3', 'continuous', 'kernels', 'qat', 'spectra', 'neurons', 'backprop', 'digits', 'schedules', 'learner', 'callbacks', 'ddp', 'ranks', 'attention', 'flash', 'parts', 'gpt', 'pretraining', 'generate', 'engine', 'coresets', 'scores', 'precision', 'code_tasks', 'benchmarks', 'evaluate', 'overlap', 'metrics', 'quantise', 'ablations', 'towers', 'weights', 'mdp', 'q_learning', 'copies', 'vector', 'policy', 'fast', 'ppo', 'ppo_details', 'actors', 'replay', 'dqn', 'fast_dqn', 'pixels', 'vit', 'vit_data', 'contrastive', 'image_tokens', 'clip', 'lit', 'pairs', 'neighbours', 'search', 'vision_language', 'rollouts', 'loop', 'verifiable', 'memory', 'planner'}
+REQUIRED = {'ablations', 'actors', 'attention', 'backprop', 'benchmarks', 'callbacks', 'chat', 'chat_templates', 'clip', 'code_tasks', 'continuous', 'contrastive', 'copies', 'coresets', 'ddp', 'digits', 'dqn', 'engine', 'evaluate', 'fast', 'fast_dqn', 'flash', 'generate', 'gpt', 'grpo', 'image_tokens', 'instruct', 'kernels', 'learner', 'lit', 'loop', 'mdp', 'memory', 'metrics', 'neighbours', 'neurons', 'overlap', 'overoptimisation', 'packing', 'pairs', 'parts', 'pixels', 'planner', 'policy', 'ppo', 'ppo_details', 'precision', 'pretraining', 'q_learning', 'qat', 'quantise', 'ranks', 'replay', 'rlhf', 'rollouts', 'schedules', 'scores', 'search', 'spectra', 'td3', 'towers', 'vector', 'verifiable', 'vision_language', 'vit', 'vit_data', 'weights'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

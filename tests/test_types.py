@@ -69,6 +69,8 @@ rl.ppo_details
 rl.actors
 rl.td3
 rl.continuous
+rl.rollouts
+rl.loop
 scale.memory
 scale.planner
 '''.split()

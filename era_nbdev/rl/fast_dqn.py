@@ -24,7 +24,7 @@ from .dqn import (Learner, Recipe, Training, duelling_matrix, mlp, restore_train
 # %% auto #0
 __all__ = ['ACTIVATIONS', 'LANDER', 'KNOWN', 'PARTS', 'CLEANRL', 'Flat', 'relu', 'tanh', 'relu_slope', 'tanh_slope', 'FastMLP',
            'VectorQ', 'FastLearner', 'learn_one', 'learn_all', 'by_label', 'summary', 'DQN', 'time_ours',
-           'cleanrl_update', 'time_cleanrl', 'time_sb3', 'time_slow', 'bench_dqn']
+           'cleanrl_update', 'time_cleanrl', 'time_sb3', 'bench_dqn']
 
 # %% ../../nbs/rl/07_fast_dqn.ipynb #c6b7ede5
 class Flat:
@@ -188,7 +188,7 @@ class FastLearner(Learner):
         recipe, vector = self.recipe, self.vector
         return VectorQ(vector.observation_size, vector.n_actions, recipe.hidden, recipe.duelling)
 
-# %% ../../nbs/rl/07_fast_dqn.ipynb #3795987c
+# %% ../../nbs/rl/07_fast_dqn.ipynb #58393134
 LANDER = dict(n_steps=150_000, hidden=(128, 128), lr=7e-4, capacity=100_000,
               start=2000, target_every=500, explore=25_000, final=.02, prioritised=False)
 KNOWN = {'LunarLander-v3': LANDER}
@@ -318,7 +318,7 @@ class DQN(Recipe):
             return int(player.greedy(np.asarray(observation, dtype=dtype)[None])[0])
         return act
 
-# %% ../../nbs/rl/07_fast_dqn.ipynb #201f93cf
+# %% ../../nbs/rl/07_fast_dqn.ipynb #9c13c3f1
 CLEANRL: dict[str, Any] = dict(
     n_steps=500_000, copies=1, hidden=(120, 84), lr=2.5e-4, anneal=False, n_step=1, double=False,
     duelling=False, prioritised=False, huber=False, bs=128, start=10_000, train_every=10,
@@ -327,10 +327,9 @@ CLEANRL: dict[str, Any] = dict(
 def time_ours(
     n: int = 2000, # steps of a round
     warm: int = 10_000, # steps before the first round
-    kind: type = FastLearner, # or `Learner`, with networks of PyTorch
 ) -> Callable: # () -> steps
     "Our loop with CleanRL's settings, after the first steps."
-    learner = kind(Recipe(**CLEANRL), 0)
+    learner = FastLearner(Recipe(**CLEANRL), 0)
     def steps(n=n):
         end = learner.vector.n_steps+n
         while learner.vector.n_steps < end:
@@ -410,15 +409,10 @@ def time_sb3(
         return n
     return steps
 
-# %% ../../nbs/rl/07_fast_dqn.ipynb #d15c6e82
-def time_slow() -> Callable: # () -> steps
-    "Our loop with the networks of PyTorch."
-    return time_ours(kind=Learner)
-
+# %% ../../nbs/rl/07_fast_dqn.ipynb #f7cc0c80
 @bench('dqn', 'steps', CleanRL=2.)
 def bench_dqn(
     device: str = 'cpu', # a network as small as this one is not worth a GPU
 ) -> dict: # contestant -> function that prepares it
     "Steps a second on CartPole with CleanRL's settings, acting and learning."
-    return {'era_nbdev': time_ours, 'CleanRL': time_cleanrl, 'stable-baselines3': time_sb3,
-            'era_nbdev, autograd': time_slow}
+    return {'era_nbdev': time_ours, 'CleanRL': time_cleanrl, 'stable-baselines3': time_sb3}

@@ -1,4 +1,4 @@
-"""Three methods differ in what they collect and in their loss; everything around them is the same. You build this loop once: it goes on exactly after its process was killed, gives the same losses with two processes as with one, and refuses a reference model that learns and a reward that is not a number.
+"""Methods that train a language model by rewards differ in what they collect and in their loss; everything around these two is the same. You build this loop once. It goes on exactly after its process was killed, gives the same losses with two processes as with one, and refuses a reference model that learns and a reward that is not a number.
 
 Docs: https://era-nbdev.github.io/era_nbdev/rl/loop.html.md"""
 
@@ -27,14 +27,14 @@ from .rollouts import Rollouts, evaluate_policy, reward_named, roll_out
 from .rollouts import row_uniforms, scores_of, sequence_log_probs, story_policy
 
 # %% auto #0
-__all__ = ['PolicyTraining', 'frozen', 'check_reference', 'own_rows', 'rate', 'Sampler', 'Trainer', 'shared_gradients', 'save',
-           'finished', 'train_all', 'train_one', 'results_of', 'thinned', 'storyteller', 'loop_plan', 'Reinforce']
+__all__ = ['LoopSettings', 'Method', 'PolicyTraining', 'rate', 'own_rows', 'Processes', 'shared_gradients', 'frozen',
+           'check_reference', 'Sampler', 'TrainerState', 'Trainer', 'Reinforce', 'save', 'finished', 'train_one',
+           'train_all', 'results_of', 'thinned', 'storyteller', 'loop_plan']
 
-# %% ../../nbs/rl/18_loop.ipynb #b309718a
+# %% ../../nbs/rl/18_loop.ipynb #6772470c
 @dataclass
-class PolicyTraining(Experiment):
-    "What PPO, DPO and GRPO share; a method adds `start`, `collect`, `parts` and `loss`."
-    distributed: ClassVar[bool] = True
+class LoopSettings(Experiment):
+    "What methods that train a language model by rewards have in common."
     policy: str = 'toy' # 'toy', 'stories260k', a folder of the hub, or a run: see `story_policy`
     reward: str = 'happy' # or words of which a story should mention one: 'dog', 'dog,cat'
     opening: str = '' # words with which each story begins
@@ -51,6 +51,9 @@ class PolicyTraining(Experiment):
     save_every: Annotated[int, Ge(1)] = 10 # steps between two checkpoints
     judge: Annotated[int, Ge(2)] = 256 # texts of the evaluation
 
+# %% ../../nbs/rl/18_loop.ipynb #38526a53
+class Method(LoopSettings):
+    "What a method fills in: `collect` and `loss`, perhaps `start`, `groups` and `parts`."
     def start(self, t: Trainer):
         "Add to a new trainer what the method needs: `t.nets[name]`, `t.extra[name]`."
 
@@ -69,6 +72,11 @@ class PolicyTraining(Experiment):
     def loss(self, t: Trainer, batch: Any) -> tuple: # a scalar over all processes, {name: [rows]}
         "The loss of a part, made of `t.mean`, and what to log."
         raise NotImplementedError('a method says in loss(t, batch) what it minimises')
+
+# %% ../../nbs/rl/18_loop.ipynb #07f2f967
+class PolicyTraining(Method):
+    "The base of PPO, DPO and GRPO on language models: a method that can be run."
+    distributed: ClassVar[bool] = True
 
     def fit(self, run: Run) -> dict:
         "Train a policy for each seed, alone or with the processes of torchrun, and evaluate it."
@@ -90,37 +98,7 @@ class PolicyTraining(Experiment):
         "How much is sampled and computed."
         return loop_plan(self)
 
-# %% ../../nbs/rl/18_loop.ipynb #c3b049d6
-def frozen(
-    model: nn.Module,
-) -> Any: # of the same class
-    "A copy in evaluation mode, whose parameters want no gradient."
-    return copy.deepcopy(model).eval().requires_grad_(False)
-
-def check_reference(
-    reference: nn.Module, # must stay as it is
-    trained: Iterable, # parameters of the optimizer
-):
-    "Raise `ValueError` if a parameter of the reference wants a gradient or is trained."
-    shared = {p.data_ptr() for p in trained}
-    for name, p in reference.named_parameters():
-        if p.requires_grad:
-            raise ValueError(f'the reference wants a gradient of {name}: expected a frozen copy, '
-                             f'as `frozen` gives')
-        if p.data_ptr() in shared:
-            raise ValueError(f'the reference shares {name} with the policy, and would be trained '
-                             f'with it: expected a copy, as `frozen` gives')
-
-# %% ../../nbs/rl/18_loop.ipynb #c08cb43d
-def own_rows(
-    n: int, # rows of all processes
-    rank: int, # of this process
-    world: int, # processes
-    group: int = 1, # neighbouring rows that stay together
-) -> list: # of row numbers
-    "The rows of a process: every `world`-th group."
-    return [row for row in range(n) if row//group % world == rank]
-
+# %% ../../nbs/rl/18_loop.ipynb #b501363e
 def rate(
     step: int, # from 0
     exp: PolicyTraining,
@@ -130,51 +108,32 @@ def rate(
     if step < warm: return (step+1)/warm
     return 1-(1-exp.floor)*(step-warm)/max(1, exp.steps-warm)
 
-# %% ../../nbs/rl/18_loop.ipynb #d3bc130a
-class Sampler:
-    "A policy, its frozen reference, and what both are asked and rewarded for."
+# %% ../../nbs/rl/18_loop.ipynb #2f493496
+def own_rows(
+    n: int, # rows of all processes
+    rank: int, # of this process
+    world: int, # processes
+    group: int = 1, # neighbouring rows that stay together
+) -> list: # of row numbers
+    "The rows of a process: every `world`-th group."
+    return [row for row in range(n) if row//group % world == rank]
+
+# %% ../../nbs/rl/18_loop.ipynb #36ce0191
+class Processes:
+    "This process's place among those that share a batch."
     def __init__(self,
-        exp: PolicyTraining, # settings
-        seed: int, # of this policy
-        device: str = 'cpu',
+        n: int, # rows of a batch, over all processes
         rank: int = 0, # of this process
         world: int = 1, # processes
     ):
-        self.exp, self.seed, self.rank, self.world = exp, seed, rank, world
-        self.teller = story_policy(exp.policy, exp.opening)
-        room = self.teller.model.config.block_size-len(self.teller.prompt)
-        exp.require(n_new=(exp.n_new <= room, f'{room} or less: the context of {exp.policy!r} '
-                                              f'without the prompt'))
-        self.device = device
-        self.policy: GPT = self.teller.model.to(device)
-        self.reference: GPT = frozen(self.policy)
-        self.reward = reward_named(exp.reward)
+        self.n, self.rank, self.world = n, rank, world
 
     def rows(self,
-        n: int = 0, # rows of all processes; 0: as many as the settings say
+        n: int = 0, # rows of all processes; 0: those of a batch
         group: int = 1, # neighbouring rows that stay together
     ) -> list:
         "The numbers of this process's rows."
-        return own_rows(n or self.exp.n_prompts, self.rank, self.world, group)
-
-    def sample(self,
-        step: int, # of the training
-        rows: list, # numbers of the rows
-        prompts: list | None = None, # for these rows; default: the one of the storyteller
-    ) -> Rollouts:
-        "Answers of the policy; the draws depend on (seed, step, row) alone."
-        exp = self.exp
-        uniforms = row_uniforms(self.seed, step, rows, exp.n_new)
-        return roll_out(self.policy, prompts or [self.teller.prompt]*len(rows), exp.n_new,
-                        self.teller.ends, uniforms, exp.temperature)
-
-    def texts(self, rollouts: Rollouts) -> list: # of strings
-        "The answers as texts."
-        return [self.teller.tokenizer.decode(ids) for ids in rollouts.answers()]
-
-    def scores(self, rollouts: Rollouts) -> Tensor: # [N]
-        "The rewards of the answers. Raises `RunError` for one that is not a number."
-        return scores_of(self.reward, self.texts(rollouts)).to(self.device)
+        return own_rows(n or self.n, self.rank, self.world, group)
 
     def mean(self,
         x: Tensor, # of this process's rows
@@ -198,9 +157,84 @@ class Sampler:
         rows = [own_rows(len(whole), rank, self.world, group) for rank in range(self.world)]
         return whole[torch.tensor(sum(rows, [])).argsort().to(x.device)]
 
-# %% ../../nbs/rl/18_loop.ipynb #50780fab
-class Trainer(Sampler):
-    "A policy in training: its networks, its optimizer, and how far it is."
+# %% ../../nbs/rl/18_loop.ipynb #ff571d8a
+def shared_gradients(
+    parameters: list, # after the backward pass
+    world: int, # processes
+):
+    "Replace the gradients with their means over all processes, in one exchange."
+    if world == 1: return
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = torch.cat([grad.flatten() for grad in grads])
+    dist.all_reduce(flat)
+    parts = (flat/world).split([p.numel() for p in parameters])
+    for p, part in zip(parameters, parts):
+        p.grad = part.view_as(p)
+
+# %% ../../nbs/rl/18_loop.ipynb #c3b049d6
+def frozen(
+    model: nn.Module,
+) -> Any: # of the same class
+    "A copy in evaluation mode, whose parameters want no gradient."
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+def check_reference(
+    reference: nn.Module, # must stay as it is
+    trained: Iterable, # parameters of the optimizer
+):
+    "Raise `ValueError` if a parameter of the reference wants a gradient or is trained."
+    shared = {p.data_ptr() for p in trained}
+    for name, p in reference.named_parameters():
+        if p.requires_grad:
+            raise ValueError(f'the reference wants a gradient of {name}: expected a frozen copy, '
+                             f'as `frozen` gives')
+        if p.data_ptr() in shared:
+            raise ValueError(f'the reference shares {name} with the policy, and would be trained '
+                             f'with it: expected a copy, as `frozen` gives')
+
+# %% ../../nbs/rl/18_loop.ipynb #2f7c3570
+class Sampler(Processes):
+    "A policy, its frozen reference, and what both are asked and rewarded for."
+    def __init__(self,
+        exp: PolicyTraining, # settings
+        seed: int, # of this policy
+        device: str = 'cpu',
+        rank: int = 0, # of this process
+        world: int = 1, # processes
+    ):
+        super().__init__(exp.n_prompts, rank, world)
+        self.exp, self.seed = exp, seed
+        self.teller = story_policy(exp.policy, exp.opening)
+        room = self.teller.model.config.block_size-len(self.teller.prompt)
+        exp.require(n_new=(exp.n_new <= room, f'{room} or less: the context of {exp.policy!r} '
+                                              f'without the prompt'))
+        self.device = device
+        self.policy: GPT = self.teller.model.to(device)
+        self.reference: GPT = frozen(self.policy)
+        self.reward = reward_named(exp.reward)
+
+    def sample(self,
+        step: int, # of the training
+        rows: list, # numbers of the rows
+        prompts: list | None = None, # for these rows; default: the one of the storyteller
+    ) -> Rollouts:
+        "Answers of the policy; the draws depend on (seed, step, row) alone."
+        exp = self.exp
+        uniforms = row_uniforms(self.seed, step, rows, exp.n_new)
+        return roll_out(self.policy, prompts or [self.teller.prompt]*len(rows), exp.n_new,
+                        self.teller.ends, uniforms, exp.temperature)
+
+    def texts(self, rollouts: Rollouts) -> list: # of strings
+        "The answers as texts."
+        return [self.teller.tokenizer.decode(ids) for ids in rollouts.answers()]
+
+    def scores(self, rollouts: Rollouts) -> Tensor: # [N]
+        "The rewards of the answers. Raises `RunError` for one that is not a number."
+        return scores_of(self.reward, self.texts(rollouts)).to(self.device)
+
+# %% ../../nbs/rl/18_loop.ipynb #736b5e44
+class TrainerState(Sampler):
+    "A policy in training: its networks, its optimizer, and what a checkpoint holds."
     def __init__(self,
         exp: PolicyTraining, # settings
         seed: int, # of this policy
@@ -214,10 +248,11 @@ class Trainer(Sampler):
         self.step, self.cpu_seconds = 0, 0.
         self.history: list = [] # a dictionary for each step
         torch.manual_seed(seed)
-        exp.start(self)
+        whole: Any = self # methods are written for a `Trainer`
+        exp.start(whole)
         self.nets.to(device)
-        self.optimizer = torch.optim.AdamW(exp.groups(self), lr=exp.lr, betas=(.9, .95),
-                                           weight_decay=0.)
+        groups = exp.groups(whole)
+        self.optimizer = torch.optim.AdamW(groups, lr=exp.lr, betas=(.9, .95), weight_decay=0.)
         for group in self.optimizer.param_groups:
             group['peak'] = group['lr']
         check_reference(self.reference, self.parameters())
@@ -226,6 +261,23 @@ class Trainer(Sampler):
         "What the optimizer trains."
         return [p for group in self.optimizer.param_groups for p in group['params']]
 
+    def state(self) -> dict:
+        "Everything that `restore` needs, as tensors and plain values."
+        return dict(nets=self.nets.state_dict(), reference=self.reference.state_dict(),
+                    optimizer=self.optimizer.state_dict(), extra=self.extra, step=self.step,
+                    cpu_seconds=self.cpu_seconds, history=self.history)
+
+    def restore(self, state: dict): # of `state`
+        "Go on from there."
+        self.nets.load_state_dict(state['nets'])
+        self.reference.load_state_dict(state['reference'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.extra, self.step = state['extra'], state['step']
+        self.cpu_seconds, self.history = state['cpu_seconds'], state['history']
+
+# %% ../../nbs/rl/18_loop.ipynb #d8d7462f
+class Trainer(TrainerState):
+    "A policy in training, and how it takes a step."
     def update(self) -> dict: # numbers by name
         "One batch: collect, then a step of the optimizer for each of its parts."
         exp, begin = self.exp, time.process_time()
@@ -260,35 +312,31 @@ class Trainer(Sampler):
         self.optimizer.step()
         return norm
 
-    def state(self) -> dict:
-        "Everything that `restore` needs, as tensors and plain values."
-        return dict(nets=self.nets.state_dict(), reference=self.reference.state_dict(),
-                    optimizer=self.optimizer.state_dict(), extra=self.extra, step=self.step,
-                    cpu_seconds=self.cpu_seconds, history=self.history)
+# %% ../../nbs/rl/18_loop.ipynb #67235190
+@experiment('reinforce_lm', smoke=dict(steps=20, n_prompts=32, n_new=32, judge=64, lr=1e-3),
+            lesson=dict(policy='stories260k', steps=80, seeds=3, lr=5e-4, beta=.3),
+            full=dict(policy='stories260k', steps=1000, seeds=10, n_prompts=256, judge=1024))
+@dataclass
+class Reinforce(PolicyTraining):
+    "REINFORCE on texts: the reward with its KL penalty, less the mean of the batch."
+    def collect(self, t: Trainer, step: int) -> tuple: # texts and their advantages
+        "Answers, and how much better each is than the mean over all processes."
+        rollouts = t.sample(step, t.rows())
+        scores = t.scores(rollouts)
+        with torch.no_grad():
+            base = sequence_log_probs(t.reference, rollouts.ids, rollouts.actions,
+                                      self.temperature)
+        ratio = rollouts.log_probs.sum(1)-base
+        total = scores-self.beta*ratio
+        return rollouts, total-t.mean(total), scores, ratio
 
-    def restore(self, state: dict): # of `state`
-        "Go on from there."
-        self.nets.load_state_dict(state['nets'])
-        self.reference.load_state_dict(state['reference'])
-        self.optimizer.load_state_dict(state['optimizer'])
-        self.extra, self.step = state['extra'], state['step']
-        self.cpu_seconds, self.history = state['cpu_seconds'], state['history']
+    def loss(self, t: Trainer, batch: tuple) -> tuple: # a scalar, what to log
+        "−mean of advantage × log-probability of the answer."
+        rollouts, advantages, scores, ratio = batch
+        log_p = sequence_log_probs(t.policy, rollouts.ids, rollouts.actions, self.temperature)
+        return -t.mean(advantages*log_p), dict(reward=scores, kl=ratio, length=rollouts.lengths)
 
-# %% ../../nbs/rl/18_loop.ipynb #ff571d8a
-def shared_gradients(
-    parameters: list, # after the backward pass
-    world: int, # processes
-):
-    "Replace the gradients with their means over all processes, in one exchange."
-    if world == 1: return
-    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    flat = torch.cat([grad.flatten() for grad in grads])
-    dist.all_reduce(flat)
-    parts = (flat/world).split([p.numel() for p in parameters])
-    for p, part in zip(parameters, parts):
-        p.grad = part.view_as(p)
-
-# %% ../../nbs/rl/18_loop.ipynb #a3490d93
+# %% ../../nbs/rl/18_loop.ipynb #0f102c61
 def save(
     run: Run,
     done: list, # results of finished policies
@@ -311,6 +359,25 @@ def finished(t: Trainer) -> dict: # weights, numbers, history
     weights = {name: value.clone() for name, value in t.policy.state_dict().items()}
     return dict(net=weights, numbers=numbers | dict(train_cpu=t.cpu_seconds), history=t.history)
 
+# %% ../../nbs/rl/18_loop.ipynb #bc7fabec
+def train_one(
+    t: Trainer, # new
+    state: dict | None, # of a trainer, to go on from
+    run: Run,
+    done: list, # finished policies
+):
+    "All steps of a policy. Raises `Interrupted` when the run was asked to stop."
+    if state:
+        t.restore(state)
+    exp, before = t.exp, len(done)*t.exp.steps
+    while t.step < exp.steps:
+        row = t.update()
+        run.log(before+t.step, **row)
+        if t.step % exp.save_every == 0 or run.stop:
+            save(run, done, t, before+t.step)
+        if run.stop: raise Interrupted(run.stop, f'stopped at step {before+t.step}')
+
+# %% ../../nbs/rl/18_loop.ipynb #a0b4405c
 def train_all(
     exp: PolicyTraining, # settings
     run: Run, # its folder
@@ -322,28 +389,17 @@ def train_all(
     exp.require(n_prompts=(exp.n_prompts % world == 0, f'a multiple of the {world} processes'))
     done, unfinished = saved.get('done', []), saved.get('trainer')
     run.rewind(saved.get('step', 0))
-    run.looping = True
+    run.looping = True # signals wait for the end of a step
     while len(done) < exp.seeds:
         t = Trainer(exp, run.config['seed']+len(done), run.device, rank, world)
-        if unfinished:
-            t.restore(unfinished)
-            unfinished = None
-        train_one(t, run, done)
+        train_one(t, unfinished, run, done)
+        unfinished = None
         done.append(finished(t))
         save(run, done, None, len(done)*exp.steps)
     run.looping = False
     return results_of(done)
 
-def train_one(t: Trainer, run: Run, done: list): # finished policies
-    "All steps of a policy. Raises `Interrupted` when the run was asked to stop."
-    exp, before = t.exp, len(done)*t.exp.steps
-    while t.step < exp.steps:
-        row = t.update()
-        run.log(before+t.step, **row)
-        if t.step % exp.save_every == 0 or run.stop:
-            save(run, done, t, before+t.step)
-        if run.stop: raise Interrupted(run.stop, f'stopped at step {before+t.step}')
-
+# %% ../../nbs/rl/18_loop.ipynb #2d2f7d0d
 def results_of(
     done: list, # of finished policies
 ) -> dict: # results by name
@@ -360,6 +416,7 @@ def results_of(
     return results | dict(extra=dict(numbers=[one['numbers'] for one in done],
                                      histories=[thinned(one['history']) for one in done]))
 
+# %% ../../nbs/rl/18_loop.ipynb #e56362eb
 def thinned(
     history: list, # of dictionaries with the same names
     n_rows: int = 40, # at most
@@ -391,27 +448,3 @@ def loop_plan(
     tokens = exp.seeds*exp.steps*exp.n_prompts*exp.n_new
     return [['parameters', f'{n:,}'], ['steps', f'{exp.seeds} × {exp.steps:,}'],
             ['tokens sampled', f'{tokens:,} or fewer'], ['work', f'{10*n*tokens:.1e} FLOP']]
-
-# %% ../../nbs/rl/18_loop.ipynb #1b027fe5
-@experiment('reinforce_lm', smoke=dict(steps=20, n_prompts=32, n_new=32, judge=64, lr=1e-3),
-            lesson=dict(policy='stories260k', steps=150, seeds=3, beta=.3),
-            full=dict(policy='stories260k', steps=1000, seeds=10, n_prompts=256, judge=1024))
-@dataclass
-class Reinforce(PolicyTraining):
-    "REINFORCE on texts: the reward with its KL penalty, less the mean of the batch."
-    def collect(self, t: Trainer, step: int) -> tuple: # texts and their advantages
-        "Answers, and how much better each is than the mean over all processes."
-        rollouts = t.sample(step, t.rows())
-        scores = t.scores(rollouts)
-        with torch.no_grad():
-            base = sequence_log_probs(t.reference, rollouts.ids, rollouts.actions,
-                                      self.temperature)
-        ratio = rollouts.log_probs.sum(1)-base
-        total = scores-self.beta*ratio
-        return rollouts, total-t.mean(total), scores, ratio
-
-    def loss(self, t: Trainer, batch: tuple) -> tuple: # a scalar, what to log
-        "−mean of advantage × log-probability of the answer."
-        rollouts, advantages, scores, ratio = batch
-        log_p = sequence_log_probs(t.policy, rollouts.ids, rollouts.actions, self.temperature)
-        return -t.mean(advantages*log_p), dict(reward=scores, kl=ratio, length=rollouts.lengths)

@@ -89,8 +89,11 @@ def make_batch(
     rollout: Rollout,
     rule: Rule,
 ) -> Batch:
-    "The valid steps of a rollout with their advantages and the critic's targets."
-    T, N = rollout.rewards.shape
+    "The valid steps, advantages and targets. Raises `ValueError` for too few for minibatches."
+    (T, N), n_valid = rollout.rewards.shape, int(rollout.valid.sum())
+    if n_valid < rule.minibatches:
+        raise ValueError(f'{n_valid} valid steps cannot fill {rule.minibatches} minibatches: take '
+                         f'more copies, longer rollouts or fewer minibatches')
     values = fast.values(rollout.obs)
     ends = rollout.terminated, rollout.truncated, rollout.valid
     rewards = rollout.rewards*rule.reward_scale

@@ -207,13 +207,13 @@ def _head_seconds(c, tp, gpu, engine): # output map and loss, for each token
     flop, moved = 6*c.n_embd*c.vocab_size/tp, 48*c.vocab_size/tp
     return flop/(engine.efficiency*gpu.tflops*1e12)+moved/(gpu.hbm*1e12)
 
-# %% ../../nbs/scale/12_planner.ipynb #53563ac1
+# %% ../../nbs/scale/12_planner.ipynb #32575c7f
 def flop_per_token(
     c: GPTConfig, # a model's configuration
     T: int, # tokens in a sequence
     hidden: bool = True, # count the scores that the causal mask hides, as torchtitan does?
 ) -> float:
-    "FLOP of the model for one token, forward and backward, Eq. (5) of the chapter."
+    "FLOP of the model for one token, forward and backward, Eq. (6) of the chapter."
     n = parameters(c)
     table = 0 if c.tied else n.table
     scores = (12 if hidden else 6)*c.n_layer*heads_width(c)[0]*T
@@ -223,7 +223,7 @@ def throughput(
     c: GPTConfig, layout: Layout, gpu: GPU, T: int, engine: Engine = Engine(), # as `step_seconds`
     hidden: bool = True, # as in `flop_per_token`
 ) -> tuple[float, float]: # tokens a second of each GPU; MFU
-    "What a layout reaches, Eq. (5) of the chapter."
+    "What a layout reaches, Eq. (6) of the chapter."
     tokens = layout.dp*layout.micro*layout.accumulate*T
     rate = tokens/step_seconds(c, layout, gpu, T, engine).total/layout.gpus
     return rate, rate*flop_per_token(c, T, hidden)/(gpu.tflops*1e12)
