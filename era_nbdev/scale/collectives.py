@@ -142,7 +142,7 @@ def tree_all_reduce(
     "The sum over all ranks on every rank: to rank 0 and back."
     return tree_broadcast(peers, tree_reduce(peers, x))
 
-# %% ../../nbs/scale/05_collectives.ipynb #bf8160d3
+# %% ../../nbs/scale/05_collectives.ipynb #ac49e6aa
 def chain_broadcast(
     peers: Peers, # of this rank
     x: Tensor, # contiguous; the message on rank 0, overwritten on the others
@@ -162,6 +162,7 @@ def chain_broadcast(
         sending.wait()
     return x
 
+# %% ../../nbs/scale/05_collectives.ipynb #cd33d542
 def best_pieces(
     n_bytes: float, # M
     world: int, # R
@@ -171,7 +172,7 @@ def best_pieces(
     "The number of pieces with the shortest chain broadcast, Eq. (6) of the chapter."
     return max(1, round(math.sqrt(max(world-2, 0)*n_bytes/(latency*bandwidth))))
 
-# %% ../../nbs/scale/05_collectives.ipynb #70fedcef
+# %% ../../nbs/scale/05_collectives.ipynb #e44a4d56
 def ring_reduce_scatter(
     peers: Peers, # of this rank
     x: Tensor, # [R·n, ...] on every rank, contiguous; is used as working memory
@@ -185,6 +186,7 @@ def ring_reduce_scatter(
         mine += peers.swap(parts[(rank-1-step) % world], rank+1, torch.empty_like(mine), rank-1)
     return parts[rank]
 
+# %% ../../nbs/scale/05_collectives.ipynb #8cc7f618
 def ring_all_gather(
     peers: Peers, # of this rank
     part: Tensor, # [n, ...] on every rank
@@ -214,7 +216,7 @@ def pairwise_all_to_all(
         peers.swap(sent[to], to, received[source], source)
     return out
 
-# %% ../../nbs/scale/05_collectives.ipynb #fef7bedf
+# %% ../../nbs/scale/05_collectives.ipynb #8ee4e4ff
 def _ring(n_bytes: float, world: int) -> Cost: # once around
     return Cost(world-1, (world-1)/world*n_bytes)
 
@@ -235,6 +237,7 @@ COSTS: dict[str, Callable[[float, int], Cost]] = {
     'pairwise all-to-all': _ring,
 }
 
+# %% ../../nbs/scale/05_collectives.ipynb #230a6fa3
 def cost(
     algorithm: str, # a key of `COSTS`
     n_bytes: float, # M, of the whole tensor
@@ -268,7 +271,7 @@ def _all_to_all(x: Tensor, dim: int, group: Any) -> Tensor:
     dist.all_to_all_single(out, first, group=group)
     return out.movedim(0, dim)
 
-# %% ../../nbs/scale/05_collectives.ipynb #96cde564
+# %% ../../nbs/scale/05_collectives.ipynb #6c7ed3ad
 class _Collective(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, there, back, dim, group): # there: forward, back: its transpose
@@ -279,6 +282,7 @@ class _Collective(torch.autograd.Function):
     def backward(ctx, *gradients):
         return ctx.back(gradients[0], ctx.dim, ctx.group), None, None, None, None
 
+# %% ../../nbs/scale/05_collectives.ipynb #4461a40a
 def all_gather(
     x: Tensor, # part of this rank, of the same shape on all ranks
     dim: int = 0, # axis along which the parts are joined
@@ -303,7 +307,7 @@ def all_to_all(
     "What all ranks had for this one; its backward pass is an all-to-all, too."
     return _Collective.apply(x, _all_to_all, _all_to_all, dim, group)
 
-# %% ../../nbs/scale/05_collectives.ipynb #c5ba97e8
+# %% ../../nbs/scale/05_collectives.ipynb #00beace7
 def _star_broadcast(peers: Peers, x: Tensor) -> Tensor:
     for other in range(1, peers.world):
         if peers.rank == 0:
@@ -320,6 +324,7 @@ def _star_all_reduce(peers: Peers, x: Tensor) -> Tensor:
             peers.send(x, 0)
     return _star_broadcast(peers, x)
 
+# %% ../../nbs/scale/05_collectives.ipynb #f4033327
 def _torch_all_reduce(peers: Peers, x: Tensor) -> Tensor:
     dist.all_reduce(x, group=peers.group)
     return x
@@ -338,8 +343,8 @@ ALGORITHMS: dict[str, Callable[[Peers, Tensor], Tensor]] = {
     "PyTorch's all-reduce": _torch_all_reduce,
 }
 
-# %% ../../nbs/scale/05_collectives.ipynb #f3c8f500
-def _median_time(action: Callable, repeats: int) -> float: # seconds, after a call that does not count
+# %% ../../nbs/scale/05_collectives.ipynb #00a2d198
+def _median_time(action: Callable, repeats: int) -> float: # seconds, after one that does not count
     times = []
     for _ in range(repeats+1):
         dist.barrier()
@@ -348,6 +353,7 @@ def _median_time(action: Callable, repeats: int) -> float: # seconds, after a ca
         times.append(time.perf_counter()-start)
     return statistics.median(times[1:])
 
+# %% ../../nbs/scale/05_collectives.ipynb #d88e654e
 def ping_pong(
     sizes: list[int], # bytes, multiples of 4
     repeats: int, # of which the median counts
@@ -366,6 +372,7 @@ def ping_pong(
         found.append(_median_time(there_and_back, repeats)/2)
     return found
 
+# %% ../../nbs/scale/05_collectives.ipynb #28d2ffac
 def time_collectives(
     rank: int, # of this process
     sizes: list[int], # M in bytes, multiples of 4 R
@@ -379,7 +386,7 @@ def time_collectives(
         found[name] = [_median_time(functools.partial(f, peers, x), repeats) for x in tensors]
     return link, found
 
-# %% ../../nbs/scale/05_collectives.ipynb #8cc51793
+# %% ../../nbs/scale/05_collectives.ipynb #7cdec022
 @experiment('collectives', smoke=dict(world=2, megabytes=.1, repeats=2, rounds=1), lesson={},
             full=dict(megabytes=64., repeats=20, rounds=5))
 @dataclass
@@ -407,6 +414,7 @@ class Collectives(Experiment):
         return [('processes', self.world), ('algorithms', len(ALGORITHMS)),
                 ('launches', self.rounds), ('bytes of the busiest rank', f'{total/1e9:.2f} GB')]
 
+# %% ../../nbs/scale/05_collectives.ipynb #4fff5c7e
 def _slowest(answers: list, name: str) -> list[float]: # seconds for each size, over the ranks
     return [max(times) for times in zip(*(found[name] for _, found in answers))]
 
