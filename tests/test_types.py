@@ -71,6 +71,9 @@ rl.td3
 rl.continuous
 rl.rollouts
 rl.loop
+scale.collectives
+scale.memory
+scale.planner
 '''.split()
 NOT_YET: list = [] # of core
 
