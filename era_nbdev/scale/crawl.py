@@ -305,7 +305,7 @@ def public_suffixes() -> frozenset: # rules of registries
     rules = text.split('===BEGIN PRIVATE DOMAINS===')[0].splitlines()
     return frozenset(line.strip() for line in rules if line.strip() and not line.startswith('//'))
 
-# %% ../../nbs/scale/01_crawl.ipynb #6c8f4f59
+# %% ../../nbs/scale/01_crawl.ipynb #322ceeac
 def host_of(
     url: str, # with or without scheme
 ) -> str: # '' if there is none
@@ -313,10 +313,7 @@ def host_of(
     try: return urlsplit(url if '://' in url else f'//{url}').hostname or ''
     except ValueError: return '' # a broken IPv6 address
 
-def _bare(url: str) -> str: # an address as lists write it: no scheme, no slash at the end
-    return re.sub(r'^[a-z]+://', '', url, flags=re.I).rstrip('/')
-
-# %% ../../nbs/scale/01_crawl.ipynb #9e76ac73
+# %% ../../nbs/scale/01_crawl.ipynb #171f5386
 _NOT_WORD = re.compile(r'[^a-zA-Z0-9]+')
 
 @dataclass(frozen=True)
@@ -336,7 +333,7 @@ class UrlFilter:
         rules = public_suffixes() if self.suffixes is None else self.suffixes
         if registered_domain(host, rules) in self.domains: return 'domain'
         if host in self.domains: return 'subdomain'
-        if _bare(url) in self.urls: return 'url'
+        if url.split('://', 1)[-1].rstrip('/') in self.urls: return 'url'
         words = set(_NOT_WORD.split(url))
         if words & set(self.banned_words): return 'banned word'
         if len(words & set(self.soft_words)) >= self.soft_limit: return 'soft words'
@@ -344,7 +341,7 @@ class UrlFilter:
         if any(part in letters for part in self.banned_parts): return 'banned part'
         return ''
 
-# %% ../../nbs/scale/01_crawl.ipynb #d77aea63
+# %% ../../nbs/scale/01_crawl.ipynb #2609d876
 _UT1 = {
     'agressif/domains': 'd89c12bc7854628a71ad59257a1fe58cdab75cf137727aec161eea2eddfd3fd1',
     'agressif/urls': 'c32c45f03148918256626cb9bf1a0a230e83a873230baa1617a12605471a26d8',
@@ -358,8 +355,7 @@ _UT1 = {
     'publicite/urls': '1ba9946b0deeabfdf9aa46078cdeb2fe414bcfb2f2f93309cef9b049ec25b157',
     'shortener/domains': '1e6a62dfed849921929d0a6308794ab0ca051b40591a9079e753473c23348898',
     'warez/domains': '1e1c06095e892353da91ae9c593f5b3adb97d39066413231269ea628f0ee79af',
-    'warez/urls': '8b592559b2e26bfa72b3bd5a2abcd7cc8eff85304d904308f68bceb9fdd8b2be',
-}
+    'warez/urls': '8b592559b2e26bfa72b3bd5a2abcd7cc8eff85304d904308f68bceb9fdd8b2be'}
 
 # %% ../../nbs/scale/01_crawl.ipynb #2965baa1
 def _read_ut1(folder: Path) -> dict: # category -> dict(domains=set, urls=set)
@@ -375,14 +371,13 @@ register(Dataset('ut1_blacklists', 'UT1 lists of sites to leave out; {category: 
     url='https://raw.githubusercontent.com/olbat/ut1-blacklists/'
         '804da92a9177149204d9a3d0c4ab5bd1cafe120d/blacklists'));
 
-# %% ../../nbs/scale/01_crawl.ipynb #14926c32
+# %% ../../nbs/scale/01_crawl.ipynb #c53a995c
 _WARC = {
     'cc_sample_17.warc.gz': '5cb22a7ab6d90664d69d5d17bdb4054b8eccc9b0a3b0e766dbf6469f32613221',
     'example.warc.gz': '5144459799b3bcb894d5143e0d8171c20c591a41733608e8392346e95e0bcf6b',
     'whirlwind.warc.gz': '2219c8d0fe743f47657de4921eed91fabdbab6dba4bd7497e37b3e96d89648f8',
     'whirlwind.warc.wat.gz': '7ed4e56a1ddebeedac3ede06ccd61e256f319d90d722f8cda5f5b48c9e45c99a',
-    'whirlwind.warc.wet.gz': 'b2f1db3943b2bfbb34ad807c36e5eff315cc28efd474edf5a91cbb4962a1deef',
-}
+    'whirlwind.warc.wet.gz': 'b2f1db3943b2bfbb34ad807c36e5eff315cc28efd474edf5a91cbb4962a1deef'}
 _GITHUB = 'https://raw.githubusercontent.com'
 register(Dataset('warc', 'WARC, WET and WAT samples of web crawls, unfiltered; a folder',
     'Apache-2.0; the pages belong to their owners', Path, _WARC, mb=.2,
@@ -404,15 +399,14 @@ def ut1_filter(
     urls = frozenset().union(*(kinds['urls'] for kinds in chosen))
     return UrlFilter(domains, urls, **words)
 
-# %% ../../nbs/scale/01_crawl.ipynb #37ab0131
+# %% ../../nbs/scale/01_crawl.ipynb #788796dd
 _SENTENCES = {
     'utf-8 cp1252': 'Grüne Blätter geben süßen Tee, schwarze dürfen länger ziehen, sagt sie',
     'utf-8 cp1252 iso8859-15': 'Le thé à la menthe était déjà prêt, où est passée la théière',
     'utf-8 cp1250 iso8859-2': 'Zaparzył herbatę w dużym czajniku, później dodał cytrynę i sok',
     'utf-8 cp1251 koi8-r': 'Чай делают из молодых листьев и пьют горячим, добавляют лимон',
     'utf-8 gb18030': '茶 是 用 茶树 的 叶子 做 的 ， 早上 喝 一杯 热茶 很 舒服 ， 冬天 更 好',
-    'utf-8 cp932 euc_jp': 'お茶 は 小さな 木 の 葉 から 作られ 、 朝 に 温かく して 飲む と おいしい です',
-}
+    'utf-8 cp932 euc_jp': 'お茶 は 小さな 木 の 葉 から 作られ 、 朝 に 温かく して 飲む と おいしい です'}
 
 def coded_page(
     rng: np.random.Generator,
