@@ -71,6 +71,7 @@ rl.td3
 rl.continuous
 rl.rollouts
 rl.loop
+scale.crawl
 scale.collectives
 scale.sharded
 scale.memory
