@@ -74,6 +74,7 @@ rl.loop
 scale.crawl
 scale.text
 scale.collectives
+scale.sharded
 scale.memory
 scale.planner
 '''.split()
