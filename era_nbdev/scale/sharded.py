@@ -346,15 +346,17 @@ def _kept(net: nn.Module, opt: torch.optim.Optimizer) -> int: # bytes on this ra
     averages = [t for state in opt.state.values() for t in state.values() if t.ndim > 0]
     return sum(_local(t).nbytes for t in [*net.parameters(), *averages])
 
-# %% ../../nbs/scale/06_sharded.ipynb #b518c978
+# %% ../../nbs/scale/06_sharded.ipynb #91bb14a1
 def train_method(
     rank: int, # of this process
     method: str, # of `METHODS`
     seed: int, # of weights and batches
     steps: int, # of training, 2 or more
     bs: int, # B, rows of the whole batch
+    dtype: torch.dtype = torch.float32, # of all numbers; float64 shows what is rounding
 ) -> tuple[list[float], float, int]: # losses over all ranks, seconds of a step, bytes kept
-    "Train the small model in one of the ways."
+    "Train the small model in one of the ways; the process is to end afterwards."
+    torch.set_default_dtype(dtype)
     world, losses = dist.get_world_size(), []
     net, opt, step = _prepared(method, small_gpt(seed), 3e-3)
     for i, (x, y) in enumerate(text_batches(steps, bs, seed=seed)):
@@ -365,7 +367,7 @@ def train_method(
         losses.append(loss.item())
     return losses, (time.perf_counter()-start)/(steps-1), _kept(net, opt)
 
-# %% ../../nbs/scale/06_sharded.ipynb #de8d6962
+# %% ../../nbs/scale/06_sharded.ipynb #a7456b59
 @experiment('zero', smoke=dict(steps=4, seeds=1), lesson={},
             full=dict(steps=1000, world=4, seeds=5))
 @dataclass
@@ -373,7 +375,7 @@ class Zero(Experiment):
     "Data parallelism, ZeRO 1 to 3 and fully_shard: losses, time, memory."
     world: Annotated[int, Ge(2)] = 2 # R, processes of this computer; it divides bs
     bs: Annotated[int, Ge(2)] = 16 # rows of the whole batch
-    steps: Annotated[int, Ge(2)] = 60 # of each training
+    steps: Annotated[int, Ge(2)] = 40 # of each training
     seeds: Annotated[int, Ge(1)] = 3 # trainings of each method
 
     def check(self):
@@ -384,32 +386,37 @@ class Zero(Experiment):
     def fit(self, run: Run) -> dict: # processes run on the CPU, whatever the device is
         "Train each method with each seed."
         result: dict = {}
-        def train(world, method, seed):
-            return launch(train_method, world, method, seed, self.steps, self.bs)[0]
-        alone = [train(1, 'data parallel', seed)[0] for seed in range(self.seeds)]
+        def train(world, method, dtype):
+            return [launch(train_method, world, method, seed, self.steps, self.bs, dtype)[0]
+                    for seed in range(self.seeds)]
+        kinds = torch.float32, torch.float64
+        alone = [[o[0] for o in train(1, 'data parallel', kind)] for kind in kinds]
         for method in METHODS:
-            found = [train(self.world, method, seed) for seed in range(self.seeds)]
-            result |= summarize(method, found, alone)
+            result |= summarize(method, [train(self.world, method, kind) for kind in kinds], alone)
         return result
 
     def plan(self) -> list: # rows (what, value)
         "Trainings and steps."
-        n_trainings = self.seeds*(len(METHODS)+1)
+        n_trainings = 2*self.seeds*(len(METHODS)+1) # in 32 and in 64 bits
         return [('trainings', n_trainings), ('steps', n_trainings*self.steps),
                 ('processes at a time', self.world)]
 
-# %% ../../nbs/scale/06_sharded.ipynb #cb76cd3a
+# %% ../../nbs/scale/06_sharded.ipynb #c67d0936
+def _gap(found: list, alone: list, steps: int | None = None) -> float: # largest difference
+    pairs = [zip(losses[:steps], single) for (losses, _, _), single in zip(found, alone)]
+    return max(abs(a-b) for pair in pairs for a, b in pair)
+
 def summarize(
     method: str, # its name in the ledger
-    found: list, # of answers of `train_method`, one for each seed
-    alone: list[list[float]], # losses of one process, for each seed
+    found: list, # answers of `train_method` for each seed, in 32 bits and in 64
+    alone: list, # losses of one process for each seed, likewise
 ) -> dict: # metrics
     "Means over seeds, and deviations."
-    last = [statistics.mean(losses[-10:]) for losses, _, _ in found]
-    pairs = [zip(losses, single) for (losses, _, _), single in zip(found, alone)]
-    gaps = [max(abs(a-b) for a, b in pair) for pair in pairs]
-    ms = [1e3*seconds for _, seconds, _ in found]
+    last = [statistics.mean(losses[-10:]) for losses, _, _ in found[0]]
+    ms = [1e3*seconds for _, seconds, _ in found[0]]
     return {f'{method} loss': statistics.mean(last), f'{method} loss sd': statistics.pstdev(last),
-            f'{method} gap': max(gaps), f'{method} ms': (statistics.mean(ms), 'ms'),
+            f'{method} gap 20': _gap(found[0], alone[0], 20),
+            f'{method} gap': _gap(found[0], alone[0]), f'{method} gap 64': _gap(found[1], alone[1]),
+            f'{method} ms': (statistics.mean(ms), 'ms'),
             f'{method} ms sd': (statistics.pstdev(ms), 'ms'),
-            f'{method} kept': (found[0][2], 'bytes')}
+            f'{method} kept': (found[0][0][2], 'bytes')}
