@@ -75,6 +75,7 @@ scale.crawl
 scale.text
 scale.collectives
 scale.sharded
+scale.tensor
 scale.memory
 scale.planner
 '''.split()
