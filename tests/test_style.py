@@ -73,6 +73,7 @@ rl/17_rollouts
 rl/18_loop
 rl/19_rlhf
 rl/20_overoptimisation
+rl/21_preferences
 scale/05_collectives
 scale/11_memory
 core/01_errors
@@ -99,13 +100,12 @@ core/20_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
+    'rl/22_grpo': ['long_lines', 'long_cells', 'thin_sections'],
     'scale/12_planner': ['long_cells'],
     'rl/16_rewards': ['long_module'],
-    'rl/21_preferences': ['long_cells'],
     'llm/27_instruct': ['long_cells'],
     'llm/28_chat': ['long_cells'],
     'llm/29_forgetting': ['long_cells'],
-    'rl/22_grpo': ['long_lines', 'long_cells', 'thin_sections'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)

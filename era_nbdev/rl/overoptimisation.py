@@ -51,7 +51,7 @@ def best_of_n_kl(
 def pool_weights(
     proxy: Tensor, # [N] scores of base texts
     n: int, # size of the subsets, 1 to N
-) -> Tensor: # [N] float64, sum 1
+) -> Tensor: # [N] float64 on the CPU, sum 1
     "Weight of each text in the mean over all best-of-n subsets, Eq. (3) of the chapter."
     N = len(proxy)
     if not 1 <= n <= N: raise ValueError(f'n is {n}, expected 1 to {N}, the size of the pool')
@@ -59,6 +59,7 @@ def pool_weights(
     ratios = ((below-n+1)/below).clamp(min=0)
     last = torch.full((1,), n/N, dtype=torch.float64)
     places = torch.cat([last, n/N*ratios.cumprod(0)]).flip(0)
+    proxy = proxy.cpu() # a sort of a few thousand numbers
     order = proxy.argsort(stable=True)
     _, level, count = proxy.unique(return_inverse=True, return_counts=True)
     by_level = torch.zeros(len(count), dtype=torch.float64)
@@ -71,7 +72,7 @@ def best_of_n(
     n: int, # 1 to N
 ) -> float:
     "Expected value of the best-of-n text, estimated from a pool. Raises as `pool_weights`."
-    return (pool_weights(proxy, n)*values).sum().item()
+    return (pool_weights(proxy, n)*values.cpu()).sum().item()
 
 # %% ../../nbs/rl/20_overoptimisation.ipynb #63f9bfb6
 FORMS = dict(bon=lambda d: -d*d, rl=lambda d: -d*np.log(np.maximum(d, 1e-12)))
