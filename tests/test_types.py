@@ -74,6 +74,7 @@ rl.loop
 scale.crawl
 scale.collectives
 scale.sharded
+scale.tensor
 scale.memory
 scale.planner
 '''.split()
