@@ -281,8 +281,8 @@ def good_texts(
         texts = ['\n'.join(parts[i:i+6]) for i in range(0, len(parts), 6)]
     return [text for text in texts if len(text.split()) >= 100][:n]
 
-# %% ../../nbs/scale/02_quality.ipynb #4825f8f2
-@experiment('quality', smoke=dict(n=30, seeds=2), lesson=dict(source='c4'),
+# %% ../../nbs/scale/02_quality.ipynb #e46edd5b
+@experiment('quality', smoke=dict(n=30, seeds=2), lesson=dict(source='c4', n=60),
             full=dict(source='c4', seeds=10))
 @dataclass
 class Quality(Experiment):
