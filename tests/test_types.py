@@ -73,7 +73,6 @@ rl.rollouts
 rl.loop
 scale.crawl
 scale.text
-scale.quality
 scale.collectives
 scale.sharded
 scale.tensor
