@@ -7,7 +7,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/rl/fast_dqn.html.md"""
 # %% ../../nbs/rl/07_fast_dqn.ipynb #23c8a6ee
 from __future__ import annotations
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ class Flat:
         module: nn.Module, # in float32; its parameters are moved
     ):
         parameters, place = list(module.parameters()), 0
+        kinds = {p.dtype for p in parameters}
+        if kinds != {torch.float32}:
+            raise ValueError(f'module has parameters of {kinds}, expected torch.float32')
         n = sum(p.numel() for p in parameters)
         weights, grads = torch.empty(n), torch.zeros(n)
         for p in parameters:
@@ -79,6 +82,9 @@ class FastMLP:
         if len(kinds) > 1 or not kinds <= set(ACTIVATIONS):
             raise ValueError(f'layers is {layers}, expected linear layers with nothing but ReLU, '
                              f'or nothing but tanh, between them')
+        if any(layer.weight.grad is None for layer in linears):
+            raise ValueError('layers has parameters without gradients, expected those of a '
+                             'module that was laid out: call Flat(layers) first')
         self.activate, self.slope_of = ACTIVATIONS[kinds.pop()]
         self.weights = [layer.weight.detach().numpy() for layer in linears]
         self.biases = [layer.bias.detach().numpy() for layer in linears]
@@ -189,8 +195,8 @@ class FastLearner(Learner):
         return VectorQ(vector.observation_size, vector.n_actions, recipe.hidden, recipe.duelling)
 
 # %% ../../nbs/rl/07_fast_dqn.ipynb #58393134
-LANDER = dict(n_steps=150_000, hidden=(128, 128), lr=7e-4, capacity=100_000,
-              start=2000, target_every=500, explore=25_000, final=.02, prioritised=False)
+LANDER = dict(n_steps=300_000, copies=8, hidden=(128, 128), lr=7e-4, capacity=150_000, bs=128,
+              start=4000, target_every=1000, explore=50_000, final=.02, prioritised=False)
 KNOWN = {'LunarLander-v3': LANDER}
 PARTS = {'everything': {}, 'no target network': dict(target_every=1),
          'no replay': dict(capacity=64, prioritised=False), 'no double': dict(double=False),
@@ -261,12 +267,12 @@ def summary(
             'learning': (round(seconds, 1), 's'), 'extra': extra}
 
 # %% ../../nbs/rl/07_fast_dqn.ipynb #e53a3694
-@experiment('dqn', smoke={}, lesson=dict(seeds=5, parts=True),
+@experiment('dqn', smoke={}, lesson=dict(seeds=5, parts=True, n_steps=60_000, target_every=200),
             full=dict(env='LunarLander-v3', seeds=10))
 @dataclass
 class DQN(Recipe):
     "Learn to act by deep Q-learning."
-    known: bool = True # LunarLander: take the settings of `KNOWN` for the fields above
+    known: bool = True # LunarLander: take `KNOWN` for fields left at their defaults
     seeds: Annotated[int, Ge(1), Le(100)] = 1 # learners; the first has the seed of the run
     trials: Annotated[int, Ge(1)] = 20 # episodes after each twentieth, to keep the best network
     episodes: Annotated[int, Ge(1)] = 100 # of the measurement at the end
@@ -280,7 +286,12 @@ class DQN(Recipe):
     @property
     def recipe(self) -> Recipe:
         "The settings that count."
-        return replace(self, known=False, **KNOWN.get(self.env, {})) if self.known else self
+        if not self.known: return self
+        defaults = {field.name: field.default for field in fields(self)}
+        given = [defaults, *self.scales.values()]
+        wanted = {name: value for name, value in KNOWN.get(self.env, {}).items()
+                  if any(getattr(self, name) == known.get(name) for known in given)}
+        return replace(self, known=False, **wanted)
 
     def check(self):
         "Raise `RunError` for settings that do not fit together."
@@ -296,7 +307,9 @@ class DQN(Recipe):
 
     def fit(self, run: Run) -> dict:
         "Learn, then act without exploration."
-        return summary(learn_all(self, run))
+        result = summary(learn_all(self, run))
+        result['extra']['recipe'] = asdict(self.recipe)
+        return result
 
     def plan(self) -> list: # rows (what, value)
         "What the run will need."
