@@ -98,6 +98,7 @@ core/20_style
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
 NOT_YET: dict[str, list[str]] = {
+    'scale/03_dedup': [],
     'scale/12_planner': ['long_cells'],
     'rl/16_rewards': ['long_module'],
     'rl/21_preferences': ['long_cells'],
