@@ -71,6 +71,7 @@ rl.td3
 rl.continuous
 rl.rollouts
 rl.loop
+scale.dedup
 scale.collectives
 scale.memory
 scale.planner

@@ -21,7 +21,7 @@ from ..core.run import Run
 
 # %% auto #0
 __all__ = ['MARKS', 'SPACES', 'NUMBER', 'PRIME', 'RATES', 'simplify', 'fingerprint', 'keep_first', 'false_pairs',
-           'without_repeated_lines', 'shingles', 'jaccard', 'edited', 'letters', 'expected_jaccard', 'hash_functions',
+           'without_repeated_lines', 'shingles', 'jaccard', 'letters', 'edited', 'expected_jaccard', 'hash_functions',
            'modulo_prime', 'MinHash', 'candidate_probability', 'threshold', 'band_pairs', 'UnionFind', 'Clusters',
            'near_duplicates', 'jaccard_matrix', 'all_candidates', 'precision_recall', 'held_out_bits', 'planted',
            'measure', 'Dedup']
@@ -99,7 +99,17 @@ def jaccard(
     common = len(np.intersect1d(a, b, assume_unique=True))
     return common/max(1, len(a)+len(b)-common)
 
-# %% ../../nbs/scale/03_dedup.ipynb #d330c348
+# %% ../../nbs/scale/03_dedup.ipynb #c224f20f
+def letters(
+    number: int, # 0 or more
+) -> str:
+    "The number to the base 26, with letters as digits."
+    out = ''
+    while number:
+        number, digit = divmod(int(number), 26)
+        out += chr(97+digit)
+    return out
+
 def edited(
     text: str,
     rate: float, # share of the words to replace, 0 to 1
@@ -112,16 +122,7 @@ def edited(
     change = rng.random(len(words)) < rate
     return ' '.join(f'x{letters(k)}' if c else w for w, k, c in zip(words, fresh, change))
 
-def letters(
-    number: int, # 0 or more
-) -> str:
-    "The number to the base 26, with letters as digits."
-    out = ''
-    while number:
-        number, digit = divmod(int(number), 26)
-        out += chr(97+digit)
-    return out
-
+# %% ../../nbs/scale/03_dedup.ipynb #1e34dc0e
 def expected_jaccard(
     rate: float, # share of the words that were replaced
     n: int = 5, # words of a shingle
@@ -294,7 +295,7 @@ def jaccard_matrix(
     common = (table @ table.T).toarray()
     return common/np.maximum(1, sizes[:, None]+sizes-common)
 
-# %% ../../nbs/scale/03_dedup.ipynb #0df22b82
+# %% ../../nbs/scale/03_dedup.ipynb #10f68ba7
 def all_candidates(
     signatures: np.ndarray, # [M, b, r]
 ) -> np.ndarray: # [M, M] bool
@@ -305,6 +306,7 @@ def all_candidates(
         out |= group.reshape(-1, 1) == group.reshape(1, -1)
     return out
 
+# %% ../../nbs/scale/03_dedup.ipynb #264492db
 def precision_recall(
     candidates: np.ndarray, # [M, M] bool
     jaccard: np.ndarray, # [M, M]
@@ -327,7 +329,7 @@ def held_out_bits(
     before, after = ('\n'.join(texts).encode() for texts in (train, train+held))
     return 8*(len(lzma.compress(after))-len(lzma.compress(before)))/len('\n'.join(held).encode())
 
-# %% ../../nbs/scale/03_dedup.ipynb #d57f0fe2
+# %% ../../nbs/scale/03_dedup.ipynb #01118075
 RATES = 0., .005, .01, .02, .04, .08 # shares of words that copies replace
 
 def planted(
@@ -341,6 +343,7 @@ def planted(
     both = texts+[edited(texts[i], e, rng) for i, e in zip(chosen, rates)]
     return [both[i] for i in rng.permutation(len(both))]
 
+# %% ../../nbs/scale/03_dedup.ipynb #b89e328b
 def measure(
     texts: list, # of str
     minhash: MinHash, # the settings
