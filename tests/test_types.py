@@ -71,8 +71,11 @@ rl.td3
 rl.continuous
 rl.rollouts
 rl.loop
+scale.crawl
 scale.dedup
 scale.collectives
+scale.sharded
+scale.tensor
 scale.memory
 scale.planner
 '''.split()

@@ -405,7 +405,7 @@ def _on_stage(c, layout, own, layers, tokens, logits, state, regather): # own pa
 # %% ../../nbs/scale/11_memory.ipynb #cea3cbbf
 RESERVED = 1.07 # reserved over allocated: torchtitan, 8B on eight GPUs, compiled
 
-# %% ../../nbs/scale/11_memory.ipynb #e5c1276e
+# %% ../../nbs/scale/11_memory.ipynb #d0393735
 RUNNABLE = 'all', 'selective', 'full' # policies that need no compiler
 
 @experiment('memory', smoke={},
@@ -426,6 +426,7 @@ class MemoryOfStep(Experiment):
     steps: Annotated[int, Ge(1)] = 2 # timed steps
     repeats: Annotated[int, Ge(2)] = 3 # models with other seeds
     precision: Literal['float32', 'bfloat16'] = 'float32' # of weights and activations
+    compiled: bool = False # compile the layers? then the compiler decides what is kept
 
     def config(self) -> GPTConfig:
         "The model."
@@ -434,9 +435,10 @@ class MemoryOfStep(Experiment):
                       hidden=self.hidden, qk_norm=False, tied=False)
 
     def predicted(self, keep: str) -> float: # a policy
-        "Bytes at the peak, without weights and their gradients."
+        "Bytes at the peak, without weights and their gradients; if compiled, of 'pointwise'."
+        policy = 'pointwise' if self.compiled else keep
         c, n, width = self.config(), self.B*self.T, getattr(torch, self.precision).itemsize
-        return n*(c.n_layer*kept_bytes_of_layer(c, keep, width=width)
+        return n*(c.n_layer*kept_bytes_of_layer(c, policy, width=width)
                   +2*c.n_embd*width+LOGIT_BYTES[0]*c.vocab_size)
 
     def plan(self) -> list: # rows (policy, memory)
@@ -447,7 +449,7 @@ class MemoryOfStep(Experiment):
     def fit(self, run: Run) -> dict:
         "Bytes counted and predicted, and the seconds of a step, with their deviation."
         result: dict = {}
-        for keep in RUNNABLE:
+        for keep in RUNNABLE[:1] if self.compiled else RUNNABLE:
             rows = [step_of(self, keep, str(run.device), seed) for seed in range(self.repeats)]
             times = torch.tensor([seconds for _, _, seconds in rows])
             peak, reserved = (max(row[i] for row in rows) for i in (0, 1))
@@ -458,7 +460,7 @@ class MemoryOfStep(Experiment):
                        f'reserved_{keep}': (reserved/2**20, 'MiB')} # 0 on a CPU
         return result
 
-# %% ../../nbs/scale/11_memory.ipynb #9ad27b28
+# %% ../../nbs/scale/11_memory.ipynb #69b90042
 def step_of(
     e: MemoryOfStep, # the settings
     keep: str, # as in `run_block`
@@ -467,7 +469,10 @@ def step_of(
 ) -> tuple: # peak and reserved bytes beyond weights and gradients, seconds of a step
     "One model, made, traced and timed; nothing is reserved on a CPU."
     torch.manual_seed(seed)
-    model = Llama(e.config(), keep).to(device, getattr(torch, e.precision))
+    with torch.device(device):
+        model = Llama(e.config(), keep).to(getattr(torch, e.precision))
+    for block in model.blocks if e.compiled else ():
+        block.compile()
     ids = torch.randint(e.vocab, (e.B, e.T), device=device)
     def step(): lm_loss(model(ids), ids).backward()
     step() # makes the gradients, and whatever is made only once

@@ -22,14 +22,14 @@ from ..vision.ddp import ring_seconds
 
 # %% auto #0
 __all__ = ['LINK', 'GPUS', 'ATTENTION', 'LATENCY', 'ROOM', 'GPU', 'find_gpu', 'Engine', 'LayerSeconds', 'product_seconds',
-           'layer_seconds', 'data_seconds', 'Seconds', 'step_seconds', 'flop_per_token', 'throughput', 'Cost', 'cost',
-           'Candidate', 'layouts', 'judge', 'search', 'families', 'reasons', 'smallest_cluster', 'make_plan',
-           'check_numbers', 'rows_of', 'bars', 'plan']
+           'layer_bytes', 'layer_seconds', 'collected', 'data_seconds', 'Seconds', 'step_seconds', 'traffic',
+           'flop_per_token', 'throughput', 'Cost', 'cost', 'Candidate', 'layouts', 'judge', 'search', 'families',
+           'reasons', 'smallest_cluster', 'make_plan', 'check_numbers', 'rows_of', 'bars', 'plan']
 
 # %% ../../nbs/scale/12_planner.ipynb #3508e1c8
 LINK = 370/450 # of a link's bandwidth that a collective gets. Austin et al. 2025
 
-# %% ../../nbs/scale/12_planner.ipynb #a7cba286
+# %% ../../nbs/scale/12_planner.ipynb #6f197653
 @dataclass(frozen=True)
 class GPU:
     "A GPU and its links, by its data sheet."
@@ -44,8 +44,7 @@ class GPU:
     node: int = 8 # GPUs in a machine
 
     def link(self,
-        stride: int, # distance of neighbours in the group
-        size: int, # GPUs in the group
+        stride: int, size: int, # distance of neighbours in a group; GPUs in the group
     ) -> float:
         "Bytes a second that each GPU of a group sends in a ring."
         if stride*size <= self.node: return LINK*1e9*self.nvlink
@@ -110,7 +109,17 @@ def product_seconds(
         moved += times*2*(rows+weights/tokens)
     return flop/(engine.efficiency*engine.fp8*gpu.tflops*1e12)+moved/(gpu.hbm*1e12)
 
-# %% ../../nbs/scale/12_planner.ipynb #daaf4c64
+# %% ../../nbs/scale/12_planner.ipynb #85737359
+def layer_bytes(
+    c: GPTConfig, # a model's configuration
+    layout: Layout, # of GPUs
+) -> tuple[float, float]:
+    "Bytes a GPU sends for each token of a layer: by tensor and by context parallelism."
+    collectives = 8+dict(selective=2, full=4).get(layout.keep, 0)
+    tensor = collectives*2*c.n_embd*(layout.tp-1)/layout.tp
+    numbers = 4*heads_width(c)[1]*(layout.cp-1)/layout.tp
+    return tensor, (4 if layout.keep == 'full' else 3)*numbers
+
 def layer_seconds(
     c: GPTConfig, # a model's configuration
     layout: Layout, # of GPUs
@@ -128,14 +137,22 @@ def layer_seconds(
     numbers = (10*c.n_embd+2*(h+g)+3*c.hidden)/tp
     rounds = 4 if layout.keep in ('selective', 'full') else 3
     pointwise = 2*numbers*rounds*engine.passes/(gpu.hbm*1e12)
-    collectives = 8+dict(selective=2, full=4).get(layout.keep, 0)
-    sent = collectives*2*c.n_embd*(tp-1)/tp
+    sent, passed_on = layer_bytes(c, layout)
     tensor = sent/gpu.link(1, tp)*(.5 if engine.async_tp else 1.)
-    around = (3+full)*4*g*(layout.cp-1)/tp/gpu.link(tp, layout.cp)
+    around = passed_on/gpu.link(tp, layout.cp)
     return LayerSeconds(matrices, attention, pointwise, tensor, max(0., around-attention))
 
-# %% ../../nbs/scale/12_planner.ipynb #81d0387d
+# %% ../../nbs/scale/12_planner.ipynb #3351258f
 LATENCY = 5e-6 # seconds of a step of a ring
+
+def collected(
+    layout: Layout, # of GPUs
+    own: float, # parameters of this GPU's layers
+) -> list[float]: # bytes
+    "The sizes of all all-gathers and reduce-scatters between copies in a step."
+    if layout.dp*layout.cp == 1: return []
+    if layout.zero == 3: return [2*own]*(2*layout.accumulate)+[4*own]
+    return [4*own, 2*own if layout.zero else 4*own]
 
 def data_seconds(
     layout: Layout, # of GPUs
@@ -145,16 +162,13 @@ def data_seconds(
     busy: float, # seconds of all other work
 ) -> float:
     "What a step waits for the traffic between the copies."
-    world, m = layout.dp*layout.cp, layout.accumulate
+    world = layout.dp*layout.cp
     if world == 1: return 0.
     link = gpu.link(layout.tp, world)
     def half_a_ring(n_bytes): # all-gather or reduce-scatter, a message for each layer
         return layers*ring_seconds(n_bytes/layers, world, LATENCY, link)/2
-    if layout.zero == 3:
-        sent = 2*m*half_a_ring(2*own)+half_a_ring(4*own)
-    else:
-        sent = half_a_ring(4*own)+half_a_ring(2*own if layout.zero else 4*own)
-    window = busy if layout.pp == 1 or layout.zero == 3 else busy/m
+    sent = sum(half_a_ring(size) for size in collected(layout, own))
+    window = busy if layout.pp == 1 or layout.zero == 3 else busy/layout.accumulate
     return max(sent/layers, sent-window)
 
 # %% ../../nbs/scale/12_planner.ipynb #dc9b3dec
@@ -206,6 +220,21 @@ def step_seconds(
 def _head_seconds(c, tp, gpu, engine): # output map and loss, for each token
     flop, moved = 6*c.n_embd*c.vocab_size/tp, 48*c.vocab_size/tp
     return flop/(engine.efficiency*gpu.tflops*1e12)+moved/(gpu.hbm*1e12)
+
+# %% ../../nbs/scale/12_planner.ipynb #1c13e67b
+def traffic(
+    c: GPTConfig, layout: Layout, gpu: GPU, T: int, # as in `step_seconds`
+) -> dict[str, tuple[float, str]]: # kind of parallelism -> bytes, link
+    "What a GPU sends in a step, and over which link."
+    tp, world, stride = layout.tp, layout.dp*layout.cp, layout.gpus//layout.pp
+    tokens = layout.accumulate*layout.micro*T/layout.cp
+    tensor, context = (tokens*c.n_layer/layout.pp*size for size in layer_bytes(c, layout))
+    pieces = layout.chunks if layout.pp > 1 else 0
+    data = sum(collected(layout, parameters(c).total/tp/layout.pp))*(world-1)/world
+    sent = dict(tensor=(tensor, 1, tp), context=(context, tp, layout.cp), data=(data, tp, world),
+                pipeline=(4*pieces*tokens*c.n_embd/tp, stride, layout.pp))
+    return {kind: (size, 'NVLink' if distance*members <= gpu.node else 'network')
+            for kind, (size, distance, members) in sent.items() if size}
 
 # %% ../../nbs/scale/12_planner.ipynb #32575c7f
 def flop_per_token(
@@ -313,7 +342,7 @@ def search(
                        f'tokens: choose other numbers of GPUs or of tokens in a step')
     return sorted(found, key=lambda o: (not o.fits, o.seconds.total if o.fits else o.gib))
 
-# %% ../../nbs/scale/12_planner.ipynb #daa3f025
+# %% ../../nbs/scale/12_planner.ipynb #9a8c75de
 def families(best: Layout) -> dict[str, Any]: # the layout that was picked
     "Kinds of layouts that differ from `best`: words -> is a layout one of them?"
     kinds = {
@@ -326,7 +355,6 @@ def families(best: Layout) -> dict[str, Any]: # the layout that was picked
         'no matrix product repeated': lambda o: o.keep == 'pointwise'}
     return {words: member for words, member in kinds.items() if not member(best)}
 
-# %% ../../nbs/scale/12_planner.ipynb #af5b3f89
 def reasons(
     found: list[Candidate], # of `search`, sorted
 ) -> list[list[str]]: # rows: family, what its best member costs
@@ -353,7 +381,7 @@ def smallest_cluster(
         gpus *= 2
     return 0
 
-# %% ../../nbs/scale/12_planner.ipynb #c7704c94
+# %% ../../nbs/scale/12_planner.ipynb #acac3b83
 def make_plan(
     name: str, # of a model
     gpus: int, gpu: GPU, T: int, # cluster; tokens in a sequence
@@ -362,10 +390,11 @@ def make_plan(
     fixed: dict, # degrees that are given
 ) -> dict[str, Any]:
     "The best layout and all about it. Raises `RunError` if nothing fits, with what would."
-    c, sequences = find_model(name), round(batch/T)
+    c = find_model(name)
     if not 1 <= T <= c.block_size:
         raise RunError(f'seq is {T:,}, but {name} reads 1 to {c.block_size:,} tokens')
-    check_numbers(gpus, sequences, fixed)
+    sequences = round(batch/T) if 0 < batch < math.inf else 0
+    check_numbers(gpus, sequences, tokens, fixed)
     found = search(c, gpus, gpu, T, sequences, **fixed)
     best = found[0]
     if not best.fits:
@@ -379,17 +408,20 @@ def make_plan(
                 sequence=T, sequences=sequences, layout=asdict(best.layout),
                 gib={part: size/2**30 for part, size in best.memory._asdict().items()},
                 reserved=best.gib, usable=ROOM*gpu.memory, seconds=best.seconds._asdict(),
+                traffic=traffic(c, best.layout, gpu, T),
                 tokens_per_second=rate*gpus, mfu=share, **cost(tokens, rate, gpus, gpu)._asdict(),
                 candidates=len(found), fitting=sum(o.fits for o in found), instead=reasons(found))
 
-# %% ../../nbs/scale/12_planner.ipynb #6b9490ad
+# %% ../../nbs/scale/12_planner.ipynb #36682aa5
 def check_numbers(
     gpus: int,
-    sequences: int, # in a step
+    sequences: int, tokens: float, # in a step; in the whole training
     fixed: dict, # degrees that are given
 ):
     "Raise `RunError` for numbers that cannot be a plan, with the nearest that can."
-    if gpus < 1: raise RunError(f'gpus is {gpus}, expected 1 or more')
+    for what, size in dict(gpus=gpus, **fixed).items():
+        if size < 1: raise RunError(f'{what} is {size}, expected 1 or more')
+    if not 0 <= tokens < math.inf: raise RunError(f'tokens is {tokens}, expected 0 or more')
     if sequences < 1:
         raise RunError('a step has less than one sequence: give --batch in tokens, at least --seq')
     together = math.prod(fixed.values())
@@ -426,7 +458,7 @@ def bars(
     shown = {what: size for what, size in parts.items() if size > .002*most}
     return [[what, f'{size:.2f} {unit}', '█'*round(30*size/most)] for what, size in shown.items()]
 
-# %% ../../nbs/scale/12_planner.ipynb #74c3f341
+# %% ../../nbs/scale/12_planner.ipynb #ff8472ac
 @command
 def plan(
     model: str, # llama-8b, llama-70b, llama-405b, gpt2 or gpt3-175b
@@ -448,4 +480,6 @@ def plan(
     show(['', ''], rows_of(made))
     show(['memory', '', ''], bars(made['gib'], 'GiB'))
     show(['a step', '', ''], bars(made['seconds'], 's'))
+    sent = [[kind, f'{size/1e9:,.1f} GB', link] for kind, (size, link) in made['traffic'].items()]
+    show(['a GPU sends', 'in a step', 'over'], sent)
     show(['instead', 'the best of them'], made['instead'])
