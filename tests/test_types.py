@@ -72,6 +72,7 @@ rl.continuous
 rl.rollouts
 rl.loop
 scale.crawl
+scale.text
 scale.dedup
 scale.collectives
 scale.sharded
