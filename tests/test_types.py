@@ -72,6 +72,7 @@ rl.continuous
 rl.rollouts
 rl.loop
 scale.collectives
+scale.pipeline
 scale.memory
 scale.planner
 '''.split()
