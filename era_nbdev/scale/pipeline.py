@@ -21,7 +21,7 @@ from .collectives import launch
 
 # %% auto #0
 __all__ = ['Times', 'Task', 'before', 'simulate', 'bubble', 'gpipe', 'most_held', 'one_forward_one_backward', 'interleaved',
-           'zero_bubble', 'Piece', 'LaterLinear', 'put_off', 'weight_gradients', 'Worker', 'Ran', 'run_on_rank',
+           'zero_bubble', 'Piece', 'LaterLinear', 'put_off', 'weight_gradients', 'Post', 'Worker', 'Ran', 'run_on_rank',
            'against_one_process', 'four_schedules', 'run_many', 'PipelineSchedules']
 
 # %% ../../nbs/scale/08_pipeline.ipynb #b6aab694
@@ -112,7 +112,7 @@ def one_forward_one_backward(
         schedule.append(order)
     return schedule
 
-# %% ../../nbs/scale/08_pipeline.ipynb #9787fb2a
+# %% ../../nbs/scale/08_pipeline.ipynb #08a8a5f6
 def interleaved(
     p: int, m: int, # ranks; micro-batches, a multiple of p
     v: int = 2, # pieces on each rank
@@ -120,9 +120,7 @@ def interleaved(
     "1F1B with v stages on each rank. Raises `ValueError` unless p divides m."
     if m % p: raise ValueError(f'{m} micro-batches are no multiple of {p} ranks')
     def task(kind, rank, k): # the k-th of its kind
-        piece = k//p % v
-        if kind == 'B':
-            piece = v-1-piece
+        piece = v-1-k//p % v if kind == 'B' else k//p % v
         return Task(kind, piece*p+rank, k//(p*v)*p+k%p)
     schedule = []
     for rank in range(p):
@@ -234,36 +232,78 @@ def weight_gradients(
         weight.grad = update if weight.grad is None else weight.grad+update
     late.clear()
 
-# %% ../../nbs/scale/08_pipeline.ipynb #69e66d1b
+# %% ../../nbs/scale/08_pipeline.ipynb #69ff0887
+class Post:
+    "Messages between stages: activations to the next one, gradients to the one before."
+    def __init__(self,
+        n_stages: int, # of the whole pipeline; stage s is on rank s mod p
+        m: int, # micro-batches
+    ):
+        self.n_stages, self.m = n_stages, m
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.here: dict[Task, Tensor] = {} # messages from this rank to itself
+        self.sending: list[Any] = []
+
+    def _neighbour(self, task, step): # stage before (-1) or behind (1) it, in its direction
+        stage = task.stage+(step if task.kind == 'F' else -step)
+        return stage if task.kind != 'W' and 0 <= stage < self.n_stages else None
+
+    def _tag(self, task): return 2*(task.stage*self.m+task.micro)+(task.kind == 'B')
+
+    def receive(self,
+        task: Task, # that is to be done
+        shape: tuple, # of the message
+    ) -> Tensor | None:
+        "What `task` needs from another stage; None for the first stage's inputs and for the loss."
+        source = self._neighbour(task, -1)
+        if source is None: return None
+        message = Task(task.kind, source, task.micro)
+        if source % self.world == self.rank: return self.here.pop(message)
+        into = torch.empty(shape)
+        dist.recv(into, source % self.world, tag=self._tag(message))
+        return into
+
+    def send(self,
+        task: Task, # that was done
+        result: Any, # a tensor; None if there is nothing to be sent
+    ):
+        "Start to send a result to the stage that needs it."
+        to = self._neighbour(task, 1)
+        if to is None: return
+        if to % self.world == self.rank:
+            self.here[task] = result
+        else: self.sending.append(dist.isend(result, to % self.world, tag=self._tag(task)))
+
+# %% ../../nbs/scale/08_pipeline.ipynb #435fc57e
 class Worker:
     "Does the tasks of one rank: receives, computes, sends, and takes the time."
     def __init__(self,
         pieces: dict[int, Piece], # stage -> its piece, of this rank
-        n_stages: int, # of the whole pipeline
+        post: Post,
         inputs: Sequence[Tensor], targets: Sequence[Tensor], # [b, T] for each micro-batch
         late: Mapping[int, list] = {}, # stage -> what its `LaterLinear`s fill
         least: Mapping[str, float] = {}, # kind of task -> seconds that it takes at least
     ):
-        self.pieces, self.n_stages, self.late, self.least = pieces, n_stages, late, least
-        self.inputs, self.targets, self.world = inputs, targets, dist.get_world_size()
+        self.pieces, self.post, self.late, self.least = pieces, post, late, least
+        self.inputs, self.targets = inputs, targets
         self.loss = 0. # of this rank's part of the step: 0 except on the last stage
-        self.held, self.put_off, self.here, self.sending = {}, {}, {}, []
+        self.held, self.put_off = {}, {} # (stage, micro-batch) -> input and output; what is late
 
     def run(self, order: Sequence[Task], width: int) -> Times: # tasks; C, numbers of a token
         "When each task of this rank ran, by the computer's clock."
         times: Times = {}
         for task in order:
-            given = self._receive(task, width)
+            given = self.post.receive(task, (*self.inputs[task.micro].shape, width))
             start = time.perf_counter()
-            result = self._compute(task, given)
+            result = self._do(task, given)
             time.sleep(max(0., start+self.least.get(task.kind, 0.)-time.perf_counter()))
             times[task] = start, time.perf_counter()
-            self._send(task, result)
-        for transfer in self.sending:
+            self.post.send(task, result)
+        for transfer in self.post.sending:
             transfer.wait()
         return times
 
-    def _compute(self, task, given): # what the next task needs
+    def _do(self, task, given): # what the next task needs
         if task.kind == 'F': return self._forward(task, given)
         if task.kind == 'B': return self._backward(task, given)
         weight_gradients(self.put_off.pop(task[1:]))
@@ -271,7 +311,7 @@ class Worker:
     def _forward(self, task, given):
         x = self.inputs[task.micro] if given is None else given.requires_grad_()
         y = self.pieces[task.stage](x)
-        if task.stage == self.n_stages-1:
+        if task.stage == self.post.n_stages-1:
             y = lm_loss(y, self.targets[task.micro])/len(self.inputs)
             self.loss += y.item()
         self.held[task[1:]] = x, y
@@ -285,30 +325,7 @@ class Worker:
         late.clear()
         return x.grad
 
-    def _neighbour(self, task, step): # the stage before (-1) or behind it, in its direction
-        if task.kind == 'W': return None
-        stage = task.stage+(step if task.kind == 'F' else -step)
-        return stage if 0 <= stage < self.n_stages else None
-
-    def _tag(self, task): return 2*(task.stage*len(self.inputs)+task.micro)+(task.kind == 'B')
-
-    def _receive(self, task, width):
-        source = self._neighbour(task, -1)
-        if source is None: return None
-        message = Task(task.kind, source, task.micro)
-        if source in self.pieces: return self.here.pop(message)
-        into = torch.empty(*self.inputs[task.micro].shape, width)
-        dist.recv(into, source % self.world, tag=self._tag(message))
-        return into
-
-    def _send(self, task, result):
-        to = self._neighbour(task, 1)
-        if to is None: return
-        if to in self.pieces:
-            self.here[task] = result
-        else: self.sending.append(dist.isend(result, to % self.world, tag=self._tag(task)))
-
-# %% ../../nbs/scale/08_pipeline.ipynb #6e3f37c2
+# %% ../../nbs/scale/08_pipeline.ipynb #d78dac65
 class Ran(NamedTuple):
     "What a rank reports of a step."
     loss: float # mean over the batch, on the rank of the last stage; 0 on others
@@ -332,7 +349,7 @@ def run_on_rank(
     late: dict[int, list] = {stage: [] for stage in pieces if divided}
     for stage, waiting in late.items():
         put_off(pieces[stage], waiting)
-    worker = Worker(pieces, n_stages, inputs.chunk(m), targets.chunk(m), late, least)
+    worker = Worker(pieces, Post(n_stages, m), inputs.chunk(m), targets.chunk(m), late, least)
     dist.barrier()
     times = worker.run(schedule[rank], model.config.n_embd)
     named = [o for piece in pieces.values() for o in piece.named_parameters()]
@@ -353,7 +370,7 @@ def against_one_process(
     apart = [(found[name]-o).abs().max().item() for name, o in usual.items()]
     return abs(loss.item()-sum(ran.loss for ran in reports)), max(apart)
 
-# %% ../../nbs/scale/08_pipeline.ipynb #c317574f
+# %% ../../nbs/scale/08_pipeline.ipynb #f499087d
 def four_schedules(
     p: int, m: int, v: int = 2, # ranks; micro-batches, a multiple of p; pieces where interleaved
     forward: float = 1., # seconds of a stage's forward task
@@ -365,6 +382,7 @@ def four_schedules(
             'interleaved': (interleaved(p, m, v), shorter),
             'zero_bubble': (zero_bubble(p, m), dict(F=forward, B=forward, W=forward))}
 
+# %% ../../nbs/scale/08_pipeline.ipynb #b50b3cf0
 def run_many(
     rank: int,
     model: GPT, named: dict, # the whole model; as from `four_schedules`
@@ -376,9 +394,9 @@ def run_many(
     return {name: [run_on_rank(rank, model, schedule, inputs, targets, least)
                    for _ in range(repeats+1)][1:] for name, (schedule, least) in named.items()}
 
-# %% ../../nbs/scale/08_pipeline.ipynb #ba6d253a
+# %% ../../nbs/scale/08_pipeline.ipynb #4cfa6551
 @experiment('pipeline', smoke={},
-            lesson=dict(p=4, m=8, n_layer=8, least=.02, repeats=3),
+            lesson=dict(p=4, m=8, n_layer=8, least=.1, repeats=3),
             full=dict(p=4, m=16, n_layer=8, n_head=8, n_embd=512, T=512, least=0., repeats=5))
 @dataclass
 class PipelineSchedules(Experiment):
