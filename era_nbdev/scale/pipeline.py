@@ -24,12 +24,14 @@ __all__ = ['Times', 'Task', 'before', 'simulate', 'bubble', 'gpipe', 'most_held'
            'zero_bubble', 'Piece', 'LaterLinear', 'put_off', 'weight_gradients', 'Post', 'Worker', 'Ran', 'run_on_rank',
            'against_one_process', 'four_schedules', 'run_many', 'PipelineSchedules']
 
-# %% ../../nbs/scale/08_pipeline.ipynb #b6aab694
+# %% ../../nbs/scale/08_pipeline.ipynb #f5b72781
 class Task(NamedTuple):
     "One piece of work of a pipeline."
     kind: str # 'F': forward, 'B': backward, 'W': only the gradients of the weights
     stage: int # 0 is the one that reads the tokens
     micro: int # micro-batch
+
+Times = dict[Task, tuple[float, float]] # when each task starts and ends, in seconds
 
 def before(
     task: Task,
@@ -42,9 +44,7 @@ def before(
     behind = [Task('B', stage+1, micro)] if stage < n_stages-1 else []
     return [Task('F', stage, micro), *behind]
 
-# %% ../../nbs/scale/08_pipeline.ipynb #bf8a3a91
-Times = dict[Task, tuple[float, float]] # when each task starts and ends, in seconds
-
+# %% ../../nbs/scale/08_pipeline.ipynb #03abbc11
 def simulate(
     schedule: Sequence[Sequence[Task]], # for each rank its tasks in their order
     seconds: Mapping[str, float], # kind of task -> how long it takes
