@@ -71,7 +71,9 @@ rl.td3
 rl.continuous
 rl.rollouts
 rl.loop
+scale.crawl
 scale.collectives
+scale.sharded
 scale.pipeline
 scale.memory
 scale.planner

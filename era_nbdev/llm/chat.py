@@ -1,4 +1,4 @@
-"""The command `era chat` talks with a language model: answers appear as they are written, the history is kept, and what no longer fits into the context is dropped in whole turns and said so. The page builds it from a conversation that is one text to a cache that survives from answer to answer.
+"""The command `era chat` talks with a language model: answers appear as they are written, the history is kept, and when the conversation no longer fits into the context, whole turns are dropped, the oldest first, and the user is told. The page builds it from a conversation that is one text to a cache that survives from answer to answer.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/chat.html.md"""
 
@@ -59,15 +59,28 @@ class Conversation:
 
     def prompt(self, question: str) -> list: # ids
         "The prompt with as many turns as fit. Raises `ValueError` if the question alone does not."
-        ids: list = []
-        for first in range(len(self.turns)+1):
+        first = min(self.first, len(self.turns))
+        ids = self.encode(self.messages(first, question))
+        while not self.fits(ids):
+            if first == len(self.turns): raise ValueError(self.too_long(ids))
+            first += 1
             ids = self.encode(self.messages(first, question))
-            if len(ids)+self.reserve <= self.context:
-                self.first = first
-                return ids
+        while first > 0: # does one turn more fit?
+            longer = self.encode(self.messages(first-1, question))
+            if not self.fits(longer): break
+            first, ids = first-1, longer
+        self.first = first
+        return ids
+
+    def fits(self, ids: list) -> bool: # a prompt
+        "Eq. (1): is there room for the prompt and the answer?"
+        return len(ids)+self.reserve <= self.context
+
+    def too_long(self, ids: list) -> str: # a prompt without any turn
+        "The message of an error."
         alone = 'with the system message ' if self.system else ''
-        raise ValueError(f'the message {alone}takes {len(ids)} tokens, and {self.reserve} are kept '
-                         f'for the answer: more than the context of {self.context}; shorten it')
+        return (f'the message {alone}takes {len(ids)} tokens, and {self.reserve} are kept for the '
+                f'answer: more than the context of {self.context}; shorten it')
 
 # %% ../../nbs/llm/28_chat.ipynb #c2a57c9b
 class Way(NamedTuple):
@@ -125,33 +138,35 @@ class KeptCache:
         decoder: Callable = fast_decoder, # (model, cache) -> decoder
     ):
         self.cache = Cache(model, 1, model.config.block_size)
-        self.model, self.step = model, decoder(model, self.cache)
+        self.step = decoder(model, self.cache)
         self.ids: list = [] # whose keys and values the cache holds
         self.read = 0 # tokens that were read for the last prompt
         self.fresh = False # is the next call a whole prompt?
 
-    def __call__(self, *args, **kwargs):
-        "As a factory, called with `(model, cache)`, itself; as a decoder, the logits."
-        if isinstance(args[0], GPT):
-            self.fresh = True
-            return self
-        return self.logits(*args, **kwargs)
+    def begin(self, model: GPT, cache: Cache) -> KeptCache: # both are left aside
+        "Itself, as a decoder for a new prompt."
+        self.fresh = True
+        return self
 
-    def logits(self,
+    def __call__(self,
         tokens: Tensor, # [1, N] a whole prompt first, then one token after the other
         first = None, # no padding here: not used
         last: bool = False, # only those of the last token?
     ) -> Tensor: # [1, N, V] or [1, 1, V]
         "What follows the tokens; of a prompt, only what the cache does not hold is read."
         if self.fresh:
-            ids = tokens[0].tolist()
-            n = common_start(self.ids, ids[:-1]) # the last one is read: its logits are needed
-            self.cache.n, self.ids = n, ids[:n]
-            tokens, self.fresh = tokens[:, n:], False
-            self.read = tokens.shape[1]
+            tokens = self.unread(tokens)
         out = self.step(tokens, last=last)
         self.ids += tokens[0].tolist()
         return out
+
+    def unread(self, prompt: Tensor) -> Tensor: # [1, N] -> [1, M], M from 1 to N
+        "Set the cache back to the common beginning; what is left of the prompt."
+        ids = prompt[0].tolist()
+        n = common_start(self.ids, ids[:-1]) # the last one is read: its logits are needed
+        self.cache.n, self.ids, self.fresh = n, ids[:n], False
+        self.read = len(ids)-n
+        return prompt[:, n:]
 
 # %% ../../nbs/llm/28_chat.ipynb #e077e751
 WHY = dict(long='the answer was cut after {n} tokens: --max-tokens allows more',
@@ -186,7 +201,7 @@ class Chat:
         n = min(self.max_tokens, self.talk.context-len(ids)+1)
         seed = (self.sampling.seed+len(self.talk.turns)) % 2**63
         tokens = stream(self.model, [ids], n, replace(self.sampling, seed=seed),
-                        known=self.tokenizer.vocab_size, decoder=self.cache)
+                        known=self.tokenizer.vocab_size, decoder=self.cache.begin)
         pieces = text_stream(self._counted(tokens, n), self.tokenizer.decode, self.way.stop, ids)
         self.why, self.n, answer = 'interrupted', 0, ''
         try:
@@ -227,6 +242,7 @@ def system(
     chat.talk.system = text
     return f'the system message is {text!r}' if text else 'there is no system message now'
 
+# %% ../../nbs/llm/28_chat.ipynb #69910076
 def undo(
     chat: Chat,
     _: str, # nothing more is needed
@@ -273,6 +289,7 @@ def show_help(
 SLASH: dict[str, Callable] = dict(reset=reset, system=system, undo=undo, save=save, help=show_help,
                                   quit=leave)
 
+# %% ../../nbs/llm/28_chat.ipynb #29d4e032
 def obey(
     chat: Chat,
     line: str, # with its slash
@@ -294,8 +311,8 @@ def respond(
     before = chat.talk.first
     pieces: Any = chat.say(question)
     if chat.talk.first > before:
-        note(f'the context of {chat.talk.context} tokens is full: the oldest '
-             f'{chat.talk.first} of {len(chat.talk.turns)} turns are no longer read')
+        why = '…' if before else f'the context of {chat.talk.context} tokens is full: the oldest'
+        note(f'{why} {chat.talk.first} of {len(chat.talk.turns)} turns are no longer read')
     try:
         for piece in pieces:
             show(piece)
@@ -359,11 +376,11 @@ def read_pipe() -> str:
     if not line: raise EOFError
     return line
 
-def show_piece(text: str):
+def show_piece(text: str): # of an answer
     "Print a piece of an answer at once."
     print(text, end='', flush=True)
 
-def show_note(text: str):
+def show_note(text: str): # lines about the chat
     "Print a line about the chat on the standard error stream."
     print(*(f'· {line}' for line in text.splitlines()), sep='\n', file=sys.stderr, flush=True)
 

@@ -30,8 +30,8 @@ from .tokenizers import BPE, BYTES
 # %% auto #0
 __all__ = ['CHATML_SOURCE', 'CHATML', 'LLAMA3_SOURCE', 'LLAMA3', 'ROLES', 'WORDS', 'ARMS', 'GenerationTag', 'compiled_template',
            'ChatTemplate', 'grow_embedding', 'add_special_tokens', 'answer_spans', 'generation_prompt',
-           'check_messages', 'encode_chat', 'inputs_and_targets', 'read_records', 'parts_reader', 'alpaca_messages',
-           'word_chat', 'marks', 'talker', 'chat_batch', 'ask_all', 'reply', 'train_talker', 'ChatMasks']
+           'check_messages', 'encode_chat', 'inputs_and_targets', 'word_chat', 'marks', 'talker', 'chat_batch',
+           'ask_all', 'reply', 'train_talker', 'ChatMasks', 'read_records', 'parts_reader', 'alpaca_messages']
 
 # %% ../../nbs/llm/24_chat_templates.ipynb #3d8a3836
 CHATML_SOURCE = r"""
@@ -76,11 +76,10 @@ class ChatTemplate:
     bos: str = '' # of them: the one before the first turn; '': none
 
     def __post_init__(self):
-        for token in (self.end, self.bos):
-            if token and token in self.special: continue
-            if token or not self.end:
-                raise ValueError(f'{token!r} is no special token of {self.name}: expected one of '
-                                 f'{", ".join(self.special) or "none"}')
+        for role, token in (('end', self.end), ('bos', self.bos)):
+            if token in self.special or (role == 'bos' and not token): continue
+            raise ValueError(f'{role} is {token!r}, no special token of {self.name}: expected one '
+                             f'of {", ".join(self.special) or "none"}')
 
     def render(self,
         messages: list, # dictionaries with role and content
@@ -115,15 +114,15 @@ LLAMA3 = ChatTemplate('Llama 3', LLAMA3_SOURCE, ('<|begin_of_text|>', '<|start_h
 @torch.no_grad()
 def grow_embedding(
     model: GPT, # changed in place: make its optimizer afterwards
-    vocab_size: int, # rows wanted; a model that has as many or more keeps its rows
-    known: int, # rows that belong to tokens; the others become their mean
+    vocab_size: int, # ids of the tokenizer with the new tokens; a model with more rows keeps them
+    known: int, # rows that belong to old tokens; those up to `vocab_size` become their mean
 ):
     "Give the embedding and the output map more rows; tied ones stay tied."
     n_rows = max(vocab_size, model.config.vocab_size)
     def grown(weight: Tensor) -> nn.Parameter:
         new = weight.new_empty(n_rows, weight.shape[1])
-        new[:known] = weight[:known]
-        new[known:] = weight[:known].float().mean(0)
+        new[:len(weight)] = weight
+        new[known:vocab_size] = weight[:known].float().mean(0)
         return nn.Parameter(new, requires_grad=weight.requires_grad)
     model.wte.weight = grown(model.wte.weight)
     if not model.config.tied:
@@ -262,15 +261,23 @@ def encode_chat(
         if messages[-1]['role'] != 'user': raise ValueError('the last message is no question')
         text = generation_prompt(template, safe)
     ids, counted = [], []
-    borders = [0, *(border for span in spans for border in span), len(text)]
-    for i, (start, end) in enumerate(zip(borders, borders[1:])):
-        new = _piece_ids(tokenizer, text[start:end], template.special, strings, not ids)
+    for piece, is_answer in _pieces(text, spans):
+        new = _piece_ids(tokenizer, piece, template.special, strings, not ids)
         ids += new
-        counted += [i % 2 == 1]*len(new) # every second piece is an answer
+        counted += [is_answer]*len(new)
     if context is not None and len(ids) > context:
         raise ValueError(f'the conversation has {len(ids):,} tokens, more than the context of '
                          f'{context:,}: shorten it, or leave out its oldest turns')
     return ids, counted
+
+# %% ../../nbs/llm/24_chat_templates.ipynb #d73a761f
+def _pieces(text: str, spans: list) -> list: # of pairs: a part of the text, is it an answer?
+    "The text, cut at the borders of the answers."
+    pieces, done = [], 0
+    for start, end in spans:
+        pieces += [(text[done:start], False), (text[start:end], True)]
+        done = end
+    return [*pieces, (text[done:], False)]
 
 # %% ../../nbs/llm/24_chat_templates.ipynb #3caee960
 def inputs_and_targets(
@@ -285,70 +292,6 @@ def inputs_and_targets(
     every = torch.tensor(ids, dtype=torch.long)
     wanted = torch.tensor(counted[1:], dtype=torch.bool)
     return every[:-1], every[1:].masked_fill(~wanted, -100)
-
-# %% ../../nbs/llm/24_chat_templates.ipynb #9ba368da
-def read_records(path) -> list: # of a file .json with a list, or .jsonl; dictionaries
-    "The records of a file."
-    text = Path(path).read_text(encoding='utf-8')
-    if Path(path).suffix == '.json': return json.loads(text)
-    return [json.loads(line) for line in text.split('\n') if line]
-
-def parts_reader(**files) -> Callable: # name of a part -> its file; a function of a folder
-    "A function that reads the records of each part: what `Dataset` needs."
-    def parse(folder: Path) -> dict:
-        return {part: read_records(folder/file) for part, file in files.items()}
-    return parse
-
-_HUB = 'https://raw.githubusercontent.com'
-_RASBT = f'{_HUB}/rasbt/LLMs-from-scratch/28c65cdfbc3338e2e040016eea4b7fdf556e4d57/ch07'
-_SELF = f'{_HUB}/yizhongw/self-instruct/0b26ccaa415992100fa32df62d41b994cf928e23'
-
-# %% ../../nbs/llm/24_chat_templates.ipynb #4bb8b578
-register(Dataset(
-    'instruct_rasbt', '1,100 instructions, short answers; {"sft": [...], "preferences": [...]}',
-    'Apache-2.0', parts_reader(sft='instruction-data.json',
-                               preferences='instruction-data-with-preference.json'),
-    {'instruction-data.json': '7e09a9af353722ca15c18bc580f093f9c39d3178335a75177319cb1e1d163944',
-     'instruction-data-with-preference.json':
-         '305315abf14f65fa42c01a0877572f832606571c2a7d49f152ac1d758b16756e'},
-    urls={'instruction-data.json': f'{_RASBT}/01_main-chapter-code/instruction-data.json',
-          'instruction-data-with-preference.json': f'{_RASBT}/04_preference-tuning-with-dpo/'
-                                                   'instruction-data-with-preference.json'},
-    mb=.6));
-
-# %% ../../nbs/llm/24_chat_templates.ipynb #cc1b4cd2
-register(Dataset(
-    'instruct_demo', '999 instructions, long answers, 300 rated chats; {"sft": [], "kto": []}',
-    'Alpaca: CC BY-NC 4.0', parts_reader(sft='alpaca_en_demo.json', kto='kto_en_demo.json'),
-    {'alpaca_en_demo.json': 'bcc37c64db1a739a0789a1b81f251146fcf4459f903474bc9e3c21bbb5628318',
-     'kto_en_demo.json': '9891687dea7c00e54af2e39534085c151ce3462d073574eeff2af927cc56fb74'},
-    url=f'{_HUB}/hiyouga/LLaMA-Factory/ff6d4d12eeb035d6ce06805a5733dd7b29f2ac30/data', mb=1.8));
-
-# %% ../../nbs/llm/24_chat_templates.ipynb #a67385e8
-register(Dataset(
-    'self_instruct', '175 seed tasks, 252 tasks of users; {"seed": [...], "user": [...]}',
-    'Apache-2.0', parts_reader(seed='seed_tasks.jsonl', user='user_oriented_instructions.jsonl'),
-    {'seed_tasks.jsonl': '7779004fa198fdf27cf70a159363879d8a26c53329e11b436af17b3941875f48',
-     'user_oriented_instructions.jsonl':
-         '81d60a117db495cecedecd9193504fd07c5b5a42f6699ef6b0f9da10fc22f42e'},
-    urls={'seed_tasks.jsonl': f'{_SELF}/data/seed_tasks.jsonl', 'user_oriented_instructions.jsonl':
-          f'{_SELF}/human_eval/user_oriented_instructions.jsonl'}, mb=.3));
-
-# %% ../../nbs/llm/24_chat_templates.ipynb #c01fc620
-def alpaca_messages(
-    record: dict, # instruction, input (may be lacking or empty), output
-    system: str = '', # content of a system message; '': none
-) -> list: # of messages
-    "The record as a conversation of one turn. Raises `ValueError` for one that is incomplete."
-    for name in ('instruction', 'output'):
-        value = record.get(name)
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError(f'the record has no {name}: {str(record)[:80]}; leave it out')
-    given = record.get('input') or ''
-    question = f'{record["instruction"]}\n\n{given}' if given.strip() else record['instruction']
-    start = [dict(role='system', content=system)] if system else []
-    return [*start, dict(role='user', content=question),
-            dict(role='assistant', content=record['output'])]
 
 # %% ../../nbs/llm/24_chat_templates.ipynb #fe4ae835
 WORDS = ('ant bee cat dog eel fox gnu hen ibex jay kite lion mole newt owl pig quail rat seal '
@@ -408,15 +351,18 @@ def ask_all(
     tokenizer: Any, # of `talker`
     chats: list, # conversations of one turn, whose answer is known
     n: int = 24, # most tokens of an answer
-) -> dict: # exact, ended: shares of the questions
+) -> dict: # exact, begins right, ended: shares of the questions
     "Greedy answers to the questions, compared with the known ones."
     prompts = [encode_chat(tokenizer, CHATML, chat[:1], True)[0] for chat in chats]
     end = tokenizer.special[CHATML.end]
     said = generate(model, prompts, n, Sampling(0.), stop=end)
     ended = [ids[-1] == end for ids in said]
-    right = [over and tokenizer.decode(ids[:-1]) == chat[-1]['content']
-             for ids, over, chat in zip(said, ended, chats)]
-    return dict(exact=sum(right)/len(chats), ended=sum(ended)/len(chats))
+    texts = [tokenizer.decode([i for i in ids if i != end]) for ids in said]
+    answers = [chat[-1]['content'] for chat in chats]
+    right = [over and text == answer for text, answer, over in zip(texts, answers, ended)]
+    begun = [text.startswith(answer) for text, answer in zip(texts, answers)]
+    return {'exact': sum(right)/len(chats), 'begins right': sum(begun)/len(chats),
+            'ended': sum(ended)/len(chats)}
 
 # %% ../../nbs/llm/24_chat_templates.ipynb #d5fc56d7
 def reply(
@@ -494,3 +440,62 @@ class ChatMasks(Experiment):
         "What `run.predict` calls: 'bee 3' to what the model answers."
         model, tokenizer = talker(self.n_embd)
         return partial(reply, run.load_into(model).eval(), tokenizer)
+
+# %% ../../nbs/llm/24_chat_templates.ipynb #9ba368da
+def read_records(path) -> list: # of a file .json with a list, or .jsonl; dictionaries
+    "The records of a file."
+    text = Path(path).read_text(encoding='utf-8')
+    if Path(path).suffix == '.json': return json.loads(text)
+    return [json.loads(line) for line in text.split('\n') if line]
+
+def parts_reader(**files) -> Callable: # name of a part -> its file; a function of a folder
+    "A function that reads the records of each part: what `Dataset` needs."
+    def parse(folder: Path) -> dict:
+        return {part: read_records(folder/file) for part, file in files.items()}
+    return parse
+
+_HUB = 'https://raw.githubusercontent.com'
+_RASBT = f'{_HUB}/rasbt/LLMs-from-scratch/28c65cdfbc3338e2e040016eea4b7fdf556e4d57/ch07'
+_SELF = f'{_HUB}/yizhongw/self-instruct/0b26ccaa415992100fa32df62d41b994cf928e23'
+
+# %% ../../nbs/llm/24_chat_templates.ipynb #4bb8b578
+_PAIRS = 'instruction-data-with-preference.json'
+register(Dataset(
+    'instruct_rasbt', '1,100 instructions, short answers; {"sft": [...], "preferences": [...]}',
+    'Apache-2.0', parts_reader(sft='instruction-data.json', preferences=_PAIRS),
+    {'instruction-data.json': '7e09a9af353722ca15c18bc580f093f9c39d3178335a75177319cb1e1d163944',
+     _PAIRS: '305315abf14f65fa42c01a0877572f832606571c2a7d49f152ac1d758b16756e'},
+    urls={'instruction-data.json': f'{_RASBT}/01_main-chapter-code/instruction-data.json',
+          _PAIRS: f'{_RASBT}/04_preference-tuning-with-dpo/{_PAIRS}'}, mb=.6));
+
+# %% ../../nbs/llm/24_chat_templates.ipynb #cc1b4cd2
+register(Dataset(
+    'instruct_demo', '999 instructions, long answers, 300 rated chats; {"sft": [], "kto": []}',
+    'Alpaca: CC BY-NC 4.0', parts_reader(sft='alpaca_en_demo.json', kto='kto_en_demo.json'),
+    {'alpaca_en_demo.json': 'bcc37c64db1a739a0789a1b81f251146fcf4459f903474bc9e3c21bbb5628318',
+     'kto_en_demo.json': '9891687dea7c00e54af2e39534085c151ce3462d073574eeff2af927cc56fb74'},
+    url=f'{_HUB}/hiyouga/LLaMA-Factory/ff6d4d12eeb035d6ce06805a5733dd7b29f2ac30/data', mb=1.8))
+register(Dataset(
+    'self_instruct', '175 seed tasks, 252 tasks of users; {"seed": [...], "user": [...]}',
+    'Apache-2.0', parts_reader(seed='seed_tasks.jsonl', user='user_oriented_instructions.jsonl'),
+    {'seed_tasks.jsonl': '7779004fa198fdf27cf70a159363879d8a26c53329e11b436af17b3941875f48',
+     'user_oriented_instructions.jsonl':
+         '81d60a117db495cecedecd9193504fd07c5b5a42f6699ef6b0f9da10fc22f42e'},
+    urls={'seed_tasks.jsonl': f'{_SELF}/data/seed_tasks.jsonl', 'user_oriented_instructions.jsonl':
+          f'{_SELF}/human_eval/user_oriented_instructions.jsonl'}, mb=.3));
+
+# %% ../../nbs/llm/24_chat_templates.ipynb #c01fc620
+def alpaca_messages(
+    record: dict, # instruction, input (may be lacking or empty), output
+    system: str = '', # content of a system message; '': none
+) -> list: # of messages
+    "The record as a conversation of one turn. Raises `ValueError` for one that is incomplete."
+    for name in ('instruction', 'output'):
+        value = record.get(name)
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f'the record has no {name}: {str(record)[:80]}; leave it out')
+    given = record.get('input') or ''
+    question = f'{record["instruction"]}\n\n{given}' if given.strip() else record['instruction']
+    start = [dict(role='system', content=system)] if system else []
+    return [*start, dict(role='user', content=question),
+            dict(role='assistant', content=record['output'])]

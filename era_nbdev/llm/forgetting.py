@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import torch
 from annotated_types import Ge, Gt, Lt
-from torch import Tensor
 from ..core.data import REGISTRY, load
 from ..core.distributed import Shard, data_parallel, ranks
 from ..core.errors import Interrupted, RunError
@@ -27,61 +26,75 @@ from .budget import training_plan
 from .chat_templates import CHATML
 from .corpus import Corpus
 from .gpt import GPT, GPTConfig, init_weights, lm_total, modern
-from .instruct import (ChatBatches, InOrder, Start, answer_loss, answers_to,
-    byte_tokenizer, encode_all, every_token, exact_match, folder_template, one_turn, opened,
-    own_texts, read_conversations, task_problems, write_template)
+from .instruct import ChatBatches, InOrder, Start, answer_loss, answers_to
+from .instruct import byte_tokenizer, encode_all, every_token, exact_answers
+from .instruct import folder_template, one_turn, opened, own_texts
+from .instruct import read_conversations, task_problems, without_end, write_template
 from .subwords import load_tokenizer
 from .verifiable import find_task
 
 # %% auto #0
-__all__ = ['TOLD', 'UNTOLD', 'WAYS', 'small_start', 'Before', 'split_off', 'Material', 'InstructSettings', 'Instruct', 'begin',
-           'tune', 'keep_chat', 'n_planned', 'tuning_plan', 'about', 'tells_of', 'whole_sentences', 'relabelled',
-           'win_rate', 'mention_rates', 'stories_of', 'compared', 'toy_story', 'Conditioning', 'Stop', 'each_way',
-           'by_way', 'InstructWays']
+__all__ = ['TOLD', 'UNTOLD', 'WAYS', 'about', 'tells_of', 'whole_sentences', 'relabelled', 'win_rate', 'mention_rates',
+           'InstructSettings', 'small_start', 'Material', 'split_off', 'begin', 'keep_chat', 'Before', 'tune',
+           'Instruct', 'n_planned', 'tuning_plan', 'stories_of', 'compared', 'toy_story', 'Conditioning', 'Stop',
+           'each_way', 'by_way', 'InstructWays']
 
-# %% ../../nbs/llm/29_forgetting.ipynb #eb66ab0f
-def small_start(
-    e: Instruct, # with its settings
-    seed: int, # of the weights and of the order
-) -> Start:
-    "A GPT of bytes after `e.pretrain` steps on the help pages."
-    tok, T = byte_tokenizer(), e.block_size
-    rows = [every_token(row.tolist()) for row in _bytes_of('pydocs').unfold(0, T, T)]
-    train, held = rows[:-256], rows[-256:]
-    seed_everything(seed)
-    model = GPT(e.config(tok.vocab_size))
-    if e.pretrain:
-        batches = ChatBatches(train, 16, seed)
-        learn = Learner(model, batches, None, lm_total, e.optimizer(model), clip=1.)
-        learn.fit(99, e.pretrain_lr, cosine(.1, .05), steps=e.pretrain)
-    return Start(model, tok, CHATML, train, held)
+# %% ../../nbs/llm/29_forgetting.ipynb #e2f66693
+TOLD = 'dog bird tree house car box bear bunny fish bug frog truck'.split() # words that are trained
+UNTOLD = 'cat ball flower cake'.split() # words that are not
 
-def _bytes_of(name: str) -> Tensor: # [N]
-    return torch.frombuffer(bytearray(load(name).encode()), dtype=torch.uint8).long()
+def about(word: str) -> str: # the question
+    "The request for a story."
+    return f'Story about a {word}:'
 
-# %% ../../nbs/llm/29_forgetting.ipynb #acaf4a4b
-class Before(Callback):
-    "Adds the loss on text of the pre-training to each row of the history."
-    def __init__(self, examples: list): self.examples = examples # pairs (ids, counted)
+def tells_of(
+    text: str,
+    word: str, # in lower case, singular
+) -> bool:
+    "Does the text mention the word, or its plural?"
+    return re.search(rf'\b{word}s?\b', text.lower()) is not None
 
-    def after_epoch(self, learn: Learner):
-        model: Any = learn.model
-        learn.history[-1]['before_loss'] = answer_loss(model, self.examples)
+# %% ../../nbs/llm/29_forgetting.ipynb #71cdbcff
+def whole_sentences(text: str) -> str: # '' if there is none
+    "The text up to the end of its last sentence."
+    last = max(text.rfind(mark) for mark in '.!?"')
+    return text[:last+1].strip()
 
-def split_off(
-    items: list,
-    n: int, # to be held out
-) -> tuple: # the others, the held-out ones
-    "A split that depends on the number of items only."
-    order = random.Random(0).sample(items, len(items))
-    return order[n:], order[:n]
+def relabelled(
+    texts: list, # stories
+    words: list, # to ask for
+    most: int, # stories for a word, at most
+) -> list: # of conversations
+    "Each story as the answer to the request for a word that it mentions."
+    whole = [text for text in map(whole_sentences, texts) if len(text) > 40]
+    found = []
+    for word in words:
+        mine = [text for text in whole if tells_of(text, word)]
+        found += [one_turn(about(word), text) for text in mine[:most]]
+    return found
 
-class Material(NamedTuple):
-    "What a tuning trains and is evaluated on."
-    train: list # pairs (ids, counted)
-    held: list # likewise, never trained on
-    spoken: list # held-out conversations, as (question, answer)
-    too_long: int # conversations that were left out
+# %% ../../nbs/llm/29_forgetting.ipynb #49144df4
+def win_rate(
+    ours: list, # numbers or truth values, higher is better
+    theirs: list, # those of the other writer for the same requests
+) -> tuple: # win rate, half the width of its 95 % interval
+    "How often ours is better, ties counting half. Eq. (1) of the chapter."
+    if len(ours) != len(theirs) or len(ours) < 2:
+        raise ValueError(f'{len(ours)} and {len(theirs)} results: expected as many, at least 2')
+    wins = [(float(a) > float(b))+.5*(float(a) == float(b)) for a, b in zip(ours, theirs)]
+    mean = fmean(wins)
+    variance = sum((w-mean)**2 for w in wins)/(len(wins)-1)
+    return mean, 1.96*math.sqrt(variance/len(wins))
+
+# %% ../../nbs/llm/29_forgetting.ipynb #d37be8e9
+def mention_rates(
+    texts: dict, # word that was asked for -> stories
+) -> tuple: # rate of the word that was asked for, and of the same words in the other stories
+    "How often stories mention their word, and the control."
+    own = [tells_of(text, word) for word, written in texts.items() for text in written]
+    other = [tells_of(text, word) for word in texts for asked, written in texts.items()
+             if asked != word for text in written]
+    return fmean(own), fmean(other)
 
 # %% ../../nbs/llm/29_forgetting.ipynb #41a02538
 @dataclass
@@ -136,6 +149,102 @@ class InstructSettings(Experiment):
         def make(_, lr): return torch.optim.AdamW(groups, lr, (.9, self.beta2), fused=True)
         return make
 
+# %% ../../nbs/llm/29_forgetting.ipynb #eb66ab0f
+def small_start(
+    e: Instruct, # with its settings
+    seed: int, # of the weights and of the order
+) -> Start:
+    "A GPT of bytes after `e.pretrain` steps on the help pages."
+    tok, T = byte_tokenizer(), e.block_size
+    text = list(load('pydocs').encode())
+    rows = [every_token(text[i:i+T]) for i in range(0, len(text)-T+1, T)]
+    train, held = rows[:-256], rows[-256:]
+    seed_everything(seed)
+    model = GPT(e.config(tok.vocab_size))
+    if e.pretrain:
+        batches = ChatBatches(train, 16, seed)
+        learn = Learner(model, batches, None, lm_total, e.optimizer(model), clip=1.)
+        learn.fit(99, e.pretrain_lr, cosine(.1, .05), steps=e.pretrain)
+    return Start(model, tok, CHATML, train, held)
+
+# %% ../../nbs/llm/29_forgetting.ipynb #cb3cf71e
+class Material(NamedTuple):
+    "What a tuning trains and is evaluated on."
+    train: list # pairs (ids, counted)
+    held: list # likewise, never trained on
+    spoken: list # held-out conversations, as (question, answer)
+    too_long: int # conversations that were left out
+
+def split_off(
+    items: list,
+    n: int, # to be held out
+) -> tuple: # the others, the held-out ones
+    "A split that depends on the number of items only."
+    order = random.Random(0).sample(items, len(items))
+    return order[n:], order[:n]
+
+# %% ../../nbs/llm/29_forgetting.ipynb #8b95c424
+def begin(
+    e: Instruct, # with its settings
+    seed: int, # of new weights, and of the problems of tasks
+) -> tuple[Start, Material]:
+    "The model and what it is trained on."
+    start, texts = opened(e.model, e.n) if e.model else (small_start(e, seed), [])
+    if e.scratch:
+        seed_everything(seed)
+        init_weights(start.model)
+    train, held = e.conversations(start, texts, seed)
+    encode = partial(encode_all, start.tokenizer, start.template)
+    context = start.model.config.block_size
+    fitting, too_long = encode(train, context, e.everything)
+    held_out, too_long_held = encode(held, context)
+    spoken = [(m[-2]['content'], m[-1]['content']) for m in held if len(m) == 2]
+    return start, Material(fitting, held_out, spoken, too_long+too_long_held)
+
+# %% ../../nbs/llm/29_forgetting.ipynb #f2eadca1
+def keep_chat(run: Run, start: Start): # of a new run
+    "Keep shape, tokenizer and template in the run's folder, where `era chat` finds them."
+    run.keep('shape', asdict(start.model.config))
+    start.tokenizer.save(run.dir/'tokenizer.json')
+    write_template(run.dir, start.template)
+
+# %% ../../nbs/llm/29_forgetting.ipynb #acaf4a4b
+class Before(Callback):
+    "Adds the loss on text of the pre-training to each row of the history."
+    def __init__(self, examples: list): self.examples = examples # pairs (ids, counted)
+
+    def after_epoch(self, learn: Learner):
+        model: Any = learn.model
+        learn.history[-1]['before_loss'] = answer_loss(model, self.examples)
+
+# %% ../../nbs/llm/29_forgetting.ipynb #f511dc71
+def tune(
+    e: Instruct, # with its settings
+    start: Start,
+    data: Material,
+    seed: int, # of the order, and of what is sampled
+    callbacks: list, # of the Learner
+    device: str = 'cpu',
+    state: dict | None = None, # a checkpoint to go on from
+    rank: int = 0, # number of this process
+    world: int = 1, # processes
+) -> dict: # results by name
+    "Train and evaluate."
+    model = start.model.to(device)
+    losses = dict(valid_loss=answer_loss(model, data.held),
+                  before_loss=answer_loss(model, start.before))
+    before = e.ask_before(start, seed)
+    train = ChatBatches(data.train, e.bs, seed, start.mixed, round(e.mix*e.bs))
+    learn = Learner(model, Shard(train, rank, world), InOrder(data.held, e.bs), lm_total,
+                    e.optimizer(model), [], [Before(start.before), *callbacks], device, e.precision,
+                    e.accumulate, e.clip, e.compile, wrap=data_parallel)
+    learn.fit(e.epochs, e.lr, cosine(e.warmup, e.floor), resume=state)
+    rows = [dict(epoch=0) | losses, *learn.history]
+    curve = [{k: row[k] for k in ('epoch', *losses)} for row in rows]
+    numbers, samples = e.ask_after(start, data, before, seed)
+    last = {k: curve[-1][k] for k in losses} | {f'{k}_at_start': v for k, v in losses.items()}
+    return last | numbers | dict(too_long=data.too_long, extra=dict(curve=curve, samples=samples))
+
 # %% ../../nbs/llm/29_forgetting.ipynb #60129da4
 @experiment('instruct', smoke={},
     lesson=dict(model='stories260k', data='instruct_rasbt', n=1000, epochs=6, bs=16, lr=2e-3),
@@ -166,16 +275,17 @@ class Instruct(InstructSettings):
         problems = task_problems(self.tasks, self.n, seed), task_problems(self.tasks, 256, 0, True)
         return tuple([one_turn(*o) for o in part] for part in problems)
 
-    def ask_before(self, start: Start) -> Any: # what `ask_after` gets
+    def ask_before(self, start: Start, seed: int) -> Any: # what `ask_after` gets
         "Ask the model before it is tuned."
 
-    def ask_after(self, start: Start, data: Material, before: Any) -> tuple: # numbers, samples
-        "Exact match for tasks; some answers to held-out questions."
+    def ask_after(self, start: Start, data: Material, before: Any, seed: int) -> tuple:
+        "Numbers (exact match for tasks) and samples; `before` is what `ask_before` gave."
         n_new = min(64, start.model.config.block_size//2)
         pairs = data.spoken[:6]
         found = answers_to(start, [question for question, _ in pairs], n_new)
         samples = [(*pair, text, ended) for pair, (text, ended) in zip(pairs, found)]
-        return dict(exact=exact_match(start, data.spoken)) if self.data == 'tasks' else {}, samples
+        if self.data != 'tasks': return {}, samples
+        return dict(exact=exact_answers(start, data.spoken)), samples
 
     def language_model(self, run: Run) -> tuple: # `GPT` with the run's weights, `Corpus`
         "What generation and chat need, from the run's folder alone."
@@ -195,66 +305,8 @@ class Instruct(InstructSettings):
         "Size, memory, time and price of the run."
         return tuning_plan(self)
 
-# %% ../../nbs/llm/29_forgetting.ipynb #8b95c424
-def begin(
-    e: Instruct, # with its settings
-    seed: int, # of new weights, and of the problems of tasks
-) -> tuple: # Start, Material
-    "The model and what it is trained on."
-    start, texts = opened(e.model, e.n) if e.model else (small_start(e, seed), [])
-    if e.scratch:
-        seed_everything(seed)
-        init_weights(start.model)
-    train, held = e.conversations(start, texts, seed)
-    encode = partial(encode_all, start.tokenizer, start.template)
-    context = start.model.config.block_size
-    fitting, too_long = encode(train, context, e.everything)
-    held_out, too_long_held = encode(held, context)
-    spoken = [(m[-2]['content'], m[-1]['content']) for m in held if len(m) == 2]
-    return start, Material(fitting, held_out, spoken, too_long+too_long_held)
-
-# %% ../../nbs/llm/29_forgetting.ipynb #f511dc71
-def tune(
-    e: Instruct, # with its settings
-    start: Start,
-    data: Material,
-    seed: int, # of the order
-    callbacks: list, # of the Learner
-    device: str = 'cpu',
-    state: dict | None = None, # a checkpoint to go on from
-    rank: int = 0, # number of this process
-    world: int = 1, # processes
-) -> dict: # results by name
-    "Train and evaluate."
-    model = start.model.to(device)
-    losses = dict(valid_loss=answer_loss(model, data.held),
-                  before_loss=answer_loss(model, start.before))
-    before = e.ask_before(start)
-    train = ChatBatches(data.train, e.bs, seed, start.mixed, round(e.mix*e.bs))
-    learn = Learner(model, Shard(train, rank, world), InOrder(data.held, e.bs), lm_total,
-                    e.optimizer(model), [], [Before(start.before), *callbacks], device, e.precision,
-                    e.accumulate, e.clip, e.compile, wrap=data_parallel)
-    learn.fit(e.epochs, e.lr, cosine(e.warmup, e.floor), resume=state)
-    rows = [dict(epoch=0) | losses, *learn.history]
-    curve = [{k: row[k] for k in ('epoch', *losses)} for row in rows]
-    numbers, samples = e.ask_after(start, data, before)
-    last = {k: curve[-1][k] for k in losses} | {f'{k}_at_start': v for k, v in losses.items()}
-    return last | numbers | dict(too_long=data.too_long, extra=dict(curve=curve, samples=samples))
-
-# %% ../../nbs/llm/29_forgetting.ipynb #f2eadca1
-def keep_chat(
-    run: Run, # new
-    start: Start,
-):
-    "Keep shape, tokenizer and template in the run's folder, where `era chat` finds them."
-    run.keep('shape', asdict(start.model.config))
-    start.tokenizer.save(run.dir/'tokenizer.json')
-    write_template(run.dir, start.template)
-
 # %% ../../nbs/llm/29_forgetting.ipynb #d0f95672
-def n_planned(
-    e: Instruct, # with its settings
-) -> int: # tokens of an epoch
+def n_planned(e: Instruct) -> int: # tokens of an epoch
     "How many tokens the conversations have, or an estimate. Raises `RunError` for no file."
     if e.plan_tokens or e.data == 'tasks': return e.plan_tokens or 50*e.n
     if e.data in REGISTRY: return 150_000
@@ -270,91 +322,43 @@ def tuning_plan(
     planned = SimpleNamespace(**asdict(e), corpus=lambda: corpus, config=e.config)
     return [row for row in training_plan(planned) if row[0] != 'start']
 
-# %% ../../nbs/llm/29_forgetting.ipynb #e2f66693
-TOLD = 'dog bird tree house car box bear bunny fish bug frog truck'.split() # words that are trained
-UNTOLD = 'cat ball flower cake'.split() # words that are not
-
-def about(word: str) -> str: # the question
-    "The request for a story."
-    return f'Story about a {word}:'
-
-def tells_of(
-    text: str,
-    word: str, # in lower case, singular
-) -> bool:
-    "Does the text mention the word, or its plural?"
-    return re.search(rf'\b{word}s?\b', text.lower()) is not None
-
-def whole_sentences(text: str) -> str: # '' if there is none
-    "The text up to the end of its last sentence."
-    last = max(text.rfind(mark) for mark in '.!?"')
-    return text[:last+1].strip()
-
-def relabelled(
-    texts: list, # stories
-    words: list, # to ask for
-    most: int, # stories for a word, at most
-) -> list: # of conversations
-    "Each story as the answer to the request for a word that it mentions."
-    whole = [text for text in map(whole_sentences, texts) if len(text) > 40]
-    found = []
-    for word in words:
-        mine = [text for text in whole if tells_of(text, word)]
-        found += [one_turn(about(word), text) for text in mine[:most]]
-    return found
-
-# %% ../../nbs/llm/29_forgetting.ipynb #49144df4
-def win_rate(
-    ours: list, # numbers or truth values, higher is better
-    theirs: list, # those of the other writer for the same requests
-) -> tuple: # win rate, half the width of its 95 % interval
-    "How often ours is better, ties counting half. Eq. (1) of the chapter."
-    if len(ours) != len(theirs) or len(ours) < 2:
-        raise ValueError(f'{len(ours)} and {len(theirs)} results: expected as many, at least 2')
-    wins = [(float(a) > float(b))+.5*(float(a) == float(b)) for a, b in zip(ours, theirs)]
-    mean = fmean(wins)
-    variance = sum((w-mean)**2 for w in wins)/(len(wins)-1)
-    return mean, 1.96*math.sqrt(variance/len(wins))
-
-def mention_rates(
-    texts: dict, # word that was asked for -> stories
-) -> tuple: # rate of the word that was asked for, and of the same words in the other stories
-    "How often stories mention their word, and the control."
-    own = [tells_of(text, word) for word, written in texts.items() for text in written]
-    other = [tells_of(text, word) for word in texts for asked, written in texts.items()
-             if asked != word for text in written]
-    return fmean(own), fmean(other)
-
 # %% ../../nbs/llm/29_forgetting.ipynb #bdc3faee
 def stories_of(
     start: Start, # not tuned yet
     n: int, # stories for each word
     n_new: int = 64, # most tokens of a story
-) -> dict: # word -> stories
+    seed: int = 0, # of the draws
+    request: str = 'Story about a {word}:\n', # the beginning of the text
+) -> dict: # word -> stories, without the request
     "What the prompted base writes: the request is the beginning of its text."
     tok, ends = start.tokenizer, tuple(start.tokenizer.special.values())
-    texts = {word: own_texts(start.model, tok.encode(about(word)+'\n'), ends, n, n_new, seed=i)
-             for i, word in enumerate(TOLD+UNTOLD)}
-    return {word: [tok.decode(ids) for ids in found] for word, found in texts.items()}
+    found = {}
+    for i, word in enumerate(TOLD+UNTOLD):
+        ids = tok.encode(request.format(word=word))
+        texts = own_texts(start.model, ids, ends, n, n_new, seed=1000*seed+i)
+        found[word] = [tok.decode(without_end(text, ends)) for text in texts]
+    return found
 
 # %% ../../nbs/llm/29_forgetting.ipynb #732013f1
 def compared(
     now: dict, # word -> stories of the tuned model
     base: dict, # likewise of the prompted base
+    told: list = TOLD, # words of the training; the others are `untold`
 ) -> dict: # rates of mentions, control, win rates
     "The two writers on the words of the training, and on others."
-    out = {}
-    for name, words in (('told', TOLD), ('untold', UNTOLD)):
+    out, untold = {}, [word for word in now if word not in told]
+    for name, words in (('told', told), ('untold', untold)):
         ours, theirs = ({word: texts[word] for word in words} for texts in (now, base))
         hits = [[tells_of(text, word) for word in words for text in texts[word]]
                 for texts in (ours, theirs)]
         (rate, control), (base_rate, _) = mention_rates(ours), mention_rates(theirs)
         win, half = win_rate(*hits)
-        out |= {f'{name}': rate, f'{name}_control': control, f'{name}_base': base_rate,
+        out |= {name: rate, f'{name}_control': control, f'{name}_base': base_rate,
                 f'{name}_win': win, f'{name}_win_half': half}
     return out
 
-def toy_story(rng: random.Random) -> str:
+# %% ../../nbs/llm/29_forgetting.ipynb #e3ad210a
+def toy_story(rng: random.Random) -> str: # it decides about the words
     "Two sentences about one of the words, for runs without a model that writes stories."
     word, other = rng.sample(TOLD, 2)
     return f'One day, a {word} saw a big {other}. The {word} was happy.'
@@ -369,6 +373,7 @@ class Conditioning(Instruct):
     model: str = 'stories260k' # that writes stories; '': a small GPT
     data: str = 'stories' # those that the model samples
     n: Annotated[int, Ge(64)] = 2500 # texts sampled from the model
+    words: str = ','.join(TOLD) # of the training, separated by commas
     most: Annotated[int, Ge(1)] = 60 # stories for each word
     per_word: Annotated[int, Ge(2)] = 24 # stories for each word in the evaluation
     n_new: Annotated[int, Ge(1)] = 64 # tokens of a story in the evaluation
@@ -383,22 +388,31 @@ class Conditioning(Instruct):
         written = [start.tokenizer.decode(ids) for ids in texts]
         written = written or [toy_story(rng) for _ in range(self.n)]
         train, held = split_off(written, len(written)//10)
-        found = relabelled(train, TOLD, self.most), relabelled(held, TOLD, self.most)
+        words = self.words.split(',')
+        found = relabelled(train, words, self.most), relabelled(held, words, self.most)
         if all(found): return found
-        raise RunError(f'too few stories of {self.model} mention {", ".join(TOLD)}: raise n, or '
-                       'name a model that writes stories')
+        raise RunError(f'too few stories of {self.model} mention {self.words}: raise n, or name a '
+                       'model that writes stories')
 
-    def ask_before(self, start: Start) -> dict: # word -> stories
+    def check(self):
+        "Raise `RunError` for settings out of range."
+        super().check()
+        known = set(TOLD+UNTOLD) >= set(self.words.split(','))
+        self.require(words=(known, f'some of {", ".join(TOLD+UNTOLD)}'))
+
+    def ask_before(self, start: Start, seed: int) -> dict: # word -> stories
         "The prompted base."
-        return stories_of(start, self.per_word, self.n_new)
+        return stories_of(start, self.per_word, self.n_new, seed)
 
-    def ask_after(self, start: Start, data: Material, before: dict) -> tuple: # numbers, samples
+    def ask_after(self, start, data, before, seed) -> tuple: # numbers, samples
         "The rates of mentions, the control and the win rates."
-        now = {word: [text for text, _ in answers_to(start, [about(word)]*self.per_word, self.n_new,
-                                                     1., seed=i)]
-               for i, word in enumerate(before)}
+        now = {}
+        for i, word in enumerate(before):
+            asked = [about(word)]*self.per_word
+            told = answers_to(start, asked, self.n_new, 1., seed=1000*seed+i)
+            now[word] = [text for text, _ in told]
         samples = [(word, before[word][0], now[word][0]) for word in before]
-        return compared(now, before), samples
+        return compared(now, before, self.words.split(',')), samples
 
 # %% ../../nbs/llm/29_forgetting.ipynb #f6ae8fca
 _TASKS = Instruct(n=3200, pretrain=250, epochs=3)
@@ -409,6 +423,7 @@ WAYS: dict[str, Instruct] = {
     'tasks': _TASKS,
     'tasks, loss on everything': replace(_TASKS, everything=True),
     'tasks, a quarter mixed in': replace(_TASKS, mix=.25),
+    'tasks, a quarter mixed in, as many steps': replace(_TASKS, mix=.25, n=2400),
     'tasks, no pre-training': replace(_TASKS, pretrain=0),
     'stories': _STORIES,
     'stories, loss on everything': replace(_STORIES, everything=True),
@@ -430,6 +445,7 @@ class Stop(Callback):
         if self.run.stop:
             raise Interrupted(self.run.stop, 'stopped within a training, which is done again')
 
+# %% ../../nbs/llm/29_forgetting.ipynb #d873980c
 def each_way(
     ways: dict, # name -> `Instruct`
     seeds: int, # trainings of each
@@ -440,12 +456,11 @@ def each_way(
     known = run.load_state()['known'] if run.resumed else {}
     run.looping = True
     for name, seed in cells:
-        cell = f'{name} / {seed}'
+        cell, n = f'{name} / {seed}', run.config['seed']+seed
         if cell in known: continue
         if run.stop: raise Interrupted(run.stop, f'stopped after {len(known)} trainings')
-        begun, n = time.process_time(), run.config['seed']+seed
-        start, data = begin(ways[name], n)
-        found = tune(ways[name], start, data, n, [Stop(run), *run.callbacks], run.device)
+        begun = time.process_time()
+        found = tune(ways[name], *begin(ways[name], n), n, [Stop(run), *run.callbacks], run.device)
         known[cell] = found | dict(cpu_seconds=round(time.process_time()-begun, 2))
         run.save({}, dict(known=known), len(known))
         print(f'{len(known)} of {len(cells)}: {cell}', flush=True)

@@ -29,8 +29,8 @@ from .verifiable import draw, find_task
 
 # %% auto #0
 __all__ = ['messages_of', 'records_of', 'read_conversations', 'encode_all', 'byte_tokenizer', 'ChatBatches', 'InOrder',
-           'answer_loss', 'with_bos', 'folder_template', 'ends_answers', 'write_template', 'Start', 'own_texts',
-           'every_token', 'opened', 'task_problems', 'one_turn', 'answers_to', 'exact_match']
+           'answer_loss', 'task_problems', 'one_turn', 'Start', 'answers_to', 'exact_answers', 'with_bos',
+           'folder_template', 'ends_answers', 'write_template', 'own_texts', 'without_end', 'every_token', 'opened']
 
 # %% ../../nbs/llm/27_instruct.ipynb #d7d076b5
 def messages_of(
@@ -157,6 +157,7 @@ class InOrder:
         for i in range(0, len(self.examples), self.bs):
             yield pad_batch(self.examples[i:i+self.bs])
 
+# %% ../../nbs/llm/27_instruct.ipynb #09cd29e6
 @torch.no_grad()
 def answer_loss(
     model: GPT, # is left in evaluation mode
@@ -172,6 +173,64 @@ def answer_loss(
         total += value.item()
         n += int(count)
     return total/n
+
+# %% ../../nbs/llm/27_instruct.ipynb #e30a3cd3
+def task_problems(
+    tasks: str, # names, separated by commas
+    n: int, # problems
+    seed: int, # decides which
+    held_out: bool = False, # from the held-out tenth?
+) -> list: # of (question, answer)
+    "Problems of the tasks in turn, without the equals sign. Raises `RunError` as `find_task`."
+    kinds = [find_task(name.strip()) for name in tasks.split(',')]
+    n_each = math.ceil(n/len(kinds))
+    each = [draw(task, n_each, np.random.default_rng([seed, i, held_out]), held_out)
+            for i, task in enumerate(kinds)]
+    mixed = [problem for row in zip(*each) for problem in row]
+    return [(question.rstrip('='), answer) for question, answer in mixed[:n]]
+
+def one_turn(question: str, answer: str) -> list: # of messages
+    "A conversation of one question and its answer."
+    return [dict(role='user', content=question), dict(role='assistant', content=answer)]
+
+# %% ../../nbs/llm/27_instruct.ipynb #4ae08b2a
+class Start(NamedTuple):
+    "What a tuning begins with."
+    model: GPT
+    tokenizer: Any # with the special tokens of the template
+    template: ChatTemplate
+    mixed: list # pairs (ids, counted): text of the pre-training
+    before: list # pairs (ids, counted): held-out text of the pre-training
+
+# %% ../../nbs/llm/27_instruct.ipynb #15648a78
+def answers_to(
+    start: Start, # the model, its tokenizer and template
+    questions: list, # texts
+    n_new: int, # most tokens of an answer, with its end
+    temperature: float = 0., # 0: always the most probable token
+    seed: int = 0, # of the draws
+) -> list: # of pairs: text without its end, and whether the end came
+    "What the model answers, one turn each."
+    tok, template = start.tokenizer, start.template
+    prompts = [encode_chat(tok, template, [dict(role='user', content=question)], True)[0]
+               for question in questions]
+    end, found = tok.special[template.end], []
+    for i in range(0, len(prompts), 256):
+        sampling = Sampling(temperature, seed=seed+i)
+        for ids in generate(start.model, prompts[i:i+256], n_new, sampling, end, tok.vocab_size):
+            ended = ids[-1] == end
+            found.append((tok.decode(ids[:-1] if ended else ids), ended))
+    return found
+
+# %% ../../nbs/llm/27_instruct.ipynb #a7e3602b
+def exact_answers(
+    start: Start, # the model, its tokenizer and template
+    problems: list, # of (question, answer)
+    n_new: int = 16, # most tokens of an answer, with its end
+) -> float: # 0 to 1
+    "The fraction of problems that are answered exactly, and ended."
+    found = answers_to(start, [question for question, _ in problems], n_new)
+    return fmean(ended and text == answer for (text, ended), (_, answer) in zip(found, problems))
 
 # %% ../../nbs/llm/27_instruct.ipynb #add2014f
 def with_bos(
@@ -211,7 +270,9 @@ def folder_template(
                    f'tokenizer ({", ".join(used) or "none"}): a model could not learn to end')
 
 # %% ../../nbs/llm/27_instruct.ipynb #db0d0c16
-def ends_answers(template: ChatTemplate) -> bool:
+def ends_answers(
+    template: ChatTemplate,
+) -> bool: # is there an end that a model could learn?
     "Does the template write its end token after an answer?"
     answer = 'theanswer'
     talk = [dict(role='user', content='q'), dict(role='assistant', content=answer)]
@@ -227,32 +288,31 @@ def write_template(
     write_atomic(Path(folder)/'tokenizer_config.json', json.dumps(about, indent=1)+'\n')
     write_atomic(Path(folder)/'chat_template.jinja', template.source)
 
-# %% ../../nbs/llm/27_instruct.ipynb #4ae08b2a
-class Start(NamedTuple):
-    "What a tuning begins with."
-    model: GPT
-    tokenizer: Any # with the special tokens of the template
-    template: ChatTemplate
-    mixed: list # pairs (ids, counted): text of the pre-training
-    before: list # pairs (ids, counted): held-out text of the pre-training
-
 # %% ../../nbs/llm/27_instruct.ipynb #5c3ae58d
 def own_texts(
     model: GPT, # is left in evaluation mode
     begin: list, # ids that begin a text
-    ends: tuple, # ids that end one, and are not part of it
+    ends: tuple, # ids that end one
     n: int, # texts
     n_new: int = 64, # most tokens of a text
     seed: int = 0, # of the draws
-) -> list: # of lists of ids, without `begin`
+) -> list: # of lists of ids, without `begin`; the end, if it came, is the last
     "What the model writes by itself, at temperature 1."
     texts = []
     for i in range(0, n, 256):
         prompts = [begin]*min(256, n-i)
         for ids in generate(model, prompts, n_new, Sampling(1., seed=seed+i)):
             stops = [t for t, token in enumerate(ids) if token in ends]
-            texts.append(ids[:min(stops, default=len(ids))])
+            texts.append(ids[:stops[0]+1] if stops else ids)
     return texts
+
+# %% ../../nbs/llm/27_instruct.ipynb #d435a449
+def without_end(
+    ids: list, # of a text
+    ends: tuple, # ids that end one
+) -> list: # of ids
+    "The text without its end token, if it has one."
+    return ids[:-1] if ids and ids[-1] in ends else ids
 
 def every_token(ids: list) -> tuple: # (ids, counted)
     "A text in which all tokens count."
@@ -269,14 +329,16 @@ def _opened(source: str, n_texts: int) -> tuple: # as `opened`
     model.tie()
     place = Path(folder) if (Path(folder)/'config.json').is_file() else open_run(folder).dir
     begin = [tok.start] if isinstance(tok, WithStart) else tok.encode('\n')
-    texts = own_texts(model, begin, (*begin, *ends), n_texts+256)
+    ends = (*begin, *ends)
+    texts = own_texts(model, begin, ends, n_texts+256)
     template = folder_template(place, tok)
     if template is None:
         first = {i: name for name, i in tok.special.items()}.get(begin[0], '')
         template = with_bos(CHATML, first)
         tok = add_special_tokens(model, tok, template.special)
-    plain = [every_token(begin+ids) for ids in texts if len(ids) > 1]
-    return Start(model, tok, template, plain[:-256], plain[-256:]), texts[:n_texts]
+    plain = [every_token(begin+ids) for ids in texts]
+    written = [without_end(ids, ends) for ids in texts[:n_texts]]
+    return Start(model, tok, template, plain[:-256], plain[-256:]), written
 
 def opened(
     source: str, # a hub folder, a data set that is one, a run, or an experiment
@@ -285,52 +347,3 @@ def opened(
     "A model of the hub or of a run. Raises as `find_model`, and `RunError` without special tokens."
     start, texts = _opened(source, n_texts)
     return start._replace(model=copy.deepcopy(start.model)), texts
-
-# %% ../../nbs/llm/27_instruct.ipynb #e30a3cd3
-def task_problems(
-    tasks: str, # names, separated by commas
-    n: int, # problems
-    seed: int, # decides which
-    held_out: bool = False, # from the held-out tenth?
-) -> list: # of (question, answer)
-    "Problems of the tasks in turn, without the equals sign. Raises `RunError` as `find_task`."
-    kinds = [find_task(name.strip()) for name in tasks.split(',')]
-    n_each = math.ceil(n/len(kinds))
-    each = [draw(task, n_each, np.random.default_rng([seed, i, held_out]), held_out)
-            for i, task in enumerate(kinds)]
-    mixed = [problem for row in zip(*each) for problem in row]
-    return [(question.rstrip('='), answer) for question, answer in mixed[:n]]
-
-def one_turn(question: str, answer: str) -> list: # of messages
-    "A conversation of one question and its answer."
-    return [dict(role='user', content=question), dict(role='assistant', content=answer)]
-
-# %% ../../nbs/llm/27_instruct.ipynb #15648a78
-def answers_to(
-    start: Start, # the model, its tokenizer and template
-    questions: list, # texts
-    n_new: int, # most tokens of an answer, with its end
-    temperature: float = 0., # 0: always the most probable token
-    seed: int = 0, # of the draws
-) -> list: # of pairs: text without its end, and whether the end came
-    "What the model answers, one turn each."
-    tok, template = start.tokenizer, start.template
-    prompts = [encode_chat(tok, template, [dict(role='user', content=question)], True)[0]
-               for question in questions]
-    end, found = tok.special[template.end], []
-    for i in range(0, len(prompts), 256):
-        sampling = Sampling(temperature, seed=seed+i)
-        for ids in generate(start.model, prompts[i:i+256], n_new, sampling, end, tok.vocab_size):
-            ended = ids[-1] == end
-            found.append((tok.decode(ids[:-1] if ended else ids), ended))
-    return found
-
-# %% ../../nbs/llm/27_instruct.ipynb #a7e3602b
-def exact_match(
-    start: Start, # the model, its tokenizer and template
-    problems: list, # of (question, answer)
-    n_new: int = 16, # most tokens of an answer, with its end
-) -> float: # 0 to 1
-    "The fraction of problems that are answered exactly, and ended."
-    found = answers_to(start, [question for question, _ in problems], n_new)
-    return fmean(ended and text == answer for (text, ended), (_, answer) in zip(found, problems))

@@ -168,6 +168,11 @@ class Packed:
 
     def __len__(self) -> int: return len(self.x)
 
+    def to(self, device) -> Packed: # 'cpu', 'cuda'
+        "The same rows on a device."
+        parts = (part.to(device) for part in (self.x, self.y, self.pos, self.text))
+        return Packed(*parts)
+
     def rows(self, which) -> Packed: # a slice or list of row numbers
         "Some of the rows."
         return Packed(self.x[which], self.y[which], self.pos[which], self.text[which])
@@ -193,8 +198,9 @@ def pack(
     "The examples in as few rows as `how` finds. Raises `ValueError` for one that fits no row."
     pairs = _pairs(examples, capacity)
     plan = how([len(x) for x, _ in pairs], capacity)
-    return Packed(*(torch.stack(rows) for rows in zip(*(
-        _row([pairs[i] for i in row], capacity) for row in plan))))
+    rows = [_row([pairs[i] for i in row], capacity) for row in plan]
+    x, y, pos, text = (torch.stack(parts) for parts in zip(*rows))
+    return Packed(x, y, pos, text)
 
 # %% ../../nbs/llm/25_packing.ipynb #6714249b
 def one_row(
@@ -219,11 +225,12 @@ def cumulative_lengths(
     text: Tensor, # [N, S] number of the text that each token belongs to; -1: padding
 ) -> Tensor: # [n + 1] int32: where each text begins in the flattened rows, and the total
     "The boundaries that variable-length kernels want; the padding of a row is a text, too."
-    flat = text+text.new_tensor(range(len(text)))[:, None]*(int(text.max())+2)
-    new = flat.flatten().diff() != 0
-    inner = new.nonzero()[:, 0]+1
-    ends = torch.tensor([0, *inner.tolist(), text.numel()])
-    return ends.to(torch.int32)
+    row = torch.arange(len(text), device=text.device)[:, None]
+    per_row = int(text.max())+2 # more than any number of a text, so that no two rows share one
+    number = (text+row*per_row).flatten()
+    inner = (number.diff() != 0).nonzero()[:, 0]+1
+    ends = [inner.new_zeros(1), inner, inner.new_tensor([text.numel()])]
+    return torch.cat(ends).to(torch.int32)
 
 # %% ../../nbs/llm/25_packing.ipynb #1bcb9665
 def varlen_attention(

@@ -26,7 +26,7 @@ from .gpt import GPT, lm_loss, modern
 __all__ = ['CONSONANTS', 'VOWELS', 'TASKS', 'END', 'CHARACTERS', 'GYM', 'exact', 'by_place', 'Task', 'ask_sort', 'ask_add',
            'ask_reverse', 'ask_remove', 'given', 'solve_sort', 'solve_add', 'solve_reverse', 'solve_remove', 'summands',
            'find_task', 'draw', 'as_batch', 'small_gpt', 'supervise', 'write_answers', 'exact_match', 'useful_groups',
-           'GymTask', 'entry_of', 'gym_task', 'supervised_curve', 'Verifiable', 'train_all']
+           'GymTask', 'entry_of', 'gym_task', 'Stopwatch', 'supervised_curve', 'Verifiable', 'train_all']
 
 # %% ../../nbs/llm/26_verifiable.ipynb #e16fd3ad
 def exact(
@@ -241,10 +241,10 @@ def exact_match(
     seed: int = 0, # of problems and draws
     held_out: bool = True, # problems that no training saw?
 ) -> float: # 0 to 1
-    "The fraction of problems whose answer is exactly right, one attempt each."
+    "The fraction of problems whose answer gets full marks, one attempt each."
     problems = draw(task, n, np.random.default_rng([seed, 7]), held_out)
     texts = write_answers(model, [q for q, _ in problems], task.n_new, temperature, seed)
-    return sum(exact(text, answer) for text, (_, answer) in zip(texts, problems))/n
+    return sum(task.score(q, text) == 1 for text, (q, _) in zip(texts, problems))/n
 
 # %% ../../nbs/llm/26_verifiable.ipynb #7528c408
 def useful_groups(
@@ -296,6 +296,22 @@ def gym_task(
     return GymTask(name, ask, solve, n_new=12, entries=entries, grade=source.score_answer)
 
 # %% ../../nbs/llm/26_verifiable.ipynb #72c4d0e7
+class Stopwatch:
+    "CPU seconds since the first call of `start`, less those between `pause` and `start`."
+    def __init__(self):
+        self.seconds = 0.
+        self.since: float | None = None # running since then; None: paused
+
+    def start(self): self.since = time.process_time()
+
+    def pause(self) -> float: # seconds so far
+        "Stop the watch, if it runs, and read it."
+        if self.since is not None:
+            self.seconds += time.process_time()-self.since
+            self.since = None
+        return self.seconds
+
+# %% ../../nbs/llm/26_verifiable.ipynb #062aa1af
 def supervised_curve(
     task: Task,
     model: GPT, # is trained
@@ -304,17 +320,13 @@ def supervised_curve(
     n: int, # problems of a measurement
     **options, # of `supervise`
 ) -> list: # of rows: step, CPU seconds of training, exact match at temperature 1, greedy
-    "Train, and measure on held-out problems meanwhile."
-    rows: list = []
-    begin, outside = None, 0.
+    "Train, and measure on held-out problems before, meanwhile and after."
+    rows, watch = [], Stopwatch()
     def measure(step: int):
-        nonlocal begin, outside
         if step % every: return
-        now = time.process_time()
-        begin = now if begin is None else begin # what the optimizer imports is not counted
-        rows.append([step, now-begin-outside, exact_match(model, task, 1., n),
-                     exact_match(model, task, 0., n)])
-        outside += time.process_time()-now
+        seconds = watch.pause()
+        rows.append([step, seconds, *(exact_match(model, task, t, n) for t in (1., 0.))])
+        watch.start()
     supervise(model, task, n_steps, watch=measure, **options)
     measure(every*math.ceil(n_steps/every))
     return rows
@@ -383,6 +395,7 @@ def train_all(
         if run.stop: raise Interrupted(run.stop, f'stopped after {len(curves)} models')
     run.looping = False
     last = np.array([curve[-1] for curve in curves])
-    return dict(exact=float(last[:, 2].mean()), exact_sd=float(last[:, 2].std()),
+    spread = float(last[:, 2].std(ddof=1)) if len(last) > 1 else 0.
+    return dict(exact=float(last[:, 2].mean()), exact_sd=spread,
                 greedy=float(last[:, 3].mean()), seconds=(float(last[:, 1].mean()), 's'),
                 extra=dict(curves=[[[round(x, 4) for x in row] for row in c] for c in curves]))

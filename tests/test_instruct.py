@@ -1,0 +1,25 @@
+"What no notebook cell can test of instruction tuning: two processes of `torchrun`, one of them killed, against one process that nobody disturbs."
+import os, subprocess, sys
+import pytest
+from era_nbdev.core.run import Run, launch, settings
+from torchrun import killed_and_finished
+
+SMALL = dict(n=192, epochs=4, pretrain=10, n_layer=1)
+WORDS = [word for name, value in SMALL.items() for word in (f'--{name.replace("_", "-")}', str(value))]
+ENV = dict(OMP_NUM_THREADS='1', GLOO_SOCKET_IFNAME='lo')
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='the loopback interface is named lo')
+def test_two_processes_one_of_them_killed_equal_one(tmp_path):
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '--max-restarts', '3']
+    command = [*torchrun, '-m', 'era_nbdev.core.cli', 'run', 'instruct', *WORDS, '--device', 'cpu', '--out', str(tmp_path/'two')]
+    agent = subprocess.Popen(command, env=os.environ | ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    told = killed_and_finished(agent, tmp_path/'two', 'instruct')
+    finished = [d for d in (tmp_path/'two'/'instruct').iterdir() if (d/'summary.json').exists()]
+    assert len(finished) == 1 and told.count('run: ') == 1
+    two, one = Run(finished[0]).summary, launch(settings('instruct', **SMALL), out=str(tmp_path/'one'), device='cpu').summary
+    assert [row['epoch'] for row in two['curve']] == [0, 1, 2, 3, 4]
+    for name in ('valid_loss', 'before_loss'):
+        pairs = [(a[name], b[name]) for a, b in zip(two['curve'], one['curve'])]
+        assert max(abs(a-b) for a, b in pairs) < 1e-4, (name, pairs)
+        assert len({round(a, 3) for a, _ in pairs}) == 5 # each epoch has changed it
+    assert two['exact'] == one['exact'] and two['samples'] == one['samples']
