@@ -75,6 +75,7 @@ scale.crawl
 scale.collectives
 scale.sharded
 scale.pipeline
+scale.tensor
 scale.memory
 scale.planner
 '''.split()
