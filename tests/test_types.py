@@ -72,6 +72,7 @@ rl.continuous
 rl.rollouts
 rl.loop
 scale.crawl
+scale.text
 scale.collectives
 scale.sharded
 scale.pipeline
