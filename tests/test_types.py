@@ -76,6 +76,7 @@ scale.text
 scale.dedup
 scale.collectives
 scale.sharded
+scale.pipeline
 scale.tensor
 scale.memory
 scale.planner
