@@ -78,6 +78,7 @@ rl/19_rlhf
 rl/20_overoptimisation
 rl/21_preferences
 scale/01_crawl
+scale/13_text
 scale/03_dedup
 scale/05_collectives
 scale/06_sharded
@@ -85,7 +86,6 @@ scale/07_tensor
 scale/08_pipeline
 scale/11_memory
 scale/12_planner
-scale/13_text
 core/01_errors
 core/02_plot
 core/03_diagram
