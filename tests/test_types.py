@@ -72,8 +72,10 @@ rl.continuous
 rl.rollouts
 rl.loop
 scale.crawl
+scale.text
 scale.collectives
 scale.sharded
+scale.pipeline
 scale.tensor
 scale.memory
 scale.planner
