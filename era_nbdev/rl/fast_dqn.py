@@ -7,7 +7,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/rl/fast_dqn.html.md"""
 # %% ../../nbs/rl/07_fast_dqn.ipynb #23c8a6ee
 from __future__ import annotations
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 import numpy as np
 import torch
@@ -22,8 +22,8 @@ from .dqn import (Learner, Recipe, Training, duelling_matrix, mlp, restore_train
                               training_state)
 
 # %% auto #0
-__all__ = ['ACTIVATIONS', 'LANDER', 'KNOWN', 'PARTS', 'CLEANRL', 'Flat', 'relu', 'tanh', 'relu_slope', 'tanh_slope', 'FastMLP',
-           'VectorQ', 'FastLearner', 'learn_one', 'learn_all', 'by_label', 'summary', 'DQN', 'time_ours',
+__all__ = ['ACTIVATIONS', 'LESSON', 'LANDER', 'KNOWN', 'PARTS', 'CLEANRL', 'Flat', 'relu', 'tanh', 'relu_slope', 'tanh_slope',
+           'FastMLP', 'VectorQ', 'FastLearner', 'learn_one', 'learn_all', 'by_label', 'summary', 'DQN', 'time_ours',
            'cleanrl_update', 'time_cleanrl', 'time_sb3', 'bench_dqn']
 
 # %% ../../nbs/rl/07_fast_dqn.ipynb #c6b7ede5
@@ -33,9 +33,6 @@ class Flat:
         module: nn.Module, # in float32; its parameters are moved
     ):
         parameters, place = list(module.parameters()), 0
-        kinds = {p.dtype for p in parameters}
-        if kinds != {torch.float32}:
-            raise ValueError(f'module has parameters of {kinds}, expected torch.float32')
         n = sum(p.numel() for p in parameters)
         weights, grads = torch.empty(n), torch.zeros(n)
         for p in parameters:
@@ -82,9 +79,6 @@ class FastMLP:
         if len(kinds) > 1 or not kinds <= set(ACTIVATIONS):
             raise ValueError(f'layers is {layers}, expected linear layers with nothing but ReLU, '
                              f'or nothing but tanh, between them')
-        if any(layer.weight.grad is None for layer in linears):
-            raise ValueError('layers has parameters without gradients, expected those of a '
-                             'module that was laid out: call Flat(layers) first')
         self.activate, self.slope_of = ACTIVATIONS[kinds.pop()]
         self.weights = [layer.weight.detach().numpy() for layer in linears]
         self.biases = [layer.bias.detach().numpy() for layer in linears]
@@ -195,6 +189,7 @@ class FastLearner(Learner):
         return VectorQ(vector.observation_size, vector.n_actions, recipe.hidden, recipe.duelling)
 
 # %% ../../nbs/rl/07_fast_dqn.ipynb #58393134
+LESSON: dict[str, Any] = dict(n_steps=60_000, target_every=200) # of CartPole
 LANDER = dict(n_steps=300_000, copies=8, hidden=(128, 128), lr=7e-4, capacity=150_000, bs=128,
               start=4000, target_every=1000, explore=50_000, final=.02, prioritised=False)
 KNOWN = {'LunarLander-v3': LANDER}
@@ -267,12 +262,12 @@ def summary(
             'learning': (round(seconds, 1), 's'), 'extra': extra}
 
 # %% ../../nbs/rl/07_fast_dqn.ipynb #e53a3694
-@experiment('dqn', smoke={}, lesson=dict(seeds=5, parts=True, n_steps=60_000, target_every=200),
+@experiment('dqn', smoke={}, lesson=dict(seeds=5, parts=True) | LESSON,
             full=dict(env='LunarLander-v3', seeds=10))
 @dataclass
 class DQN(Recipe):
     "Learn to act by deep Q-learning."
-    known: bool = True # LunarLander: take `KNOWN` for fields left at their defaults
+    known: bool = True # LunarLander: what is not given above comes from `KNOWN`
     seeds: Annotated[int, Ge(1), Le(100)] = 1 # learners; the first has the seed of the run
     trials: Annotated[int, Ge(1)] = 20 # episodes after each twentieth, to keep the best network
     episodes: Annotated[int, Ge(1)] = 100 # of the measurement at the end
@@ -285,13 +280,12 @@ class DQN(Recipe):
 
     @property
     def recipe(self) -> Recipe:
-        "The settings that count."
+        "The settings that count: what was not given is taken from `KNOWN`."
         if not self.known: return self
-        defaults = {field.name: field.default for field in fields(self)}
-        given = [defaults, *self.scales.values()]
-        wanted = {name: value for name, value in KNOWN.get(self.env, {}).items()
-                  if any(getattr(self, name) == known.get(name) for known in given)}
-        return replace(self, known=False, **wanted)
+        usual, known = vars(DQN(known=False)), KNOWN.get(self.env, {})
+        free = {name: value for name, value in known.items()
+                if getattr(self, name) in (usual[name], LESSON.get(name))}
+        return replace(self, known=False, **free)
 
     def check(self):
         "Raise `RunError` for settings that do not fit together."
@@ -307,9 +301,7 @@ class DQN(Recipe):
 
     def fit(self, run: Run) -> dict:
         "Learn, then act without exploration."
-        result = summary(learn_all(self, run))
-        result['extra']['recipe'] = asdict(self.recipe)
-        return result
+        return summary(learn_all(self, run))
 
     def plan(self) -> list: # rows (what, value)
         "What the run will need."
