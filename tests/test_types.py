@@ -73,8 +73,10 @@ rl.rollouts
 rl.loop
 scale.crawl
 scale.text
+scale.dedup
 scale.collectives
 scale.sharded
+scale.pipeline
 scale.tensor
 scale.memory
 scale.planner
