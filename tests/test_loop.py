@@ -45,7 +45,7 @@ def test_two_processes_one_of_them_killed_equal_one(tmp_path, whole):
     assert len(losses(run)) == SMALL['steps']
     for name in ('loss', 'norm', 'reward', 'kl', 'length'):
         pairs = zip([row[name] for row in run.metrics('loss')], [row[name] for row in whole.metrics('loss')])
-        assert max(abs(a-b) for a, b in pairs) < 1e-4, name
+        assert max(abs(a-b)/max(1, abs(b)) for a, b in pairs) < 1e-4, name # a gradient's length is not near 1
     assert abs(run.summary['kl']-whole.summary['kl']) < 1e-3
 
 @pytest.mark.parametrize('words, told', [

@@ -72,8 +72,11 @@ rl.continuous
 rl.rollouts
 rl.loop
 scale.crawl
+scale.text
+scale.dedup
 scale.collectives
 scale.sharded
+scale.pipeline
 scale.tensor
 scale.memory
 scale.planner

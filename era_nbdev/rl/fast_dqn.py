@@ -22,8 +22,8 @@ from .dqn import (Learner, Recipe, Training, duelling_matrix, mlp, restore_train
                               training_state)
 
 # %% auto #0
-__all__ = ['ACTIVATIONS', 'LANDER', 'KNOWN', 'PARTS', 'CLEANRL', 'Flat', 'relu', 'tanh', 'relu_slope', 'tanh_slope', 'FastMLP',
-           'VectorQ', 'FastLearner', 'learn_one', 'learn_all', 'by_label', 'summary', 'DQN', 'time_ours',
+__all__ = ['ACTIVATIONS', 'LESSON', 'LANDER', 'KNOWN', 'PARTS', 'CLEANRL', 'Flat', 'relu', 'tanh', 'relu_slope', 'tanh_slope',
+           'FastMLP', 'VectorQ', 'FastLearner', 'learn_one', 'learn_all', 'by_label', 'summary', 'DQN', 'time_ours',
            'cleanrl_update', 'time_cleanrl', 'time_sb3', 'bench_dqn']
 
 # %% ../../nbs/rl/07_fast_dqn.ipynb #c6b7ede5
@@ -189,8 +189,9 @@ class FastLearner(Learner):
         return VectorQ(vector.observation_size, vector.n_actions, recipe.hidden, recipe.duelling)
 
 # %% ../../nbs/rl/07_fast_dqn.ipynb #58393134
-LANDER = dict(n_steps=150_000, hidden=(128, 128), lr=7e-4, capacity=100_000,
-              start=2000, target_every=500, explore=25_000, final=.02, prioritised=False)
+LESSON: dict[str, Any] = dict(n_steps=60_000, target_every=200) # of CartPole
+LANDER = dict(n_steps=300_000, copies=8, hidden=(128, 128), lr=7e-4, capacity=150_000, bs=128,
+              start=4000, target_every=1000, explore=50_000, final=.02, prioritised=False)
 KNOWN = {'LunarLander-v3': LANDER}
 PARTS = {'everything': {}, 'no target network': dict(target_every=1),
          'no replay': dict(capacity=64, prioritised=False), 'no double': dict(double=False),
@@ -261,12 +262,12 @@ def summary(
             'learning': (round(seconds, 1), 's'), 'extra': extra}
 
 # %% ../../nbs/rl/07_fast_dqn.ipynb #e53a3694
-@experiment('dqn', smoke={}, lesson=dict(seeds=5, parts=True),
+@experiment('dqn', smoke={}, lesson=dict(seeds=5, parts=True) | LESSON,
             full=dict(env='LunarLander-v3', seeds=10))
 @dataclass
 class DQN(Recipe):
     "Learn to act by deep Q-learning."
-    known: bool = True # LunarLander: take the settings of `KNOWN` for the fields above
+    known: bool = True # LunarLander: what is not given above comes from `KNOWN`
     seeds: Annotated[int, Ge(1), Le(100)] = 1 # learners; the first has the seed of the run
     trials: Annotated[int, Ge(1)] = 20 # episodes after each twentieth, to keep the best network
     episodes: Annotated[int, Ge(1)] = 100 # of the measurement at the end
@@ -279,8 +280,12 @@ class DQN(Recipe):
 
     @property
     def recipe(self) -> Recipe:
-        "The settings that count."
-        return replace(self, known=False, **KNOWN.get(self.env, {})) if self.known else self
+        "The settings that count: what was not given is taken from `KNOWN`."
+        if not self.known: return self
+        usual, known = vars(DQN(known=False)), KNOWN.get(self.env, {})
+        free = {name: value for name, value in known.items()
+                if getattr(self, name) in (usual[name], LESSON.get(name))}
+        return replace(self, known=False, **free)
 
     def check(self):
         "Raise `RunError` for settings that do not fit together."

@@ -331,7 +331,7 @@ class random_by_rank:
 # %% ../../nbs/scale/07_tensor.ipynb #03ab2bfa
 LAYOUTS = ('one process', 'tensor', 'tensor and sequence')
 
-# %% ../../nbs/scale/07_tensor.ipynb #1b147f45
+# %% ../../nbs/scale/07_tensor.ipynb #4ac06c6c
 def train_layout(
     rank: int, # of this process
     layout: str, # of `LAYOUTS`
@@ -339,10 +339,11 @@ def train_layout(
     steps: int, # of training, 2 or more
     bs: int, # B, rows of a batch; all ranks work on all of them
     dtype: torch.dtype = torch.float32, # of all numbers
+    n_head: int = 2, # H; the ranks divide it
 ) -> tuple[list[float], float]: # losses, seconds of a step
     "Train the small model in a layout; the process is to end afterwards."
     torch.set_default_dtype(dtype)
-    model: Any = small_gpt(seed)
+    model: Any = small_gpt(seed, n_head=n_head)
     losses, start = [], 0.
     if layout != 'one process':
         tensor_parallel(model, sequence='sequence' in layout)
@@ -360,23 +361,29 @@ def train_layout(
         losses.append(loss.item())
     return losses, (time.perf_counter()-start)/(steps-1)
 
-# %% ../../nbs/scale/07_tensor.ipynb #0283ba85
+# %% ../../nbs/scale/07_tensor.ipynb #7f14c773
 @experiment('tensor', smoke=dict(steps=4, seeds=1), lesson={},
             full=dict(steps=500, world=4, seeds=5))
 @dataclass
 class TensorLayouts(Experiment):
     "One process, tensor and sequence parallelism: losses, time, memory."
-    world: Annotated[int, Ge(2)] = 2 # R, processes of this computer; divides the model's 2 heads
+    world: Annotated[int, Ge(2)] = 2 # R, processes of this computer, and heads of the model
     bs: Annotated[int, Ge(1)] = 16 # rows of a batch
     steps: Annotated[int, Ge(2)] = 40 # of each training
     seeds: Annotated[int, Ge(1)] = 3 # trainings of each layout
+
+    def check(self):
+        "Raise `RunError` for settings that do not fit together."
+        super().check()
+        self.require(world=(self.world in (2, 4, 8), '2, 4 or 8, which divide all sizes'))
 
     def fit(self, run: Run) -> dict: # processes run on the CPU, whatever the device is
         "Train in each layout with each seed."
         result, alone = {}, []
         for layout in LAYOUTS:
             world = 1 if layout == 'one process' else self.world
-            found = [[launch(train_layout, world, layout, seed, self.steps, self.bs, kind)[0]
+            sizes = self.steps, self.bs
+            found = [[launch(train_layout, world, layout, seed, *sizes, kind, self.world)[0]
                       for seed in range(self.seeds)] for kind in (torch.float32, torch.float64)]
             alone = alone or found
             fields = dict(n_head=8, n_embd=64)
