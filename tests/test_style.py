@@ -77,6 +77,7 @@ rl/18_loop
 rl/19_rlhf
 rl/20_overoptimisation
 rl/21_preferences
+rl/22_grpo
 scale/01_crawl
 scale/13_text
 scale/03_dedup
@@ -112,7 +113,6 @@ core/20_style
 NOT_YET: dict[str, list[str]] = {
     'scale/04_webtext': ['long_lines', 'stacked_lines', 'long_cells', 'thin_sections', 'code_runs', 'private_words', 'bad_exercises', 'long_module'],
     'rl/16_rewards': ['long_module'],
-    'rl/22_grpo': ['long_lines', 'long_cells', 'thin_sections'],
 }
 
 @pytest.mark.parametrize('page', CHAPTERS)

@@ -19,8 +19,8 @@ from .fast_dqn import DQN
 from .vector import Vector, check_actions
 
 # %% auto #0
-__all__ = ['ROWS', 'COLUMNS', 'raw_game', 'area_weights', 'shrink', 'prepared', 'one_life', 'Scaled', 'atari_network',
-           'PixelRecipe', 'prepared_life', 'PixelLearner', 'Pixels']
+__all__ = ['ROWS', 'COLUMNS', 'raw_game', 'area_weights', 'shrink', 'prepared', 'signs', 'one_life', 'Scaled', 'atari_network',
+           'PixelRecipe', 'prepared_signs', 'prepared_life', 'PixelLearner', 'Pixels']
 
 # %% ../../nbs/rl/08_pixels.ipynb #25293edc
 def raw_game(
@@ -62,8 +62,13 @@ def prepared(
     env = wrappers.MaxAndSkipObservation(env, skip=4)
     env = wrappers.GrayscaleObservation(env)
     env = wrappers.TransformObservation(env, shrink, small)
-    env = wrappers.FrameStackObservation(env, 4)
-    return wrappers.TransformReward(env, np.sign)
+    return wrappers.FrameStackObservation(env, 4)
+
+def signs(
+    env: Any, # any environment
+) -> Any: # the same with the rewards -1, 0 or 1
+    "The environment with the sign of each reward, for learning only."
+    return need('gymnasium', 'rl').wrappers.TransformReward(env, np.sign)
 
 # %% ../../nbs/rl/08_pixels.ipynb #a43bafd5
 def one_life(
@@ -86,7 +91,8 @@ def one_life(
             self.lives, self.is_over = info['lives'], False
             return obs, info
         def idle(self, **options):
-            obs, _, _, _, info = self.env.step(0)
+            obs, _, terminated, truncated, info = self.env.step(0)
+            if terminated or truncated: return self.env.reset(**options)
             return obs, info
     return OneLife(env)
 
@@ -131,11 +137,17 @@ class PixelRecipe(Recipe):
         need('gymnasium', 'rl').register_envs(need('ale_py', 'rl'))
         return dict(wrap=prepared, frameskip=1, max_episode_steps=108_000)
 
+def prepared_signs(
+    env: Any, # an Atari game without a frame skip of its own
+) -> Any: # an environment whose observations are [4, 84, 84] bytes
+    "A prepared game whose rewards are signs, for learning."
+    return signs(prepared(env))
+
 def prepared_life(
     env: Any, # an Atari game without a frame skip of its own
 ) -> Any: # an environment whose observations are [4, 84, 84] bytes
-    "A prepared game whose episodes are lives."
-    return one_life(prepared(env))
+    "A prepared game whose rewards are signs and whose episodes are lives, for learning."
+    return one_life(prepared_signs(env))
 
 class PixelLearner(Learner):
     "Deep Q-learning from pixels."
@@ -146,8 +158,7 @@ class PixelLearner(Learner):
     ) -> Vector:
         "The copies of the game."
         options = recipe.options()
-        if recipe.lives_end:
-            options['wrap'] = prepared_life
+        options['wrap'] = prepared_life if recipe.lives_end else prepared_signs
         vector = Vector(recipe.env, recipe.copies, seed, **options)
         check_actions(vector, 'discrete', images=True)
         return vector
