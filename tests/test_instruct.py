@@ -4,7 +4,7 @@ import pytest
 from era_nbdev.core.run import Run, launch, settings
 from torchrun import killed_and_finished
 
-SMALL = dict(n=192, epochs=4, pretrain=10, n_layer=1)
+SMALL = dict(epochs=4, pretrain=10, n_layer=1, n_head=2, n_embd=32, bs=64) # not --n: torchrun takes it for one of its own options
 WORDS = [word for name, value in SMALL.items() for word in (f'--{name.replace("_", "-")}', str(value))]
 ENV = dict(OMP_NUM_THREADS='1', GLOO_SOCKET_IFNAME='lo')
 

@@ -24,11 +24,24 @@ from .loop import PolicyTraining, Trainer, frozen, thinned
 from .rollouts import Rollouts, Storyteller, kl_estimates, token_log_probs
 
 # %% auto #0
-__all__ = ['CHOICES', 'OBJECTIVES', 'GRADERS', 'group_advantages', 'one_best', 'has_variance', 'Objective', 'clipped', 'mean_of',
-           'average', 'policy_loss', 'overlong_penalty', 'Group', 'grouped', 'Grpo', 'noted', 'in_order', 'Rlvr',
-           'started', 'problem_of', 'solve_all', 'keep', 'merit', 'graded', 'summary']
+__all__ = ['BASELINES', 'SCALES', 'CHOICES', 'OBJECTIVES', 'GRADERS', 'has_variance', 'one_best', 'group_advantages', 'Objective',
+           'clipped', 'mean_of', 'average', 'policy_loss', 'overlong_penalty', 'Group', 'grouped', 'noted', 'Grpo',
+           'in_order', 'Rlvr', 'started', 'problem_of', 'solve_all', 'keep', 'merit', 'graded', 'summary']
 
-# %% ../../nbs/rl/22_grpo.ipynb #bdd30055
+# %% ../../nbs/rl/22_grpo.ipynb #81f73904
+BASELINES = 'mean', 'others', 'none', 'best'
+SCALES = 'none', 'group', 'batch'
+
+def has_variance(rewards: Tensor) -> Tensor: # [P, G] -> [P] bool
+    "Which groups have different grades?"
+    return rewards.amax(1)-rewards.amin(1) > 1e-6
+
+def one_best(rewards: Tensor) -> Tensor: # [P, G] twice
+    "1 for the first of the best answers of each group that has a worse one, else 0."
+    best = torch.zeros_like(rewards).scatter_(1, rewards.argmax(1, keepdim=True), 1.)
+    return best*has_variance(rewards)[:, None]
+
+# %% ../../nbs/rl/22_grpo.ipynb #6ea15e4b
 def group_advantages(
     rewards: Tensor, # [P, G] grades of G answers to each of P prompts
     baseline: str = 'mean', # 'mean' of the group, of the 'others' in it, 'none', or 'best'
@@ -37,6 +50,9 @@ def group_advantages(
     "How much better each answer is than expected. Raises `ValueError` for a group of one."
     P, G = rewards.shape
     if G < 2: raise ValueError(f'a group has {G} answer, expected at least 2 to compare')
+    for value, allowed in ((baseline, BASELINES), (scale, SCALES)):
+        if value not in allowed:
+            raise ValueError(f'{value!r} is unknown, expected one of {", ".join(allowed)}')
     if baseline == 'best': return one_best(rewards)
     if baseline == 'none': return rewards
     advantages = rewards-rewards.mean(1, keepdim=True)
@@ -46,16 +62,7 @@ def group_advantages(
     if scale == 'batch': return advantages/(rewards.std()+1e-4)
     return advantages
 
-def one_best(rewards: Tensor) -> Tensor: # [P, G] twice
-    "1 for the first of the best answers of each group that has a worse one, else 0."
-    best = torch.zeros_like(rewards).scatter_(1, rewards.argmax(1, keepdim=True), 1.)
-    return best*has_variance(rewards)[:, None]
-
-def has_variance(rewards: Tensor) -> Tensor: # [P, G] -> [P] bool
-    "Which groups have different grades?"
-    return rewards.amax(1)-rewards.amin(1) > 1e-6
-
-# %% ../../nbs/rl/22_grpo.ipynb #bde60a32
+# %% ../../nbs/rl/22_grpo.ipynb #036cb618
 @dataclass(frozen=True)
 class Objective:
     "How rewards become a loss. Raises `ValueError` for settings that do not fit together."
@@ -77,7 +84,8 @@ class Objective:
         if self.ratio == 'text' and self.kl == 'loss':
             raise ValueError("a ratio of the whole text has no KL term for each token: kl='reward'")
 
-CHOICES = dict(baseline=('mean', 'others', 'none', 'best'), scale=('none', 'group', 'batch'),
+# %% ../../nbs/rl/22_grpo.ipynb #89d0b397
+CHOICES = dict(baseline=BASELINES, scale=SCALES,
                ratio=('token', 'text'), average=('text', 'token', 'constant'),
                kl=('loss', 'reward'), overlong=('keep', 'mask', 'punish'))
 
@@ -99,7 +107,7 @@ def clipped(
     bounded = ratio.clamp(1-low, 1+high)
     return -torch.minimum(ratio*advantages, bounded*advantages)
 
-# %% ../../nbs/rl/22_grpo.ipynb #97b6ab5d
+# %% ../../nbs/rl/22_grpo.ipynb #ee6c352c
 def mean_of(x: Tensor, mask: Tensor | None = None) -> Tensor: # of one shape; a scalar
     "The mean of what counts, 0 if nothing does."
     if mask is None: return x.mean()
@@ -112,10 +120,11 @@ def average(
     longest: int, # most tokens of an answer, for 'constant'
     mean: Callable = mean_of, # over the rows of all processes
 ) -> Tensor: # a scalar
-    "One number from the terms of all tokens."
+    "One number from the terms of all tokens. Raises `ValueError` for a constant below 1."
     if how == 'token': return mean(x, mask)
     totals = torch.where(mask, x, torch.zeros_like(x)).sum(1)
     if how == 'text': return mean(totals/mask.sum(1).clamp(min=1))
+    if longest < 1: raise ValueError(f"longest is {longest}, expected 1 or more for 'constant'")
     return mean(totals)/longest
 
 # %% ../../nbs/rl/22_grpo.ipynb #eda8b544
@@ -164,7 +173,7 @@ class Group:
         return Group(self.rollouts[rows], self.log_ref[rows], self.rewards[rows],
                      self.advantages[rows], self.counted[rows])
 
-# %% ../../nbs/rl/22_grpo.ipynb #b8dfe5e6
+# %% ../../nbs/rl/22_grpo.ipynb #09f6d18a
 def grouped(
     rollouts: Rollouts, # N = P·G texts, rows of one prompt are neighbours
     rewards: Tensor, # [N] grades
@@ -186,10 +195,23 @@ def grouped(
     if o.overlong == 'mask':
         counted &= rollouts.ended[:, None]
     if o.drop_flat:
-        counted &= has_variance(groups).repeat_interleave(G)[:, None]
+        counted &= has_variance(rewards.view(-1, G)).repeat_interleave(G)[:, None]
     return Group(rollouts, log_ref, rewards, advantages, counted)
 
-# %% ../../nbs/rl/22_grpo.ipynb #ac429175
+# %% ../../nbs/rl/22_grpo.ipynb #e5f245c6
+def noted(
+    batch: Group, # N rows
+    log_p: Tensor, # [N, T-1] log-probabilities of the policy now
+) -> dict: # name -> [N]
+    "What is logged: a value for each row."
+    r = batch.rollouts
+    kl = torch.where(r.actions, r.log_probs-batch.log_ref, 0.).sum(1)
+    surprise = -r.log_probs.sum(1)/r.lengths.clamp(min=1)
+    moved = torch.where(r.actions, (log_p-r.log_probs).abs(), 0.).amax(1)
+    return dict(reward=batch.rewards, kl=kl, length=r.lengths, entropy=surprise, moved=moved,
+                useful=(batch.advantages != 0).float())
+
+# %% ../../nbs/rl/22_grpo.ipynb #5ceb28d7
 @experiment('grpo', smoke=dict(steps=15, n_prompts=32, group=8, n_new=32, judge=64, lr=1e-3),
             lesson=dict(policy='stories260k', steps=150, seeds=3, beta=.3),
             full=dict(policy='stories260k', steps=1000, seeds=10, n_prompts=256, judge=1024))
@@ -236,16 +258,7 @@ class Grpo(PolicyTraining):
         log_p = token_log_probs(t.policy, r.ids, self.temperature)
         loss = policy_loss(log_p, r.log_probs, batch.counted, batch.advantages,
                            OBJECTIVES[self.method], self.n_new, batch.log_ref, self.beta, t.mean)
-        return loss, noted(batch, log_p.detach(), self.group)
-
-def noted(batch: Group, log_p: Tensor, G: int) -> dict: # [N, T-1]; answers to a prompt
-    "What is logged: a value for each row."
-    r = batch.rollouts
-    kl = torch.where(r.actions, r.log_probs-batch.log_ref, 0.).sum(1)
-    surprise = -r.log_probs.sum(1)/r.lengths.clamp(min=1)
-    moved = torch.where(r.actions, (log_p-r.log_probs).abs(), 0.).amax(1)
-    return dict(reward=batch.rewards, kl=kl, length=r.lengths, entropy=surprise, moved=moved,
-                useful=(batch.advantages != 0).float())
+        return loss, noted(batch, log_p.detach())
 
 # %% ../../nbs/rl/22_grpo.ipynb #6c2449cc
 def in_order(
