@@ -27,8 +27,8 @@ __all__ = ['COMMON', 'GOPHER', 'TOP', 'REPEATED', 'EMAILS', 'IPS', 'FAULTS', 'FI
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
 
 def words_of(
-    text: str,
-) -> list[str]:
+    text: str, # of any length
+) -> list[str]: # in their order
     "Words and single other characters, without spaces."
     return _WORD.findall(text)
 
@@ -153,8 +153,8 @@ _POLICY = ('terms of use', 'privacy policy', 'cookie policy', 'uses cookies', 'u
            'use cookies')
 
 def count_sentences(
-    line: str,
-) -> int:
+    line: str, # without line feeds
+) -> int: # 0 for a line without text
     "How many sentences a line has; at least 1 for one with text."
     ends = len(re.findall(r'[.!?]+["\')\]]*(?=\s|$)', line))
     return max(ends, 1 if line.strip() else 0)
@@ -223,8 +223,8 @@ def _is_public(address: str) -> bool:
     except ValueError: return False
 
 def scrub(
-    text: str,
-) -> str:
+    text: str, # of any length
+) -> str: # all else as it was
     "The text with e-mail and public IP addresses replaced, by turns."
     emails, ips = itertools.cycle(EMAILS), itertools.cycle(IPS)
     text = _EMAIL.sub(lambda found: next(emails), text)
