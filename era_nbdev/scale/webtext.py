@@ -200,7 +200,7 @@ class Pages:
             except (EOFError, gzip.BadGzipFile, zlib.error, refused):
                 self.stats['dropped_damaged file'].update(1)
 
-# %% ../../nbs/scale/04_webtext.ipynb #54639bc4
+# %% ../../nbs/scale/04_webtext.ipynb #f63002d0
 class Speaks:
     "Is a document written in one language? As a filter of datatrove takes it."
     def __init__(self,
@@ -209,10 +209,11 @@ class Speaks:
     ):
         self.language, self.least = language, least
 
-    def __call__(self, document) -> bool: # a document of datatrove; its language is noted in it
+    def __call__(self, document) -> bool | tuple[bool, str]: # with a reason if it is not
         language, score = identify(document.text)
         document.metadata.update(language=language, language_score=round(score, 3))
-        return language == self.language and score > self.least
+        if language == self.language and score > self.least: return True
+        return False, language if language != self.language else 'unsure'
 
 # %% ../../nbs/scale/04_webtext.ipynb #676a2f82
 @lru_cache(1)
