@@ -226,7 +226,7 @@ class Judge:
         return '', document.text
 
 # %% ../../nbs/scale/14_stages.ipynb #2b74964c
-@experiment('webtext', smoke=dict(pages=20, seeds=1), lesson=dict(source='web'),
+@experiment('webtext', smoke=dict(pages=20, seeds=1), lesson=dict(source='web', pages=150),
             full=dict(source='web', words='spacy', urls='datatrove', pages=2000, seeds=5))
 @dataclass
 class WebText(Experiment):
