@@ -10,7 +10,7 @@ import json, shutil, tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from annotated_types import Ge
 from ..core.cli import command, show
