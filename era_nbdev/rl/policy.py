@@ -232,15 +232,11 @@ class PolicyLearner:
     ):
         torch.manual_seed(seed)
         self.exp, self.vector = exp, Vector(exp.env, exp.n_copies, seed, **exp.options())
-        self.net = self.new_net()
+        self.net = net_for(self.vector)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=exp.lr)
         self.n_steps, self.seconds = 0, 0.
         self.history: list = [] # rows: steps, seconds, mean return of the episodes that ended
         self.vector.reset()
-
-    def new_net(self) -> ActorCritic:
-        "Networks that have not learned anything."
-        return net_for(self.vector)
 
     def loss(self,
         rollout: Rollout,
@@ -428,13 +424,10 @@ class FaultyLearner(PolicyLearner):
         seed: int, # of the copies, the weights and the actions
         fault: str, # one of `FAULTS`
     ):
-        self.fault = fault
         super().__init__(exp, seed)
-
-    def new_net(self) -> ActorCritic:
-        "Networks that have not learned anything."
-        if 'twice' not in self.fault: return super().new_net()
-        return TwiceNet(self.vector.observation_size, action_size=self.vector.action_size)
+        self.fault = fault
+        if 'twice' in fault:
+            self.net.__class__ = TwiceNet # the same weights
 
     def loss(self,
         rollout: Rollout,
