@@ -260,7 +260,7 @@ def clean_learner(
 class PPOReturns(Agent):
     "What our agent and CleanRL's loop have learned after the same number of steps."
     n_steps: Annotated[int, Ge(1)] = 160_000 # of each agent
-    seeds: Annotated[int, Ge(1), Le(100)] = 5 # agents of each program and setting
+    seeds: Annotated[int, Ge(1), Le(100)] = 4 # agents of each program and setting
     episodes: Annotated[int, Ge(1)] = 100 # of the evaluation
 
     def learned(self,
