@@ -242,9 +242,8 @@ class PolicyLearner:
         rollout: Rollout,
     ) -> Tensor: # a number
         "The loss of the method on a rollout."
-        exp = self.exp
-        with torch.no_grad():
-            values = self.net.values(torch.as_tensor(rollout.obs)).numpy()
+        exp, obs = self.exp, torch.as_tensor(rollout.obs)
+        values = self.net.values(obs).detach().numpy()
         aims = weights_of(exp.method, rollout, values, exp.gamma, exp.lam)
         value_weight = exp.value_weight if exp.method in ('baseline', 'a2c') else 0.
         return a2c_loss(self.net, rollout, *aims, value_weight, exp.entropy_weight)
@@ -434,8 +433,7 @@ class FaultyLearner(PolicyLearner):
     ) -> Tensor: # a number
         "The loss on a rollout, with the fault."
         exp, cut = self.exp, rollout.truncated
-        with torch.no_grad():
-            values = self.net.values(torch.as_tensor(rollout.obs)).numpy()
+        values = self.net.values(torch.as_tensor(rollout.obs)).detach().numpy()
         if 'off by one' in self.fault:
             cut = cut | next_flags(rollout.terminated, cut)
         ends = rollout.terminated, cut, rollout.valid
