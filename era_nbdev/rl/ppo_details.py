@@ -24,7 +24,7 @@ from .ppo import FAST, PPO, Batch, Rule, greedy, ppo_loss, rule_for
 from .vector import Agent, Vector, check_actions, evaluate
 
 # %% auto #0
-__all__ = ['DETAILS', 'STEADY', 'PAIRS', 'PROGRAMS', 'CleanStores', 'CleanRL', 'each_agent', 'means_of', 'PPODetails', 'ours_at',
+__all__ = ['DETAILS', 'STEADY', 'PAIRS', 'PROGRAMS', 'CleanStores', 'CleanRL', 'our_agent', 'each_agent', 'PPODetails', 'ours_at',
            'clean_at', 'sb3_at', 'bench_ppo', 'bench_ppo_64', 'our_learner', 'clean_learner', 'PPOReturns']
 
 # %% ../../nbs/rl/12_ppo_details.ipynb #cf139d56
@@ -110,13 +110,28 @@ DETAILS: dict[str, dict] = {
     'entropy bonus': dict(entropy=.01), 'λ = 1': dict(lam=1.), 'one minibatch': dict(minibatches=1),
     'ten epochs': dict(epochs=10), 'ten epochs, no clip': dict(epochs=10, clip=1e9)}
 
+# %% ../../nbs/rl/12_ppo_details.ipynb #59d35425
+def our_agent(
+    name: str, # of an environment
+    rule: Rule,
+    seed: int, # of everything
+    n_steps: int, # of the environment
+) -> PPO:
+    "Our agent after its updates."
+    n_updates = max(1, n_steps//(rule.n_copies*rule.n_steps))
+    agent = PPO(name, rule, seed, n_updates)
+    for _ in range(n_updates):
+        agent.update()
+    return agent
+
+# %% ../../nbs/rl/12_ppo_details.ipynb #59d605e4
 def each_agent(
     run: Run, # in which finished agents are kept
     names: list, # of the rows of a table
     seeds: int, # agents for each name; the first has the seed of the run
     job: Callable, # name, seed -> a list of numbers, for JSON
-) -> dict: # name -> a list for each seed
-    "Let all agents learn in turn, or those that are missing. Raises `Interrupted` if stopped."
+) -> dict: # means of the first numbers by name, and 'extra': all 'rows'
+    "The results of all agents. Raises `Interrupted` if the run is to stop."
     known: dict = run.load_state()['known'] if run.resumed else {}
     first, run.looping = run.config['seed'], True
     for name, seed in [(name, first+i) for name in names for i in range(seeds)]:
@@ -125,13 +140,9 @@ def each_agent(
         known[f'{name} / {seed}'] = job(name, seed)
         run.save({}, dict(known=known), len(known))
     run.looping = False
-    return {name: [known[f'{name} / {first+i}'] for i in range(seeds)] for name in names}
-
-def means_of(
-    rows: dict, # name -> lists of numbers
-) -> dict: # name -> mean of their first numbers
-    "The mean over the seeds of the first number of each row."
-    return {name: round(float(np.mean([r[0] for r in row])), 1) for name, row in rows.items()}
+    rows = {name: [known[f'{name} / {first+i}'] for i in range(seeds)] for name in names}
+    means = {name: round(float(np.mean([r[0] for r in row])), 1) for name, row in rows.items()}
+    return means | dict(extra=dict(rows=rows))
 
 # %% ../../nbs/rl/12_ppo_details.ipynb #82518537
 @experiment('ppo_details', smoke=dict(n_steps=4096, seeds=1, episodes=10), lesson={},
@@ -148,19 +159,15 @@ class PPODetails(Agent):
         seed: int, # of the agent
     ) -> list: # return at the end, mean of the curve or None
         "What an agent with one change has learned."
-        rule = rule_for(self.env)
-        n_updates = max(1, self.n_steps//(rule.n_copies*rule.n_steps))
-        agent = PPO(self.env, replace(rule, **DETAILS[name]), seed, n_updates)
-        for _ in range(n_updates):
-            agent.update()
+        rule = replace(rule_for(self.env), **DETAILS[name])
+        agent = our_agent(self.env, rule, seed, self.n_steps)
         played = evaluate(self.env, greedy(agent), self.episodes, seed+1000)
-        curve = [row[2] for row in agent.history] # empty if no episode has ended
+        curve = [row[2] for row in agent.history]
         return [float(played.returns.mean()), float(np.mean(curve)) if curve else None]
 
     def fit(self, run: Run) -> dict:
         "All agents in turn; what is done is kept."
-        rows = each_agent(run, list(DETAILS), self.seeds, self.learned)
-        return means_of(rows) | dict(extra=dict(rows=rows))
+        return each_agent(run, list(DETAILS), self.seeds, self.learned)
 
 # %% ../../nbs/rl/12_ppo_details.ipynb #7c28dae9
 def ours_at(
@@ -188,6 +195,7 @@ def clean_at(
         return turn
     return prepare
 
+# %% ../../nbs/rl/12_ppo_details.ipynb #37c72438
 def sb3_at(
     rule: Rule,
 ) -> Callable: # prepares the contestant
@@ -229,23 +237,21 @@ PROGRAMS = 'ours', 'CleanRL'
 def our_learner(
     name: str, # of an environment
     rule: Rule,
-    seed: int,
+    seed: int, # of everything
     n_steps: int, # of the environment
-) -> tuple: # greedy policy, returns of the training episodes at the end, steps, CPU seconds
-    "Our agent after its updates."
-    n_updates = max(1, n_steps//(rule.n_copies*rule.n_steps))
-    agent = PPO(name, rule, seed, n_updates)
-    for _ in range(n_updates):
-        agent.update()
+) -> tuple: # greedy policy, returns of the last training episodes, steps, CPU seconds
+    "What our agent has learned."
+    agent = our_agent(name, rule, seed, n_steps)
     return greedy(agent), agent.recent, agent.vector.n_steps, agent.seconds
 
+# %% ../../nbs/rl/12_ppo_details.ipynb #b821e620
 def clean_learner(
     name: str, # of an environment with discrete actions
     rule: Rule,
-    seed: int,
+    seed: int, # of the weights, the actions and the copies
     n_steps: int, # of the environment
-) -> tuple: # greedy policy, returns of the training episodes at the end, steps, CPU seconds
-    "CleanRL's agent after its updates, on one thread."
+) -> tuple: # greedy policy, returns of the last training episodes, steps, CPU seconds
+    "What CleanRL's loop has learned, on one thread."
     n_updates, agent = max(1, n_steps//(rule.n_copies*rule.n_steps)), CleanRL(name, rule, seed)
     begin = time.process_time()
     with ThreadpoolController().limit(limits=1):
@@ -279,5 +285,4 @@ class PPOReturns(Agent):
         "All agents in turn; what is done is kept. Raises `RunError` for continuous actions."
         check_actions(Vector(self.env, 1), 'discrete')
         names = [f'{program}, {pair}' for pair in PAIRS for program in PROGRAMS]
-        rows = each_agent(run, names, self.seeds, self.learned)
-        return means_of(rows) | dict(extra=dict(rows=rows))
+        return each_agent(run, names, self.seeds, self.learned)
