@@ -265,7 +265,7 @@ def clean_learner(
 @dataclass
 class PPOReturns(Agent):
     "What our agent and CleanRL's loop have learned after the same number of steps."
-    n_steps: Annotated[int, Ge(1)] = 160_000 # of each agent
+    n_steps: Annotated[int, Ge(1)] = 120_000 # of each agent
     seeds: Annotated[int, Ge(1), Le(100)] = 4 # agents of each program and setting
     episodes: Annotated[int, Ge(1)] = 100 # of the evaluation
 
