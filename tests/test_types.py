@@ -79,6 +79,7 @@ scale.collectives
 scale.sharded
 scale.pipeline
 scale.tensor
+scale.context
 scale.memory
 scale.planner
 '''.split()
