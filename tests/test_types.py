@@ -80,6 +80,7 @@ scale.sharded
 scale.pipeline
 scale.tensor
 scale.context
+scale.experts
 scale.memory
 scale.planner
 '''.split()

@@ -32,7 +32,7 @@ __all__ = ['WAYS', 'pieces_of', 'positions_of', 'GatheredKeys', 'mask_of_rank', 
            'context_parallel', 'text_share', 'prepared', 'train_way', 'kept_in_block', 'time_ring', 'largest_gap',
            'mean_sd', 'ContextWays']
 
-# %% ../../nbs/scale/09_context.ipynb #c48a727a
+# %% ../../nbs/scale/09_context.ipynb #0ad99ffe
 def pieces_of(
     rank: int, # of this process in its group
     world: int, # R
@@ -41,6 +41,7 @@ def pieces_of(
     "Which pieces of each text a rank has."
     return (rank, 2*world-1-rank) if balanced else (rank,)
 
+# %% ../../nbs/scale/09_context.ipynb #8470bb54
 def positions_of(
     rank: int, # of this process in its group
     world: int, # R
@@ -54,7 +55,7 @@ def positions_of(
     numbers = pieces_of(rank, world, balanced)
     return torch.cat([torch.arange(size*i, size*(i+1)) for i in numbers])
 
-# %% ../../nbs/scale/09_context.ipynb #bd1bf3f1
+# %% ../../nbs/scale/09_context.ipynb #c0707178
 class GatheredKeys:
     "A cache for `GPT` whose keys and values are those of all ranks."
     n = 0 # tokens that were seen before
@@ -71,6 +72,7 @@ class GatheredKeys:
         "[B, G, T, D] twice, in the order of the ranks."
         return all_gather(k, 2, self.group), all_gather(v, 2, self.group)
 
+# %% ../../nbs/scale/09_context.ipynb #a92f60e9
 def mask_of_rank(
     T: int, # tokens of a whole text
     balanced: bool = False, # how they are assigned
@@ -201,7 +203,7 @@ def ring_backward(
     grad_k, grad_v = grad_here.split([k.shape[-1], v.shape[-1]], -1)
     return grad_q.to(q.dtype), grad_k.to(k.dtype), grad_v.to(v.dtype)
 
-# %% ../../nbs/scale/09_context.ipynb #a2179cd4
+# %% ../../nbs/scale/09_context.ipynb #81794f84
 class _RingAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, q, k, v, how, group):
@@ -217,6 +219,7 @@ class _RingAttention(torch.autograd.Function):
         dq, dk, dv = ring_backward(ctx.saved_tensors, gradients[0], ctx.how, Ring(ctx.group))
         return dq, dk, dv, None, None
 
+# %% ../../nbs/scale/09_context.ipynb #fa0ff488
 def ring_attention(
     q: Tensor, # [B, H, T/R, D] queries of this rank's tokens
     k: Tensor, v: Tensor, # [B, G, T/R, D] keys, [B, G, T/R, E] values; G divides H
@@ -315,7 +318,7 @@ def context_parallel(
         add_up_gradient(p, group)
     return model
 
-# %% ../../nbs/scale/09_context.ipynb #6953ec74
+# %% ../../nbs/scale/09_context.ipynb #a659d760
 WAYS = ('one process', 'gathered', 'ring', 'balanced ring')
 
 def text_share(
@@ -329,6 +332,7 @@ def text_share(
     more = (GatheredKeys(), mask_of_rank(T)) if way == 'gathered' else ()
     return loss_share(model(x[:, pos], pos, *more), y[:, pos])
 
+# %% ../../nbs/scale/09_context.ipynb #467d4fbd
 def prepared(
     model: GPT, # the same on all ranks; changed in place
     way: str, # of `WAYS`
@@ -363,7 +367,7 @@ def train_way(
         losses.append(total.item())
     return losses
 
-# %% ../../nbs/scale/09_context.ipynb #878f97b8
+# %% ../../nbs/scale/09_context.ipynb #e4e5e1c1
 def kept_in_block(
     rank: int, # of this process
     way: str, # of `WAYS`
@@ -378,6 +382,7 @@ def kept_in_block(
     def run(x, *weights): return model.blocks[0](x, turn, *more)
     return saved_bytes(run, x, *weights, *turn)
 
+# %% ../../nbs/scale/09_context.ipynb #cd1e1211
 def time_ring(
     rank: int, # of this process
     balanced: bool, # has each rank an early and a late piece?
