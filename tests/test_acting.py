@@ -1,6 +1,7 @@
 "Agents that learn to act: a run that is killed goes on as if nothing had happened; `era watch` and its folders."
 import os, signal, subprocess, sys, time
 import pytest
+import torch
 from era_nbdev.core.cli import main
 from era_nbdev.core.run import Run
 
@@ -16,6 +17,11 @@ ACTING = dict(
 
 # as `era`, with a checkpoint after every update of PPO
 START = "import sys; import era_nbdev.rl.ppo as p; p.CHECKPOINT = 0.; from era_nbdev.core.cli import main; sys.exit(main(sys.argv[1:]))"
+
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    "The processes of these tests compute with one thread; sums in another order differ in their last bits."
+    n = torch.get_num_threads(); torch.set_num_threads(1); yield; torch.set_num_threads(n)
 
 def run_of(out):
     dir, = (d for d in out.glob('*/*') if d.is_dir())

@@ -2,6 +2,7 @@
 import os, signal, subprocess, sys, time
 from pathlib import Path
 import pytest
+import torch
 from era_nbdev.core.cli import main
 from era_nbdev.core.run import Run, launch, settings, to_resume
 from torchrun import killed_and_finished
@@ -14,8 +15,13 @@ ENV = dict(OMP_NUM_THREADS='1', GLOO_SOCKET_IFNAME='lo')
 def losses(run: Run) -> list[float]:
     return [row['loss'] for row in run.metrics('loss')]
 
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    "The processes of these tests compute with one thread; sums in another order differ in their last bits."
+    n = torch.get_num_threads(); torch.set_num_threads(1); yield; torch.set_num_threads(n)
+
 @pytest.fixture(scope='module')
-def whole(tmp_path_factory) -> Run:
+def whole(one_thread, tmp_path_factory) -> Run:
     "A run of one process that nobody disturbs."
     return launch(settings('reinforce_lm', **SMALL), out=str(tmp_path_factory.mktemp('whole')), device='cpu')
 

@@ -73,6 +73,7 @@ rl.rollouts
 rl.loop
 scale.crawl
 scale.text
+scale.quality
 scale.dedup
 scale.collectives
 scale.sharded

@@ -33,6 +33,9 @@ class Flat:
         module: nn.Module, # in float32; its parameters are moved
     ):
         parameters, place = list(module.parameters()), 0
+        kinds = {p.dtype for p in parameters}
+        if kinds != {torch.float32}:
+            raise ValueError(f'module has parameters of {kinds}, expected torch.float32')
         n = sum(p.numel() for p in parameters)
         weights, grads = torch.empty(n), torch.zeros(n)
         for p in parameters:
@@ -79,6 +82,9 @@ class FastMLP:
         if len(kinds) > 1 or not kinds <= set(ACTIVATIONS):
             raise ValueError(f'layers is {layers}, expected linear layers with nothing but ReLU, '
                              f'or nothing but tanh, between them')
+        if any(layer.weight.grad is None for layer in linears):
+            raise ValueError('layers has parameters without gradients, expected those of a '
+                             'module that was laid out: call Flat(layers) first')
         self.activate, self.slope_of = ACTIVATIONS[kinds.pop()]
         self.weights = [layer.weight.detach().numpy() for layer in linears]
         self.biases = [layer.bias.detach().numpy() for layer in linears]
