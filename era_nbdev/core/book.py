@@ -300,7 +300,8 @@ def tidy(
         if cell['cell_type'] != 'code': continue
         cell['outputs'] = [o for o in cell['outputs'] if o.get('name') != 'stderr']
         for data in (o.get('data', {}) for o in cell['outputs']):
-            if 'text/markdown' in data: data.pop('text/plain', None)
+            if 'text/markdown' in data:
+                data.pop('text/plain', None)
             if 'image/svg+xml' not in data: continue
             slim = slim_svg(''.join(data['image/svg+xml']))
             data['image/svg+xml'] = slim.splitlines(keepends=True)
