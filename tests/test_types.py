@@ -79,6 +79,8 @@ scale.collectives
 scale.sharded
 scale.pipeline
 scale.tensor
+scale.context
+scale.experts
 scale.memory
 scale.planner
 '''.split()
