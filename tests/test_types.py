@@ -81,6 +81,8 @@ scale.collectives
 scale.sharded
 scale.pipeline
 scale.tensor
+scale.context
+scale.experts
 scale.memory
 scale.planner
 '''.split()
