@@ -25,8 +25,9 @@ from .td3 import descend, practice_state, restore_practice, to_box
 from .vector import Agent, Vector, check_actions, evaluate
 
 # %% auto #0
-__all__ = ['WITHOUT', 'MISSING', 'log_slope', 'squashed', 'SoftActor', 'SAC', 'promise_error', 'Continuous', 'policy_of',
-           'weights_of', 'train_one', 'train_all', 'unsquashed', 'Unsquashed']
+__all__ = ['WITHOUT', 'OWN', 'MISSING', 'log_slope', 'squashed', 'SoftActor', 'SAC', 'promise_error', 'check_parts',
+           'update_seconds', 'Continuous', 'policy_of', 'weights_of', 'train_one', 'train_all', 'unsquashed',
+           'Unsquashed']
 
 # %% ../../nbs/rl/15_continuous.ipynb #f66df7b4
 def log_slope(
@@ -154,7 +155,26 @@ def promise_error(
 # %% ../../nbs/rl/15_continuous.ipynb #816d2d59
 WITHOUT: dict[str, dict] = dict(nothing={}, twin=dict(n_critics=1), smoothing=dict(target_noise=0.),
                delay=dict(delay=1), copies=dict(tau=1.))
+OWN: dict[str, dict] = dict(ddpg=DDPG, td3={}, sac=dict(delay=1)) # settings of a method
 MISSING = dict(ddpg=('twin', 'smoothing', 'delay'), td3=(), sac=('smoothing', 'delay'))
+
+# %% ../../nbs/rl/15_continuous.ipynb #45e28e82
+def check_parts(
+    method: str, # 'ddpg', 'td3' or 'sac'
+    leave_out: str, # a name in `WITHOUT`
+    fault: str = 'none', # that is planted
+):
+    "Raise `RunError` if the agent lacks what is left out, or what the fault spoils."
+    if leave_out in MISSING[method]: raise RunError(f'{method} has no {leave_out} to leave out')
+    if fault == 'unsquashed' and method != 'sac':
+        raise RunError(f'{method} has no log-probability that could be unsquashed')
+
+def update_seconds(
+    bs: int, # rows of a batch
+    hidden: int, # units in each of two layers
+) -> float: # seconds
+    "A rough estimate for one update on one core: calls, and arithmetic at 20 GFLOP/s."
+    return .0015+bs*hidden**2*40/20e9
 
 # %% ../../nbs/rl/15_continuous.ipynb #eb5a356c
 @experiment('continuous', smoke=dict(n_steps=700, seeds=1, episodes=10, n_random=400), lesson={},
@@ -185,14 +205,10 @@ class Continuous(Agent):
 
     def recipe(self) -> Recipe:
         "The settings of the agent. Raises `RunError` if it lacks what is left out, or the fault."
-        if self.leave_out in MISSING[self.method]:
-            raise RunError(f'{self.method} has no {self.leave_out} to leave out')
-        if self.fault == 'unsquashed' and self.method != 'sac':
-            raise RunError(f'{self.method} has no log-probability that could be unsquashed')
+        check_parts(self.method, self.leave_out, self.fault)
         names = 'gamma', 'tau', 'lr', 'bs', 'hidden', 'n_random', 'capacity'
-        kinds = dict(ddpg=DDPG, td3={}, sac=dict(delay=1))
         shared = {name: getattr(self, name) for name in names}
-        options: Any = shared | kinds[self.method] | WITHOUT[self.leave_out]
+        options: Any = shared | OWN[self.method] | WITHOUT[self.leave_out]
         return Recipe(**options)
 
     def practice(self,
@@ -223,12 +239,9 @@ class Continuous(Agent):
     def plan(self) -> list: # rows (what, value)
         "What the run will do."
         updates = self.seeds*(self.n_steps-self.n_random)
+        seconds = updates*update_seconds(self.bs, self.hidden)
         return [('agents', self.seeds), ('steps of each', self.n_steps), ('updates', updates),
-                ('seconds on one core', f'about {updates*self.cost():.0f}')]
-
-    def cost(self) -> float: # seconds
-        "A rough estimate for one update on one core: calls, and arithmetic at 20 GFLOP/s."
-        return .0015+self.bs*self.hidden**2*40/20e9
+                ('seconds on one core', f'about {seconds:.0f}')]
 
 # %% ../../nbs/rl/15_continuous.ipynb #772635a6
 def policy_of(
