@@ -234,7 +234,7 @@ def test_debug_shows_the_traceback(tmp_path):
 # ---- bad input
 
 @pytest.mark.parametrize('argv,words', [
-    ('rnu mnist', ["'rnu'", "'run'"]), ('run mnits', ["'mnits'", "'mnist'"]), ('run zzz', ["'zzz'", 'mnist']), ('run --scale lesson mnist',
+    ('rnu mnist', ["'rnu'", "'run'"]), ('run mnits', ["'mnits'", "'mnist'"]), ('run zzz', ["'zzz'", 'era list']), ('run --scale lesson mnist',
         ['name comes first']),
     ('run mnist --epoch 3', ['--epoch', '--epochs']), ('run mnist --weightdecay 3', ['--weightdecay', '--weight-decay']),
     ('run mnist --scale lessn', ['lessn', 'lesson']), ('run mnist --scale=big', ['big', 'smoke']), ('run mnist --track comet', ['comet',

@@ -294,12 +294,14 @@ def slim_svg(text: str) -> str: # an SVG
 def tidy(
     nb: Path, # of a notebook, which is changed
 ):
-    "Drop what nobody reads from stored outputs: stderr, and what makes a figure too large."
+    "Drop what nobody reads from stored outputs: stderr, a table's second form, a figure's details."
     notebook = json.loads(nb.read_text(encoding='utf-8'))
     for cell in notebook['cells']:
         if cell['cell_type'] != 'code': continue
         cell['outputs'] = [o for o in cell['outputs'] if o.get('name') != 'stderr']
         for data in (o.get('data', {}) for o in cell['outputs']):
+            if 'text/markdown' in data:
+                data.pop('text/plain', None)
             if 'image/svg+xml' not in data: continue
             slim = slim_svg(''.join(data['image/svg+xml']))
             data['image/svg+xml'] = slim.splitlines(keepends=True)

@@ -57,11 +57,12 @@ def nearest(
     name: str, # what was asked for
     names, # what there is
 ) -> str: # an error message
-    "The sentence for an unknown `name`, with the nearest of `names`."
+    "The sentence for an unknown `name`, with the nearest of `names`, or with the first twelve."
     names = sorted(names)
     near = difflib.get_close_matches(str(name), names, 1)
     if near: return f'no {what} {name!r}: did you mean {near[0]!r}?'
-    return f'no {what} {name!r}: there is {", ".join(names) or "none"}'
+    more = f' and {len(names)-12} more' if len(names) > 12 else ''
+    return f'no {what} {name!r}: there is {", ".join(names[:12]) or "none"}{more}'
 
 # %% ../../nbs/core/01_errors.ipynb #cc0626e1
 def out_of_memory(error: Exception) -> bool: # any error

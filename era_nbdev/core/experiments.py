@@ -238,7 +238,8 @@ def lookup(
 ): # its module
     "Import the chapter that registers `name`. Raises `RunError` for an unknown one."
     where = {n: chapter['module'] for chapter in chapters() for n in chapter[kind]}
-    if name not in where: raise RunError(nearest(KINDS[kind], name, where))
+    if name not in where:
+        raise RunError(nearest(KINDS[kind], name, where)+" ('era list' shows all)")
     return importlib.import_module(f'era_nbdev.{where[name]}')
 
 # %% ../../nbs/core/08_experiments.ipynb #47dcbb47
