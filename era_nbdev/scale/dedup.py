@@ -10,7 +10,8 @@ import hashlib, lzma, re, time, unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 from scipy.sparse import csr_array
@@ -18,13 +19,17 @@ from ..core.data import load
 from ..core.errors import RunError
 from ..core.experiments import Experiment, experiment
 from ..core.run import Run
+from .crawl import pack_page, write_warc
 from .quality import MARKS
+from .text import dress
 
 # %% auto #0
-__all__ = ['SPACES', 'NUMBER', 'PRIME', 'RATES', 'simplify', 'fingerprint', 'keep_first', 'false_pairs', 'without_repeated_lines',
-           'shingles', 'jaccard', 'letters', 'edited', 'expected_jaccard', 'hash_functions', 'modulo_prime', 'MinHash',
-           'candidate_probability', 'threshold', 'band_pairs', 'UnionFind', 'Clusters', 'near_duplicates',
-           'jaccard_matrix', 'all_candidates', 'precision_recall', 'held_out_bits', 'planted', 'measure', 'Dedup']
+__all__ = ['SPACES', 'NUMBER', 'PRIME', 'KINDS', 'LISTED', 'GERMAN', 'RATES', 'simplify', 'fingerprint', 'keep_first',
+           'false_pairs', 'without_repeated_lines', 'shingles', 'jaccard', 'letters', 'edited', 'expected_jaccard',
+           'hash_functions', 'modulo_prime', 'MinHash', 'candidate_probability', 'threshold', 'band_pairs', 'UnionFind',
+           'Clusters', 'near_duplicates', 'jaccard_matrix', 'all_candidates', 'precision_recall', 'Planted',
+           'edited_paragraphs', 'paragraphs_of', 'practice_pages', 'write_crawl', 'held_out_bits', 'planted', 'measure',
+           'Dedup']
 
 # %% ../../nbs/scale/03_dedup.ipynb #37f70e86
 SPACES = str.maketrans(MARKS, ' '*len(MARKS))
@@ -317,6 +322,72 @@ def precision_recall(
     precision = hits/chosen.sum() if chosen.any() else 1.
     recall = hits/true.sum() if true.any() else 1.
     return float(precision), float(recall)
+
+# %% ../../nbs/scale/03_dedup.ipynb #6524cb53
+KINDS = dict(good=.5, copy=.15, german=.1, short=.08, keywords=.06, listed=.05, empty=.03,
+             latin=.03) # kind of page -> its share
+LISTED = 'casino.example.com' # the site of the pages of kind 'listed'
+GERMAN = ('Der Tee wird aus jungen Blättern gekocht und heiß getrunken, am liebsten an einem '
+          'kalten Morgen. Wer ihn länger ziehen lässt, bekommt einen bitteren Geschmack, den '
+          'viele nicht mögen, andere aber gerade deshalb schätzen. ')
+
+class Planted(NamedTuple):
+    "A page of the practice crawl, and what it is."
+    kind: str # one of `KINDS`
+    text: int # number of the good text that it holds, -1 if it holds none
+    url: str # address
+    body: bytes # HTML
+
+# %% ../../nbs/scale/03_dedup.ipynb #135397b6
+def edited_paragraphs(
+    paragraphs: list[str], # a text
+    rng: np.random.Generator, # chooses the words
+    rate: float = .01, # share of the words that are replaced, 0 to 1
+) -> list[str]: # as many paragraphs
+    "A copy of a text with some words replaced."
+    return [edited(part, rate, rng) for part in paragraphs]
+
+def paragraphs_of(
+    kind: str, # one of `KINDS`
+    text: list[str], # paragraphs of a good text
+    i: int, # the number of the page
+    rng: np.random.Generator, # for copies
+) -> list[str]: # paragraphs
+    "What a planted page says."
+    if kind == 'copy': return edited_paragraphs(text, rng)
+    if kind == 'german': return [f'{GERMAN}Seite {i}, Absatz {k}.' for k in range(6)]
+    if kind == 'short': return [f'This is note number {i}, and there is nothing else here.']
+    if kind == 'keywords': return [f'buy cheap item {k*i}' for k in range(40)]
+    if kind == 'latin': return [f'Café, naïve, déjà vu. {text[0]}', *text[1:]]
+    return [] if kind == 'empty' else text
+
+# %% ../../nbs/scale/03_dedup.ipynb #054fa88d
+def practice_pages(
+    texts: list[list[str]], # paragraphs of good texts
+    n: int, # pages
+    rng: np.random.Generator, # draws kinds, copies and surroundings
+) -> list[Planted]:
+    "Pages of all kinds; a copy is one of a good page before it."
+    kinds = ['good', *rng.choice(list(KINDS), size=n-1, p=list(KINDS.values()))]
+    pages: list[Planted] = []
+    good: list[int] = []
+    for i, kind in enumerate(map(str, kinds)):
+        text = int(rng.choice(good)) if kind == 'copy' else i % len(texts)
+        if kind == 'good':
+            good.append(text)
+        html = dress(paragraphs_of(kind, texts[text], i, rng), rng)
+        body = html.encode('cp1252' if kind == 'latin' else 'utf-8', 'xmlcharrefreplace')
+        site = LISTED if kind == 'listed' else f'site{i}.example.com'
+        number = text if kind in ('good', 'copy', 'listed', 'latin') else -1
+        pages.append(Planted(kind, number, f'https://{site}/{kind}/{i}', body))
+    return pages
+
+def write_crawl(
+    path: Path, # of the file, ends in .warc.gz
+    pages: list[Planted],
+):
+    "Write pages as a crawl file."
+    write_warc(path, (pack_page(page.url, page.body, 'text/html') for page in pages))
 
 # %% ../../nbs/scale/03_dedup.ipynb #21bbfef2
 def held_out_bits(

@@ -259,12 +259,13 @@ def judge(
     text: str,
     tokenize: Callable[[str], list[str]] = words_of, # text -> words
     sentences: Callable[[str], int] = count_sentences, # line -> number of sentences
+    ended: bool = False, # must a line end in a mark, as C4 wants it and FineWeb does not?
 ) -> Judgement:
     "The first filter that drops a text, and why; or the text, changed by C4 and scrubbed."
     words = tokenize(text)
     for name, rule in (('repetition', gopher_repetition), ('Gopher', gopher_quality)):
         if reason := rule(text, words): return Judgement(name, reason, '')
-    verdict = c4_quality(text, sentences)
+    verdict = c4_quality(text, sentences, ended=ended)
     if verdict.reason: return Judgement('C4', verdict.reason, '')
     if reason := fineweb_quality(verdict.text, tokenize(verdict.text)):
         return Judgement('FineWeb', reason, '')

@@ -1,4 +1,4 @@
-"""A filter with a wrong threshold raises no error; it silently removes every poem, or every page about programming. You write a report that shows what each step of the pipeline dropped, with examples, derive in which order filters should be asked, measure what each step is worth by leaving it out, and take the same run to a cluster.
+"""A filter with a wrong threshold raises no error; it silently removes good texts. You write a report that shows what each step of the pipeline dropped, with examples, derive in which order filters should be asked, measure what each step is worth by leaving it out, and print the scripts that would take the same run to a cluster.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/stages.html.md"""
 
@@ -7,7 +7,8 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/stages.html.md"""
 # %% ../../nbs/scale/15_stages.ipynb #b34da919
 from __future__ import annotations
 import json, shutil, tempfile
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -19,16 +20,16 @@ from ..core.errors import RunError, need
 from ..core.experiments import Experiment, experiment
 from ..core.run import Run
 from ..llm.tokenizers import train_bpe
-from .dedup import held_out_bits
+from .dedup import LISTED, Planted, held_out_bits, practice_pages, write_crawl
 from .text import crawl_texts
-from .webtext import (FILTERS, LISTED, STAGES, Plan, Planted, check_plan,
-    executor_of, filters_of, folder, kept_pages, practice_pages, remember, run_here, run_local,
-    unfinished, write_crawl)
+from .webtext import (FILTERS, STAGES, Plan, begun_with, check_plan, executor_of,
+    filters_of, folder, kept_pages, locked, remember, run_here, run_local, unfinished)
 
 # %% auto #0
 __all__ = ['LOST', 'QUALITY', 'WAYS', 'REAL', 'Dropped', 'total_of', 'add_up', 'report', 'Example', 'examples', 'mean_time',
            'best_order', 'Outcome', 'outcome', 'same_amount', 'good_texts', 'make_crawl', 'figures_of', 'Judge',
-           'WebText', 'slurm_options', 'cluster_executors', 'script', 'show_report', 'show_plan', 'submit', 'webtext']
+           'WebText', 'slurm_options', 'cluster_executors', 'script', 'show_report', 'show_plan', 'check_limits',
+           'submit', 'webtext']
 
 # %% ../../nbs/scale/15_stages.ipynb #ddefbf5b
 LOST = 'dropped', 'timeout', 'broken_process', 'clean_error' # names of datatrove's figures
@@ -39,7 +40,11 @@ class Dropped(NamedTuple):
     seen: int # documents that came in
     dropped: int
     seconds: float # of all tasks together
-    reasons: dict # name -> documents
+    reasons: dict # name -> documents, for 'crawl files' -> files
+
+    @property
+    def why(self) -> str: # 'de 5, unsure 1'
+        return ', '.join(f'{name} {n}' for name, n in Counter(self.reasons).most_common())
 
     @property
     def rate(self) -> float: # documents per second of one process
@@ -72,8 +77,9 @@ def report(
     plan: Plan, # of a run, which may still go on
 ) -> list[Dropped]:
     "What each step saw and dropped so far, from the figures of all finished tasks."
-    left = [name for name in FILTERS if name not in plan.left_out]
-    last = [] if 'duplicate' in plan.left_out else ['duplicate']
+    begun = replace(plan, without=begun_with(plan.out).get('without', plan.without))
+    left = [name for name in FILTERS if name not in begun.left_out]
+    last = [] if 'duplicate' in begun.left_out else ['duplicate']
     rows = []
     for stage, names in dict(extract=['crawl files', *left], keep=['', *last]).items():
         found = sorted(Path(folder(plan, 'logs', stage, 'stats')).glob('*.json'))
@@ -325,7 +331,7 @@ def show_report(
     if not rows: raise RunError(f"{plan.out} holds no finished task: 'era webtext run' first")
     head = ['step', 'documents', 'dropped', 'documents/s', 'reasons']
     show(head, [(row.step, row.seen, row.dropped, round(row.rate) if row.seconds else '',
-                 ', '.join(row.reasons)) for row in rows])
+                 row.why) for row in rows])
     for row in rows:
         found = examples(plan, row.step)
         if found:
@@ -343,9 +349,19 @@ def show_plan(
     size = sum((Path(plan.source)/name).stat().st_size for name in plan.names())
     print(f'{len(plan.names())} crawl files, {size/1e6:,.1f} MB')
     if kind == 'slurm':
-        print(script(cluster_executors(plan, kind, **options)[0]))
+        with tempfile.TemporaryDirectory() as place: # for the folders that datatrove makes
+            first = cluster_executors(replace(plan, out=place), kind, **options)[0]
+            print(script(first).replace(place, str(Path(plan.out).absolute())))
 
 # %% ../../nbs/scale/15_stages.ipynb #bf7e9f21
+def check_limits(
+    workers: int, # tasks at a time
+    hours: int, # time limit of a task
+):
+    "Raise `RunError` for limits under which nothing could run."
+    for name, value in dict(workers=workers, hours=hours).items():
+        if value < 1: raise RunError(f'{name} is {value}, expected 1 or more')
+
 def submit(
     plan: Plan, # of the run
     kind: str, # 'slurm' or 'ray'
@@ -356,8 +372,9 @@ def submit(
         raise RunError('sbatch is not on this machine: submit from a node of a Slurm cluster')
     if kind == 'ray' and find_spec('ray') is None:
         raise RunError('ray is not installed: pip install ray')
-    remember(plan)
-    cluster_executors(plan, kind, **options)[-1].run()
+    with locked(plan):
+        remember(plan)
+        cluster_executors(plan, kind, **options)[-1].run()
 
 # %% ../../nbs/scale/15_stages.ipynb #678c2e0b
 @command
@@ -382,6 +399,7 @@ def webtext(
     plan = Plan(source, out, tasks, language, words, urls, tokenizer, hold_out, without)
     if what == 'report': return show_report(plan)
     check_plan(plan)
+    check_limits(workers, hours)
     slurm = slurm_options(partition, hours, workers)
     options = slurm if executor == 'slurm' else dict(workers=workers)
     if what == 'plan': return show_plan(plan, executor, options)

@@ -25,7 +25,8 @@ from .crawl import decode_page, http_response, pack_page, read_pages, write_warc
 
 # %% auto #0
 __all__ = ['ENGINES', 'Block', 'blocks', 'main_text', 'extract_text', 'character_ngrams', 'fnv1a', 'huffman', 'LanguageModel',
-           'read_fasttext', 'language_file', 'identify', 'dress', 'Overlap', 'overlap', 'crawl_texts', 'Extraction']
+           'read_fasttext', 'language_file', 'identify', 'languages', 'dress', 'Overlap', 'overlap', 'crawl_texts',
+           'Extraction']
 
 # %% ../../nbs/scale/13_text.ipynb #73f2bd9e
 _BREAKS = frozenset('p div li ul ol td th tr table h1 h2 h3 h4 h5 h6 br hr section article nav '
@@ -275,6 +276,11 @@ def identify(
     if not line: return '', 0.
     labels, chances = _library_model().predict(line)
     return labels[0].removeprefix('__label__'), min(1., float(chances[0]))
+
+def languages() -> frozenset[str]: # 'en', 'de', …
+    "The languages that `identify` can answer. Raises `MissingExtra` without the library."
+    labels, _ = _library_model().predict('tea', k=-1, threshold=-1.) # all of them
+    return frozenset(label.removeprefix('__label__') for label in labels)
 
 # %% ../../nbs/scale/13_text.ipynb #67081750
 _MENU = ('Home', 'News', 'Sport', 'Weather', 'Travel', 'Culture', 'Science', 'Shop', 'Contact',

@@ -6,92 +6,26 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/webtext.html.md"""
 
 # %% ../../nbs/scale/04_webtext.ipynb #3fac4e13
 from __future__ import annotations
-import contextlib, gzip, io, json, multiprocessing, os, re, signal, sys, zlib
+import contextlib, ctypes, gzip, io, json, multiprocessing, os, re, signal, sys, zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
-import numpy as np
+from typing import Any
+from ..core.data import DataError, checksum, load
 from ..core.errors import RunError, need
 from ..core.ledger import write_atomic
 from ..llm.corpus import is_shards, shards
-from .crawl import pack_page, write_warc
-from .dedup import edited
-from .text import dress, identify
+from ..llm.subwords import load_tokenizer
+from .text import identify, languages
 
 # %% auto #0
-__all__ = ['KINDS', 'LISTED', 'GERMAN', 'STAGES', 'BANDS', 'FILTERS', 'MAY_GO', 'Planted', 'edited_paragraphs', 'paragraphs_of',
-           'practice_pages', 'write_crawl', 'Plan', 'check_beginning', 'check_plan', 'remember', 'Pages', 'Speaks',
-           'words_between_spaces', 'folder', 'written_to', 'suffix_list', 'url_filter', 'filters_of', 'Shards', 'steps',
-           'executor_of', 'unfinished', 'kept_pages', 'check_some_text', 'run_here', 'work', 'end_group', 'run_shares',
+__all__ = ['STAGES', 'BANDS', 'FILTERS', 'MAY_GO', 'LAST', 'Plan', 'check_beginning', 'check_language', 'check_tokenizer',
+           'check_plan', 'recorded', 'begun_with', 'remember', 'Pages', 'Speaks', 'words_between_spaces', 'folder',
+           'written_to', 'suffix_list', 'url_filter', 'filters_of', 'Shards', 'steps', 'executor_of', 'unfinished',
+           'kept_pages', 'check_some_text', 'locked', 'run_here', 'end_with', 'work', 'end_group', 'run_shares',
            'raise_failed', 'run_stage', 'run_local']
-
-# %% ../../nbs/scale/04_webtext.ipynb #008a8ef4
-KINDS = dict(good=.5, copy=.15, german=.1, short=.08, keywords=.06, listed=.05, empty=.03,
-             latin=.03) # kind of page -> its share
-LISTED = 'casino.example.com' # the site of the pages of kind 'listed'
-GERMAN = ('Der Tee wird aus jungen Blättern gekocht und heiß getrunken, am liebsten an einem '
-          'kalten Morgen. Wer ihn länger ziehen lässt, bekommt einen bitteren Geschmack, den '
-          'viele nicht mögen, andere aber gerade deshalb schätzen. ')
-
-class Planted(NamedTuple):
-    "A page of the practice crawl, and what it is."
-    kind: str # one of `KINDS`
-    text: int # number of the good text that it holds, -1 if it holds none
-    url: str # address
-    body: bytes # HTML
-
-# %% ../../nbs/scale/04_webtext.ipynb #f4ab0583
-def edited_paragraphs(
-    paragraphs: list[str], # a text
-    rng: np.random.Generator, # chooses the words
-    rate: float = .01, # share of the words that are replaced, 0 to 1
-) -> list[str]: # as many paragraphs
-    "A copy of a text with some words replaced."
-    return [edited(part, rate, rng) for part in paragraphs]
-
-def paragraphs_of(
-    kind: str, # one of `KINDS`
-    text: list[str], # paragraphs of a good text
-    i: int, # the number of the page
-    rng: np.random.Generator, # for copies
-) -> list[str]: # paragraphs
-    "What a planted page says."
-    if kind == 'copy': return edited_paragraphs(text, rng)
-    if kind == 'german': return [f'{GERMAN}Seite {i}, Absatz {k}.' for k in range(6)]
-    if kind == 'short': return [f'This is note number {i}, and there is nothing else here.']
-    if kind == 'keywords': return [f'buy cheap item {k*i}' for k in range(40)]
-    if kind == 'latin': return [f'Café, naïve, déjà vu. {text[0]}', *text[1:]]
-    return [] if kind == 'empty' else text
-
-# %% ../../nbs/scale/04_webtext.ipynb #727be1ca
-def practice_pages(
-    texts: list[list[str]], # paragraphs of good texts
-    n: int, # pages
-    rng: np.random.Generator, # draws kinds, copies and surroundings
-) -> list[Planted]:
-    "Pages of all kinds; a copy is one of a good page before it."
-    kinds = ['good', *rng.choice(list(KINDS), size=n-1, p=list(KINDS.values()))]
-    pages: list[Planted] = []
-    good: list[int] = []
-    for i, kind in enumerate(map(str, kinds)):
-        text = int(rng.choice(good)) if kind == 'copy' else i % len(texts)
-        if kind == 'good':
-            good.append(text)
-        html = dress(paragraphs_of(kind, texts[text], i, rng), rng)
-        body = html.encode('cp1252' if kind == 'latin' else 'utf-8', 'xmlcharrefreplace')
-        site = LISTED if kind == 'listed' else f'site{i}.example.com'
-        number = text if kind in ('good', 'copy', 'listed', 'latin') else -1
-        pages.append(Planted(kind, number, f'https://{site}/{kind}/{i}', body))
-    return pages
-
-def write_crawl(
-    path: Path, # of the file, ends in .warc.gz
-    pages: list[Planted],
-):
-    "Write pages as a crawl file."
-    write_warc(path, (pack_page(page.url, page.body, 'text/html') for page in pages))
 
 # %% ../../nbs/scale/04_webtext.ipynb #bdd599ab
 STAGES = 'extract', 'signatures', 'pairs', 'clusters', 'keep', 'shards'
@@ -133,8 +67,11 @@ def check_beginning(
     path: Path, # of a crawl file
 ):
     "Raise `RunError` if the file does not begin like a crawl file."
-    with open(path, 'rb') as file:
-        compressed = file.read(2) == b'\x1f\x8b'
+    try:
+        with open(path, 'rb') as file:
+            compressed = file.read(2) == b'\x1f\x8b'
+    except OSError as e:
+        raise RunError(f'{path} cannot be opened ({e.strerror}): mend it, or remove it') from e
     with gzip.open(path) if compressed else open(path, 'rb') as opened:
         try: start = opened.read(5)
         except (EOFError, OSError, zlib.error) as e: start = str(e).encode()
@@ -142,6 +79,32 @@ def check_beginning(
         raise RunError(f'{path} begins with {start[:40]!r}, expected WARC/: it is no crawl file')
 
 # %% ../../nbs/scale/04_webtext.ipynb #7321b9ba
+def check_language(
+    plan: Plan, # of any settings
+):
+    "Raise `RunError` for a language that no page could have."
+    known = languages()
+    if plan.language not in known:
+        raise RunError(f'language is {plan.language!r}, expected one of {len(known)} codes '
+                       f'such as en, de or fr')
+    if plan.words not in ('spacy', 'spaces'):
+        raise RunError(f'words is {plan.words!r}, expected spacy or spaces')
+    if plan.words == 'spacy':
+        made = need('datatrove.utils.word_tokenizers', 'webtext').load_tokenizer_assignments()
+        if plan.language not in made:
+            raise RunError(f'words is spacy, which has none of {plan.language!r}: expected spaces')
+
+def check_tokenizer(
+    plan: Plan, # of any settings
+):
+    "Raise `RunError` for a tokenizer that cannot be read, or nothing to hold out."
+    if plan.hold_out < 1:
+        raise RunError(f'hold_out is {plan.hold_out}, expected 1 or more tokens')
+    try: load('tokenizers') if plan.tokenizer == 'gpt2' else load_tokenizer(plan.tokenizer)
+    except (OSError, ValueError, DataError) as e:
+        raise RunError(f'tokenizer is {plan.tokenizer!r}, expected gpt2 or a file: {e}') from e
+
+# %% ../../nbs/scale/04_webtext.ipynb #49b44942
 def check_plan(
     plan: Plan, # of any settings
 ):
@@ -153,31 +116,53 @@ def check_plan(
     if not 1 <= plan.tasks <= len(names):
         raise RunError(f'tasks is {plan.tasks}, expected 1 to {len(names)}, '
                        f'the number of crawl files')
-    if plan.words not in ('spacy', 'spaces'):
-        raise RunError(f'words is {plan.words!r}, expected spacy or spaces')
     if plan.urls not in ('datatrove', 'none') and not Path(plan.urls).is_file():
         raise RunError(f'urls is {plan.urls!r}, expected datatrove, none or a file of domains')
     if unknown := plan.left_out-MAY_GO:
         raise RunError(f'without names {sorted(unknown)}, expected some of {sorted(MAY_GO)}')
+    check_language(plan)
+    check_tokenizer(plan)
     for name in names:
         check_beginning(Path(plan.source)/name)
 
 # %% ../../nbs/scale/04_webtext.ipynb #2d34a28d
+LAST = 'tokenizer', 'tokenizer hash', 'hold_out' # settings that only the last stage reads
+
+def recorded(
+    plan: Plan, # of a run
+) -> dict:
+    "The plan and what its files hold, as it is written down."
+    sizes = {name: (Path(plan.source)/name).stat().st_size for name in plan.names()}
+    named = dict(urls=plan.urls, tokenizer=plan.tokenizer)
+    hashes = {f'{k} hash': checksum(v)[:12] if Path(v).exists() else '' for k, v in named.items()}
+    return asdict(plan) | hashes | dict(files=sizes, datatrove=version('datatrove'))
+
+def begun_with(
+    out: str, # folder of results
+) -> dict:
+    "The plan that stands in a folder of results; empty if no run has begun there."
+    path = Path(out)/'plan.json'
+    return json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+
+# %% ../../nbs/scale/04_webtext.ipynb #1a39acf8
 def remember(
     plan: Plan, # of the run that begins or goes on
 ):
     "Write the plan into its folder. Raises `RunError` if another one stands there."
-    path = Path(plan.out)/'plan.json'
-    now = asdict(plan) | dict(files=plan.names())
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps(now, indent=1)+'\n')
-        return
-    old = json.loads(path.read_text(encoding='utf-8'))
+    now = recorded(plan)
+    old = begun_with(plan.out) or now
+    may_change = {'source', 'out'}
+    if not is_shards(str(Path(plan.out)/'shards')):
+        may_change |= set(LAST)
     for name, value in now.items():
-        if name in ('source', 'out') or old.get(name) == value: continue
-        raise RunError(f'{plan.out} was begun with {name} {old.get(name)!r}, now it is '
+        if name in may_change or (before := old.get(name)) == value: continue
+        if isinstance(before, dict): # of the crawl files the first one that differs
+            name = min(k for k in before | value if before.get(k) != value.get(k))
+            before, value = (f'{sizes.get(name, "no")} bytes' for sizes in (before, value))
+        raise RunError(f'{plan.out} was begun with {name} {before!r}, now it is '
                        f'{value!r}: go on with the old value, or choose another folder')
+    Path(plan.out).mkdir(parents=True, exist_ok=True)
+    write_atomic(Path(plan.out)/'plan.json', json.dumps(now, indent=1)+'\n')
 
 # %% ../../nbs/scale/04_webtext.ipynb #341b55f7
 class Pages:
@@ -347,8 +332,8 @@ def kept_pages(
 ) -> list[dict]: # with 'text', 'id' and 'metadata'
     "The documents that are left, in the order of the files."
     files = sorted(Path(plan.out, 'kept').glob('*.jsonl'))
-    lines = [line for f in files for line in f.read_text(encoding='utf-8').splitlines()]
-    return [json.loads(line) for line in lines]
+    texts = (path.read_text(encoding='utf-8') for path in files)
+    return [json.loads(line) for text in texts for line in text.splitlines()]
 
 # %% ../../nbs/scale/04_webtext.ipynb #2a2e76dd
 def check_some_text(
@@ -359,32 +344,67 @@ def check_some_text(
         raise RunError(f'no page of {plan.source} passed all filters: '
                        f"'era webtext report {plan.source} {plan.out}' says why")
 
+@contextlib.contextmanager
+def locked(
+    plan: Plan, # of a run
+) -> Iterator[None]:
+    "A context that holds the lock of the folder. Raises `RunError` if another run has it."
+    import fcntl # there is none on Windows
+    Path(plan.out).mkdir(parents=True, exist_ok=True)
+    with open(Path(plan.out)/'lock', 'a+', encoding='utf-8') as file:
+        try: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = Path(file.name).read_text(encoding='utf-8')
+            raise RunError(f'{plan.out} is in use by process {owner} or one of its workers: '
+                           f'wait for its end, or take another folder') from None
+        file.truncate(0)
+        print(os.getpid(), end='', file=file, flush=True)
+        try: yield
+        finally: fcntl.flock(file, fcntl.LOCK_UN)
+
+# %% ../../nbs/scale/04_webtext.ipynb #8d469851
 def run_here(
     plan: Plan, # of the run
 ):
     "All unfinished tasks in this process, one after the other. Raises `RunError`."
     check_plan(plan)
-    remember(plan)
     quiet = io.StringIO()
-    for stage in STAGES:
-        for rank in unfinished(plan, stage):
-            with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-                executor_of(plan, stage)._run_for_rank(rank)
-        if stage == 'extract':
-            check_some_text(plan)
+    with locked(plan):
+        remember(plan)
+        for stage in STAGES:
+            for rank in unfinished(plan, stage):
+                with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+                    executor_of(plan, stage)._run_for_rank(rank)
+            if stage == 'extract':
+                check_some_text(plan)
 
 # %% ../../nbs/scale/04_webtext.ipynb #cd5a07db
+def end_with(
+    parent: int, # process id of the one that has forked this process
+):
+    "End this process when its parent ends, whatever ends it; on Linux at once."
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL) # 1 is PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(1)
+
 def work(
     plan: Plan, # of the run
     stage: str, # one of `STAGES`
     share: list[int], # tasks, done one after the other
+    runner: int, # process id of the parent
 ):
     "A process's part of a stage; datatrove writes each task's log, figures and marker."
     os.setpgid(0, 0)
+    end_with(runner)
+    parent: dict[str, int] = {} # of each process that is forked from here on
+    os.register_at_fork(before=lambda: parent.update(id=os.getpid()),
+                        after_in_child=lambda: end_with(parent['id']))
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
     for rank in share:
+        end_with(runner)
         executor_of(plan, stage)._run_for_rank(rank)
 
 # %% ../../nbs/scale/04_webtext.ipynb #021d87ef
@@ -403,7 +423,8 @@ def run_shares(
 ) -> list[int]: # exit codes: 0 for success, minus the signal for a killed process
     "Run the shares at the same time, each in a process of its own, and wait for all."
     context: Any = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
-    processes = [context.Process(target=work, args=(plan, stage, share)) for share in shares]
+    processes = [context.Process(target=work, args=(plan, stage, share, os.getpid()))
+                 for share in shares]
     try:
         for process in processes:
             process.start()
@@ -446,8 +467,7 @@ def run_stage(
         lost = unfinished(plan, stage)
         idle = idle+1 if len(lost) == len(left) else 0
         if lost:
-            print(f'{stage}: a process ended with {min(codes)}, '
-                  f'unfinished tasks: {len(lost)}; again')
+            print(f'{stage}: a process ended with {min(codes)}, unfinished tasks: {len(lost)}')
 
 # %% ../../nbs/scale/04_webtext.ipynb #eef4c8f5
 def run_local(
@@ -459,10 +479,11 @@ def run_local(
     "All stages on this machine; what has a marker is not done again. Raises `RunError`."
     if workers < 1: raise RunError(f'workers is {workers}, expected 1 or more')
     check_plan(plan)
-    remember(plan)
     for module in ('trafilatura', 'datatrove.executor', 'datatrove.pipeline.dedup'):
         need(module, 'webtext')
-    for stage in STAGES:
-        run_stage(plan, stage, workers, retries, started)
-        if stage == 'extract':
-            check_some_text(plan)
+    with locked(plan):
+        remember(plan)
+        for stage in STAGES:
+            run_stage(plan, stage, workers, retries, started)
+            if stage == 'extract':
+                check_some_text(plan)
