@@ -88,6 +88,7 @@ scale/07_tensor
 scale/08_pipeline
 scale/09_context
 scale/14_experts
+scale/10_layouts
 scale/11_memory
 scale/12_planner
 core/01_errors
@@ -126,7 +127,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'ablations', 'actors', 'attention', 'backprop', 'benchmarks', 'callbacks', 'chat', 'chat_templates', 'clip', 'code_tasks', 'collectives', 'continuous', 'context', 'contrastive', 'copies', 'coresets', 'crawl', 'ddp', 'dedup', 'digits', 'dqn', 'engine', 'evaluate', 'experts', 'fast', 'fast_dqn', 'flash', 'forgetting', 'generate', 'gpt', 'grpo', 'image_tokens', 'instruct', 'kernels', 'learner', 'lit', 'loop', 'mdp', 'memory', 'metrics', 'neighbours', 'neurons', 'overlap', 'overoptimisation', 'packing', 'pairs', 'parts', 'pipeline', 'pixels', 'planner', 'policy', 'ppo', 'ppo_details', 'precision', 'pretraining', 'q_learning', 'qat', 'quality', 'quantise', 'ranks', 'replay', 'rlhf', 'rollouts', 'schedules', 'scores', 'search', 'sharded', 'spectra', 'td3', 'tensor', 'text', 'towers', 'vector', 'verifiable', 'vision_language', 'vit', 'vit_data', 'weights'}
+REQUIRED = {'ablations', 'actors', 'attention', 'backprop', 'benchmarks', 'callbacks', 'chat', 'chat_templates', 'clip', 'code_tasks', 'collectives', 'continuous', 'context', 'contrastive', 'copies', 'coresets', 'crawl', 'ddp', 'dedup', 'digits', 'dqn', 'engine', 'evaluate', 'experts', 'fast', 'fast_dqn', 'flash', 'forgetting', 'generate', 'gpt', 'grpo', 'image_tokens', 'instruct', 'kernels', 'layouts', 'learner', 'lit', 'loop', 'mdp', 'memory', 'metrics', 'neighbours', 'neurons', 'overlap', 'overoptimisation', 'packing', 'pairs', 'parts', 'pipeline', 'pixels', 'planner', 'policy', 'ppo', 'ppo_details', 'precision', 'pretraining', 'q_learning', 'qat', 'quality', 'quantise', 'ranks', 'replay', 'rlhf', 'rollouts', 'schedules', 'scores', 'search', 'sharded', 'spectra', 'td3', 'tensor', 'text', 'towers', 'vector', 'verifiable', 'vision_language', 'vit', 'vit_data', 'weights'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

@@ -81,6 +81,7 @@ scale.pipeline
 scale.tensor
 scale.context
 scale.experts
+scale.layouts
 scale.memory
 scale.planner
 '''.split()
