@@ -75,6 +75,8 @@ scale.crawl
 scale.text
 scale.quality
 scale.dedup
+scale.webtext
+scale.stages
 scale.collectives
 scale.sharded
 scale.pipeline

@@ -334,7 +334,8 @@ class Reinforce(PolicyTraining):
         "−mean of advantage × log-probability of the answer."
         rollouts, advantages, scores, ratio = batch
         log_p = sequence_log_probs(t.policy, rollouts.ids, rollouts.actions, self.temperature)
-        return -t.mean(advantages*log_p), dict(reward=scores, kl=ratio, length=rollouts.lengths)
+        told = dict(reward=scores, kl=ratio, length=rollouts.lengths, ended=rollouts.ended.float())
+        return -t.mean(advantages*log_p), told
 
 # %% ../../nbs/rl/18_loop.ipynb #0f102c61
 def save(

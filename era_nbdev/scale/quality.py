@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/quality.html.md"""
 
 # %% ../../nbs/scale/02_quality.ipynb #45a6fa2a
 from __future__ import annotations
-import ipaddress, itertools, re, time, unicodedata
+import ipaddress, itertools, re, time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,27 @@ from ..core.experiments import Experiment, experiment
 from ..core.run import Run
 
 # %% auto #0
-__all__ = ['COMMON', 'GOPHER', 'TOP', 'REPEATED', 'EMAILS', 'IPS', 'FAULTS', 'FILTERS', 'words_of', 'is_symbol', 'share',
-           'gopher_measures', 'gopher_quality', 'duplicates', 'top_ngram_chars', 'repeated_chars',
+__all__ = ['MARKS', 'TERMINAL', 'COMMON', 'GOPHER', 'TOP', 'REPEATED', 'EMAILS', 'IPS', 'FAULTS', 'FILTERS', 'words_of',
+           'is_symbol', 'share', 'gopher_measures', 'gopher_quality', 'duplicates', 'top_ngram_chars', 'repeated_chars',
            'repetition_measures', 'gopher_repetition', 'count_sentences', 'C4Verdict', 'c4_quality', 'fineweb_quality',
            'scrub', 'Judgement', 'judge', 'good_texts', 'Quality']
+
+# %% ../../nbs/scale/02_quality.ipynb #54fea624
+MARKS = ('!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„\';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_."}►»'
+         + ''.join(map(chr, [*range(9), *range(11, 32), *range(127, 160)]))) # as in datatrove
+# marks that end a sentence in any script, as in datatrove
+TERMINAL = ('!.?։؝؞؟۔܀܁܂߹࠷࠹࠽࠾।॥၊။።፧፨᙮᜵᜶។៕៖៙៚᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᭽᭾᰻᰼᱾᱿‼‽⁇⁈⁉⸮⸼⹓⹔。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗！．？｡'
+            '\U00010a56\U00010a57\U00010f55\U00010f56\U00010f57\U00010f58\U00010f59\U00010f86'
+            '\U00010f87\U00010f88\U00010f89\U00011047\U00011048\U000110be\U000110bf\U000110c0'
+            '\U000110c1\U00011141\U00011142\U00011143\U000111c5\U000111c6\U000111cd\U000111de'
+            '\U000111df\U00011238\U00011239\U0001123b\U0001123c\U000112a9\U0001144b\U0001144c'
+            '\U000115c2\U000115c3\U000115c9\U000115ca\U000115cb\U000115cc\U000115cd\U000115ce'
+            '\U000115cf\U000115d0\U000115d1\U000115d2\U000115d3\U000115d4\U000115d5\U000115d6'
+            '\U000115d7\U00011641\U00011642\U0001173c\U0001173d\U0001173e\U00011944\U00011946'
+            '\U00011a42\U00011a43\U00011a9b\U00011a9c\U00011c41\U00011c42\U00011ef7\U00011ef8'
+            '\U00011f43\U00011f44\U00016a6e\U00016a6f\U00016af5\U00016b37\U00016b38\U00016b44'
+            '\U00016e98\U0001bc9f\U0001da88')
+_SYMBOLS = frozenset(MARKS+TERMINAL)
 
 # %% ../../nbs/scale/02_quality.ipynb #6b1d4776
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
@@ -35,8 +52,8 @@ def words_of(
 def is_symbol(
     word: str, # not empty
 ) -> bool:
-    "Does a word consist of punctuation and control characters only?"
-    return all(char in '$+<=>^`|~' or unicodedata.category(char)[0] in 'PC' for char in word)
+    "Does a word consist of marks only?"
+    return all(char in _SYMBOLS for char in word)
 
 # %% ../../nbs/scale/02_quality.ipynb #c1985ee7
 COMMON = frozenset(('the', 'be', 'to', 'of', 'and', 'that', 'have', 'with'))
@@ -164,16 +181,18 @@ class C4Verdict(NamedTuple):
     reason: str # '' if it is kept
     text: str # the lines that stay
 
-def _c4_line_stays(line: str, words: list[str]) -> bool: # by form; `words` before citations went
-    too_long = any(len(word) > 1000 for word in words)
-    ended = line.endswith(('.', '?', '!', '"', "'")) and not line.endswith('...')
-    return ended and len(words) >= 3 and not too_long
+def _has_end(line: str) -> bool: # a mark of punctuation, and not three dots
+    return line.endswith(('.', '?', '!', '"', "'")) and not line.endswith('...')
+
+def _c4_length_fits(words: list[str]) -> bool: # of a line, before citations went
+    return len(words) >= 3 and all(len(word) <= 1000 for word in words)
 
 # %% ../../nbs/scale/02_quality.ipynb #b5e17c18
 def c4_quality(
     text: str,
     sentences: Callable[[str], int] = count_sentences, # number of sentences in a line
     least: int = 5, # sentences of a document that is kept
+    ended: bool = True, # must a line end in punctuation? FineWeb does not ask for it
 ) -> C4Verdict:
     "C4's rules: a reason to drop the text, or the lines that stay."
     kept, n_sentences = [], 0
@@ -181,7 +200,8 @@ def c4_quality(
         words = whole.split()
         line = _CITATION.sub('', whole.strip())
         lower = line.lower()
-        if not _c4_line_stays(line, words): continue
+        if not _c4_length_fits(words): continue
+        if ended and not _has_end(line): continue
         if 'lorem ipsum' in lower: return C4Verdict('lorem ipsum', '')
         if 'javascript' in lower: continue
         if '{' in line: return C4Verdict('curly bracket', '')
@@ -192,8 +212,6 @@ def c4_quality(
     return C4Verdict('', '\n'.join(kept).strip())
 
 # %% ../../nbs/scale/02_quality.ipynb #5e60c75a
-_TERMINAL = tuple('.?!‼‽⁇⁈⁉。．｡！？؟۔।॥։።፧፨᙮᠃᠉⸮') # English and the most frequent other scripts
-
 def fineweb_quality(
     text: str,
     words: list[str] | None = None, # default `words_of(text)`
@@ -202,7 +220,7 @@ def fineweb_quality(
     words = words_of(text) if words is None else words
     lines = [line for line in text.split('\n') if line.strip()]
     if not lines: return 'empty'
-    if share([line.endswith(_TERMINAL) for line in lines]) < .12: return 'no punctuation'
+    if share([line.endswith(tuple(TERMINAL)) for line in lines]) < .12: return 'no punctuation'
     if share([len(line) <= 30 for line in lines]) > .67: return 'short lines'
     if duplicates(lines)[1]/len(text.replace('\n', '')) > .01: return 'duplicate characters'
     if text.count('\n')/max(1, len(words)) > .3: return 'list'
