@@ -1,4 +1,4 @@
-"""The same model on the same data, in seven layouts: the losses agree to seven digits, or to three, or not at all. You give all layouts one interface, measure how far loss and gradients are from those of one process in 64, 32 and 16 bits, and learn to tell three reasons apart: the order of sums, random numbers, and a fault. Then ten faults are planted, and five checks compete to find them.
+"""The same model on the same batch, in seven layouts: the gradients agree to fourteen digits, or to six, or to two, and all three can be right. You give all layouts one interface, measure how far loss and gradients are from those of one process in 64, 32 and 16 bits, and learn to tell three reasons apart: the order of sums, random numbers, and a fault. Then ten faults are planted, and five checks compete to find them.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/layouts.html.md"""
 
