@@ -75,10 +75,14 @@ scale.crawl
 scale.text
 scale.quality
 scale.dedup
+scale.webtext
+scale.stages
 scale.collectives
 scale.sharded
 scale.pipeline
 scale.tensor
+scale.context
+scale.experts
 scale.memory
 scale.planner
 '''.split()

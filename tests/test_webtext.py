@@ -5,9 +5,9 @@ import pytest
 pytest.importorskip('datatrove')
 pytest.importorskip('trafilatura')
 import numpy as np
-from era_nbdev.core.data import load
 from era_nbdev.llm.tokenizers import train_bpe
-from era_nbdev.scale.webtext import Plan, practice_pages, run_local, write_crawl
+from era_nbdev.scale.text import crawl_texts
+from era_nbdev.scale.webtext import Plan, practice_pages, run_here, run_local, unfinished, write_crawl
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='process groups of Linux')
 
@@ -21,15 +21,15 @@ def start(plan): # a run of the whole pipeline, in a process of its own
     return process
 
 def test_a_killed_run_goes_on(tmp_path):
-    texts = [t for t in load('pydocs').split('\n\n\n') if len(t.split()) >= 150]
-    pages = practice_pages(texts, 40, np.random.default_rng(22))
+    texts = crawl_texts('pydocs', 60)
+    pages = practice_pages(texts, 24, np.random.default_rng(22))
     (tmp_path/'crawl').mkdir()
-    write_crawl(tmp_path/'crawl/a.warc.gz', pages[:20])
-    write_crawl(tmp_path/'crawl/b.warc.gz', pages[20:])
-    train_bpe(texts[:5], 300, special=['<|endoftext|>']).save(tmp_path/'t.json')
+    write_crawl(tmp_path/'crawl/a.warc.gz', pages[:12])
+    write_crawl(tmp_path/'crawl/b.warc.gz', pages[12:])
+    train_bpe(['\n'.join(text) for text in texts[:5]], 300, special=['<|endoftext|>']).save(tmp_path/'t.json')
     plans = {name: Plan(str(tmp_path/'crawl'), str(tmp_path/name), tasks=2, words='spaces', urls='none', tokenizer=str(tmp_path/'t.json'),
                         hold_out=500) for name in ('calm', 'hit')}
-    run_local(plans['calm'])
+    run_here(plans['calm'])
     assert len(kept(tmp_path/'calm')) >= 5
 
     hit = start(plans['hit'])
@@ -41,6 +41,7 @@ def test_a_killed_run_goes_on(tmp_path):
         except ProcessLookupError: pass
     hit.join(60)
     assert hit.exitcode == -signal.SIGKILL
+    assert unfinished(plans['hit'], 'extract') == [0, 1] # it was in the middle of its first task
     assert not (tmp_path/'hit/shards').exists() and (tmp_path/'hit/plan.json').exists()
     again = start(plans['hit'])
     again.join(300)

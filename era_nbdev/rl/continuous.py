@@ -8,6 +8,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/rl/continuous.html.md"""
 from __future__ import annotations
 import math, time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 import numpy as np
@@ -19,13 +20,14 @@ from ..core.errors import Interrupted, RunError
 from ..core.experiments import experiment
 from ..core.run import Run
 from .dqn import mlp
-from .td3 import DDPG, TD3, Critics, OffPolicy, Practice, Recipe, Rows, descend
-from .td3 import practice_state, restore_practice, to_box
+from .td3 import DDPG, TD3, Critics, LimitIsEnd, OffPolicy, Practice, Recipe, Rows
+from .td3 import descend, practice_state, restore_practice, to_box
 from .vector import Agent, Vector, check_actions, evaluate
 
 # %% auto #0
-__all__ = ['WITHOUT', 'MISSING', 'log_slope', 'squashed', 'SoftActor', 'SAC', 'promise_error', 'Continuous', 'policy_of',
-           'weights_of', 'train_one', 'train_all']
+__all__ = ['WITHOUT', 'OWN', 'MISSING', 'log_slope', 'squashed', 'SoftActor', 'SAC', 'promise_error', 'check_parts',
+           'update_seconds', 'Continuous', 'policy_of', 'weights_of', 'train_one', 'train_all', 'unsquashed',
+           'Unsquashed']
 
 # %% ../../nbs/rl/15_continuous.ipynb #f66df7b4
 def log_slope(
@@ -153,7 +155,26 @@ def promise_error(
 # %% ../../nbs/rl/15_continuous.ipynb #816d2d59
 WITHOUT: dict[str, dict] = dict(nothing={}, twin=dict(n_critics=1), smoothing=dict(target_noise=0.),
                delay=dict(delay=1), copies=dict(tau=1.))
+OWN: dict[str, dict] = dict(ddpg=DDPG, td3={}, sac=dict(delay=1)) # settings of a method
 MISSING = dict(ddpg=('twin', 'smoothing', 'delay'), td3=(), sac=('smoothing', 'delay'))
+
+# %% ../../nbs/rl/15_continuous.ipynb #45e28e82
+def check_parts(
+    method: str, # 'ddpg', 'td3' or 'sac'
+    leave_out: str, # a name in `WITHOUT`
+    fault: str = 'none', # that is planted
+):
+    "Raise `RunError` if the agent lacks what is left out, or what the fault spoils."
+    if leave_out in MISSING[method]: raise RunError(f'{method} has no {leave_out} to leave out')
+    if fault == 'unsquashed' and method != 'sac':
+        raise RunError(f'{method} has no log-probability that could be unsquashed')
+
+def update_seconds(
+    bs: int, # rows of a batch
+    hidden: int, # units in each of two layers
+) -> float: # seconds
+    "A rough estimate for one update on one core: calls, and arithmetic at 20 GFLOP/s."
+    return .0015+bs*hidden**2*40/20e9
 
 # %% ../../nbs/rl/15_continuous.ipynb #eb5a356c
 @experiment('continuous', smoke=dict(n_steps=700, seeds=1, episodes=10, n_random=400), lesson={},
@@ -178,27 +199,31 @@ class Continuous(Agent):
     every: Annotated[int, Ge(1)] = 250 # steps between two evaluations
     episodes: Annotated[int, Ge(1)] = 100 # of the last evaluation
     save: Annotated[float, Ge(0)] = 60. # seconds between two checkpoints
+    limit: Annotated[int, Ge(0)] = 0 # steps of an episode in training; 0: the environment's
+    fault: Literal['none', 'limit_is_end', 'unsquashed'] = 'none' # planted, to see its curve
+    sampled: bool = False # evaluate with the noise of exploring, too
 
     def recipe(self) -> Recipe:
-        "The settings of the agent. Raises `RunError` if it lacks what `leave_out` names."
-        if self.leave_out in MISSING[self.method]:
-            raise RunError(f'{self.method} has no {self.leave_out} to leave out')
+        "The settings of the agent. Raises `RunError` if it lacks what is left out, or the fault."
+        check_parts(self.method, self.leave_out, self.fault)
         names = 'gamma', 'tau', 'lr', 'bs', 'hidden', 'n_random', 'capacity'
-        kinds = dict(ddpg=DDPG, td3={}, sac=dict(delay=1))
         shared = {name: getattr(self, name) for name in names}
-        options: Any = shared | kinds[self.method] | WITHOUT[self.leave_out]
+        options: Any = shared | OWN[self.method] | WITHOUT[self.leave_out]
         return Recipe(**options)
 
     def practice(self,
         seed: int,
     ) -> Practice:
         "A new agent in its environment."
-        vector = Vector(self.env, 1, seed, **self.options())
+        copies = LimitIsEnd if self.fault == 'limit_is_end' else Vector
+        limit = dict(max_episode_steps=self.limit) if self.limit else {}
+        vector = copies(self.env, 1, seed, **limit, **self.options())
         check_actions(vector, 'continuous')
         sizes = vector.observation_size, vector.action_size
         agent: OffPolicy = TD3(*sizes, self.recipe(), seed)
         if self.method == 'sac':
-            agent = SAC(*sizes, self.recipe(), seed, self.alpha)
+            kind = Unsquashed if self.fault == 'unsquashed' else SAC
+            agent = kind(*sizes, self.recipe(), seed, self.alpha)
         return Practice(agent, vector, seed)
 
     def fit(self, run: Run) -> dict:
@@ -214,21 +239,20 @@ class Continuous(Agent):
     def plan(self) -> list: # rows (what, value)
         "What the run will do."
         updates = self.seeds*(self.n_steps-self.n_random)
+        seconds = updates*update_seconds(self.bs, self.hidden)
         return [('agents', self.seeds), ('steps of each', self.n_steps), ('updates', updates),
-                ('seconds on one core', f'about {updates*self.cost():.0f}')]
-
-    def cost(self) -> float: # seconds
-        "A rough estimate for one update on one core: calls, and arithmetic at 20 GFLOP/s."
-        return .0015+self.bs*self.hidden**2*40/20e9
+                ('seconds on one core', f'about {seconds:.0f}')]
 
 # %% ../../nbs/rl/15_continuous.ipynb #772635a6
 def policy_of(
     practice: Practice,
+    sampled: bool = False, # with the noise of exploring, drawn from a copy of the agent?
 ) -> Callable: # observations [..., O] -> actions [..., A] of the environment
-    "The agent's policy without exploration."
+    "The agent's policy, without exploration unless `sampled`."
     low, high = practice.env.low, practice.env.high
+    choose = deepcopy(practice.agent).explore if sampled else practice.agent.act
     def act(obs: np.ndarray) -> np.ndarray:
-        return to_box(practice.agent.act(np.asarray(obs, dtype=np.float32)), low, high)
+        return to_box(choose(np.asarray(obs, dtype=np.float32)), low, high)
     return act
 
 def weights_of(
@@ -254,8 +278,10 @@ def train_one(
         start, goal = time.process_time(), practice.env.n_steps+exp.every
         practice.run(min(goal, exp.n_steps))
         spent += time.process_time()-start
-        mean = evaluate(exp.env, act, 10, seed=10_002, **exp.options()).returns.mean()
-        history.append([practice.env.n_steps, spent, float(mean)])
+        acts = [act, policy_of(practice, sampled=True)] if exp.sampled else [act]
+        means = [float(evaluate(exp.env, each, 10, seed=10_002, **exp.options()).returns.mean())
+                 for each in acts]
+        history.append([practice.env.n_steps, spent, *means])
         late = time.monotonic()-last > exp.save
         if late or run.stop:
             going = dict(history=history, spent=spent, practice=practice_state(practice))
@@ -292,3 +318,22 @@ def train_all(
     if exp.method == 'sac':
         results['temperature'] = float(np.mean([one['alpha'] for one in done]))
     return results | dict(extra=dict(histories=[one['history'] for one in done]))
+
+# %% ../../nbs/rl/15_continuous.ipynb #652b0e8c
+def unsquashed(
+    mean: Tensor, # [..., A] of the Gaussian
+    log_std: Tensor, # [..., A]
+    noise: Tensor, # [..., A] from N(0, 1)
+) -> tuple[Tensor, Tensor]: # actions [..., A] in [-1, 1], log-probabilities [...] of u, not of them
+    "A planted fault: `squashed` without the correction for the tanh."
+    u = mean+log_std.exp()*noise
+    return u.tanh(), (-noise.square()/2-log_std-math.log(2*math.pi)/2).sum(dim=-1)
+
+class Unsquashed(SAC):
+    "A planted fault: SAC with the log-probability of `unsquashed`."
+    def sample(self,
+        obs: Tensor, # [B, O]
+    ) -> tuple[Tensor, Tensor]: # [B, A] actions, [B] wrong log-probabilities
+        "Actions from the policy."
+        mean, log_std = self.actor(obs)
+        return unsquashed(mean, log_std, self.normal(*mean.shape))

@@ -45,7 +45,7 @@ class LoopSettings(Experiment):
     temperature: Annotated[float, Gt(0), Le(100)] = 1. # of the sampling
     lr: Annotated[float, Gt(0)] = 3e-4 # peak learning rate; it falls to `floor` times this
     warmup: Annotated[float, Ge(0), Lt(1)] = .05 # share of the steps with a rising rate
-    floor: Annotated[float, Ge(0), Le(1)] = .1 # last rate as a share of the peak
+    floor: Annotated[float, Ge(0), Le(1)] = .1 # share of the peak, one step after the last
     beta: Annotated[float, Ge(0)] = .1 # β: weight of the KL divergence from the reference
     clip: Annotated[float, Gt(0)] = 1. # largest length of the gradient
     save_every: Annotated[int, Ge(1)] = 10 # steps between two checkpoints
@@ -139,7 +139,7 @@ class Processes:
         x: Tensor, # of this process's rows
         mask: Tensor | None = None, # bool, of the same shape; default: all count
     ) -> Tensor: # a scalar, with gradient
-        "The mean over the rows of all processes."
+        "The mean over the rows of all processes; 0 if nothing counts anywhere."
         if mask is None:
             mask = torch.ones_like(x, dtype=torch.bool)
         total, count = shared_sum(torch.where(mask, x, torch.zeros_like(x)).sum(), mask.sum())
@@ -334,7 +334,8 @@ class Reinforce(PolicyTraining):
         "−mean of advantage × log-probability of the answer."
         rollouts, advantages, scores, ratio = batch
         log_p = sequence_log_probs(t.policy, rollouts.ids, rollouts.actions, self.temperature)
-        return -t.mean(advantages*log_p), dict(reward=scores, kl=ratio, length=rollouts.lengths)
+        told = dict(reward=scores, kl=ratio, length=rollouts.lengths, ended=rollouts.ended.float())
+        return -t.mean(advantages*log_p), told
 
 # %% ../../nbs/rl/18_loop.ipynb #0f102c61
 def save(

@@ -126,7 +126,7 @@ class MeanReward(RewardModel):
         "The score of each text."
         flat, n = ids.flatten(0, -2), lengths.flatten()
         counts = torch.arange(ids.shape[-1], device=ids.device) < n[:, None]
-        hidden = self.body.norm(self.hidden(flat))*counts[..., None]
+        hidden = self.body(flat)*counts[..., None]
         return self.score(hidden.sum(1)/n[:, None]).view(lengths.shape)
 
 # %% ../../nbs/rl/20_overoptimisation.ipynb #2ac9ff98

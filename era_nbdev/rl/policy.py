@@ -15,15 +15,17 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal
-from ..core.errors import Interrupted, RunError
+from ..core.errors import Interrupted, RunError, need
 from ..core.experiments import Experiment, experiment
 from ..core.run import Run
 from .dqn import mlp
 from .vector import Agent, Vector, check_actions, evaluate
 
 # %% auto #0
-__all__ = ['METHODS', 'CHECKPOINT', 'backward_sums', 'ActorCritic', 'gae', 'Rollout', 'collect', 'weights_of', 'a2c_loss',
-           'net_for', 'PolicyGradient', 'PolicyLearner', 'tested', 'save', 'thinned', 'learn_all', 'normalise']
+__all__ = ['METHODS', 'CHECKPOINT', 'FAULTS', 'backward_sums', 'ActorCritic', 'gae', 'Rollout', 'collect', 'weights_of',
+           'a2c_loss', 'net_for', 'PolicyGradient', 'PolicyLearner', 'tested', 'save', 'thinned', 'learn_all',
+           'next_flags', 'normalise', 'over_time', 'TwiceSummed', 'TwiceNet', 'two_motors', 'TwoMotors',
+           'FaultyLearner', 'PolicyFaults']
 
 # %% ../../nbs/rl/09_policy.ipynb #09d90eeb
 def backward_sums(
@@ -236,15 +238,21 @@ class PolicyLearner:
         self.history: list = [] # rows: steps, seconds, mean return of the episodes that ended
         self.vector.reset()
 
+    def loss(self,
+        rollout: Rollout,
+    ) -> Tensor: # a number
+        "The loss of the method on a rollout."
+        exp, obs = self.exp, torch.as_tensor(rollout.obs)
+        values = self.net.values(obs).detach().numpy()
+        aims = weights_of(exp.method, rollout, values, exp.gamma, exp.lam)
+        value_weight = exp.value_weight if exp.method in ('baseline', 'a2c') else 0.
+        return a2c_loss(self.net, rollout, *aims, value_weight, exp.entropy_weight)
+
     def update(self):
         "Collect steps and learn from them once."
         exp, begin = self.exp, time.process_time()
         rollout = collect(self.vector, self.net, exp.horizon if exp.method == 'a2c' else 0)
-        with torch.no_grad():
-            values = self.net.values(torch.as_tensor(rollout.obs)).numpy()
-        aims = weights_of(exp.method, rollout, values, exp.gamma, exp.lam)
-        value_weight = exp.value_weight if exp.method in ('baseline', 'a2c') else 0.
-        loss = a2c_loss(self.net, rollout, *aims, value_weight, exp.entropy_weight)
+        loss = self.loss(rollout)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), .5)
@@ -348,6 +356,14 @@ def learn_all(
                 worst=float(returns.min()), learner_seconds=(round(seconds, 2), 's'),
                 extra=dict(histories=[thinned(one['history']) for one in done]))
 
+# %% ../../nbs/rl/09_policy.ipynb #ff58e0ee
+def next_flags(
+    terminated: np.ndarray, # [T, N] bool
+    truncated: np.ndarray, # [T, N] bool
+) -> np.ndarray: # [T, N] bool
+    "A fault: the ends that row t + 1 holds, one row too early."
+    return np.roll(terminated | truncated, -1, axis=0)
+
 # %% ../../nbs/rl/09_policy.ipynb #6b058d00
 def normalise(
     advantages: np.ndarray, # [T, N]
@@ -357,3 +373,107 @@ def normalise(
     kept = advantages[valid]
     scaled = (advantages-kept.mean())/(kept.std()+1e-8)
     return np.where(valid, scaled, 0).astype(advantages.dtype)
+
+# %% ../../nbs/rl/09_policy.ipynb #12fbc7b6
+def over_time(
+    advantages: np.ndarray, # [T, N]
+    valid: np.ndarray, # [T, N] bool
+) -> np.ndarray: # [T, N], 0 where a step is not valid
+    "A fault: advantages with mean 0 and standard deviation 1 over the steps of each copy."
+    mean, deviation = advantages.mean(axis=0), advantages.std(axis=0)
+    scaled = (advantages-mean)/(deviation+1e-8)
+    return np.where(valid, scaled, 0).astype(advantages.dtype)
+
+# %% ../../nbs/rl/09_policy.ipynb #59b74a84
+class TwiceSummed(Independent):
+    "A fault: the log-probabilities of all actions, summed to one number."
+    def log_prob(self, value): return super().log_prob(value).sum(-1)
+
+class TwiceNet(ActorCritic):
+    "Actor and critic of which the policy has this fault; for continuous actions only."
+    def distribution(self,
+        obs: Tensor, # [B, observation_size]
+    ) -> Distribution: # of B actions, with one log-probability for all
+        "The policy with the fault."
+        mean = self.actor(obs)
+        normal = Normal(mean, self.log_std.exp().expand_as(mean), validate_args=False)
+        return TwiceSummed(normal, 1, validate_args=False)
+
+# %% ../../nbs/rl/09_policy.ipynb #916bda2b
+FAULTS = ('none', 'GAE off by one', 'normalised over time', 'none, two motors',
+          'summed twice, two motors')
+
+def two_motors(
+    env: Any, # CartPole
+) -> Any: # an environment whose actions are two numbers
+    "CartPole, pushed to the right if the sum of two numbers is positive."
+    gym = need('gymnasium', 'rl')
+    space = gym.spaces.Box(-3, 3, (2,), np.float32)
+    def push(action): return int(action.sum() > 0)
+    return gym.wrappers.TransformAction(env, push, space)
+
+class TwoMotors(PolicyGradient):
+    "Settings for CartPole with two motors."
+    def options(self) -> dict: return dict(wrap=two_motors)
+
+class FaultyLearner(PolicyLearner):
+    "A2C with normalised advantages, and with a fault."
+    def __init__(self,
+        exp: PolicyGradient, # settings
+        seed: int, # of the copies, the weights and the actions
+        fault: str, # one of `FAULTS`
+    ):
+        super().__init__(exp, seed)
+        self.fault = fault
+        if 'twice' in fault:
+            self.net.__class__ = TwiceNet # the same weights
+
+    def loss(self,
+        rollout: Rollout,
+    ) -> Tensor: # a number
+        "The loss on a rollout, with the fault."
+        exp, cut = self.exp, rollout.truncated
+        values = self.net.values(torch.as_tensor(rollout.obs)).detach().numpy()
+        if 'off by one' in self.fault:
+            cut = cut | next_flags(rollout.terminated, cut)
+        ends = rollout.terminated, cut, rollout.valid
+        advantages = gae(rollout.rewards, values[:-1], values[1:], *ends, exp.gamma, exp.lam)
+        scale = over_time if 'over time' in self.fault else normalise
+        aims = scale(advantages, rollout.valid), advantages+values[:-1]
+        return a2c_loss(self.net, rollout, *aims, exp.value_weight)
+
+# %% ../../nbs/rl/09_policy.ipynb #508160f4
+@experiment('policy_faults', smoke=dict(n_steps=1000, seeds=1), lesson={}, full=dict(seeds=20))
+@dataclass
+class PolicyFaults(Experiment):
+    "A2C on CartPole, right and with one fault at a time."
+    n_steps: Annotated[int, Ge(1)] = 30_000 # of the environment, for each learner
+    seeds: Annotated[int, Ge(1), Le(100)] = 5 # learners for each fault
+
+    def learned(self,
+        fault: str, # one of `FAULTS`
+        seed: int, # of the learner
+    ) -> list: # rows: steps, seconds, return
+        "The learning curve of one learner."
+        kind = TwoMotors if 'two motors' in fault else PolicyGradient
+        exp = kind(n_steps=self.n_steps, horizon=16, lr=6e-3, lam=.98)
+        learner = FaultyLearner(exp, seed, fault)
+        while learner.n_steps < self.n_steps:
+            learner.update()
+        return thinned(learner.history, 25)
+
+    def fit(self, run: Run) -> dict:
+        "All learners in turn; what is done is kept."
+        saved = run.load_state() if run.resumed else {}
+        known: dict[str, list] = saved.get('known', {fault: [] for fault in FAULTS})
+        run.looping = True
+        for fault in FAULTS:
+            while len(known[fault]) < self.seeds:
+                if run.stop: raise Interrupted(run.stop, f'stopped in {fault}')
+                known[fault].append(self.learned(fault, run.config['seed']+len(known[fault])))
+                run.save({}, dict(known=known), sum(len(curves) for curves in known.values()))
+        run.looping = False
+        late = {fault: [np.mean([row[2] for row in curve[-5:]]) for curve in curves]
+                for fault, curves in known.items()} # the last fifth of each curve
+        means = {fault: round(float(np.mean(values)), 1) for fault, values in late.items()}
+        return means | dict(extra=dict(histories=known))

@@ -6,23 +6,26 @@ Docs: https://era-nbdev.github.io/era_nbdev/rl/ppo_details.html.md"""
 
 # %% ../../nbs/rl/12_ppo_details.ipynb #93fb85d5
 from __future__ import annotations
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 import numpy as np
 import torch
 from annotated_types import Ge, Le
+from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 from ..core.bench import bench
 from ..core.errors import Interrupted, need
 from ..core.experiments import experiment
 from ..core.run import Run
 from .policy import ActorCritic
-from .ppo import PPO, Batch, Rule, greedy, ppo_loss, rule_for
-from .vector import Agent, evaluate
+from .ppo import FAST, PPO, Batch, Rule, greedy, ppo_loss, rule_for
+from .vector import Agent, Vector, check_actions, evaluate
 
 # %% auto #0
-__all__ = ['DETAILS', 'CleanStores', 'CleanRL', 'PPODetails', 'ours_at', 'clean_at', 'sb3_at', 'bench_ppo', 'bench_ppo_64']
+__all__ = ['DETAILS', 'STEADY', 'PAIRS', 'PROGRAMS', 'CleanStores', 'CleanRL', 'our_agent', 'each_agent', 'PPODetails', 'ours_at',
+           'clean_at', 'sb3_at', 'bench_ppo', 'bench_ppo_64', 'our_learner', 'clean_learner', 'PPOReturns']
 
 # %% ../../nbs/rl/12_ppo_details.ipynb #cf139d56
 class CleanStores:
@@ -46,6 +49,7 @@ class CleanStores:
         self.log_probs, self.rewards, self.dones, self.values = torch.zeros(4, T, N)
         self.next_obs = torch.Tensor(self.envs.reset(seed=seed)[0])
         self.next_done = torch.zeros(N)
+        self.rng = np.random.default_rng(seed) # of the order of the rows
         self.returns: list = [] # of finished episodes
 
     @torch.no_grad()
@@ -87,7 +91,7 @@ class CleanRL(CleanStores):
         flat = [store.flatten(0, 1) for store in stores]
         n = rule.n_steps*rule.n_copies
         for _ in range(rule.epochs):
-            order = np.random.permutation(n)
+            order = self.rng.permutation(n)
             for rows in np.split(order, rule.minibatches):
                 obs, actions, log_probs, advantage, returns, values = (x[rows] for x in flat)
                 advantage = (advantage-advantage.mean())/(advantage.std()+1e-8)
@@ -106,6 +110,40 @@ DETAILS: dict[str, dict] = {
     'entropy bonus': dict(entropy=.01), 'λ = 1': dict(lam=1.), 'one minibatch': dict(minibatches=1),
     'ten epochs': dict(epochs=10), 'ten epochs, no clip': dict(epochs=10, clip=1e9)}
 
+# %% ../../nbs/rl/12_ppo_details.ipynb #59d35425
+def our_agent(
+    name: str, # of an environment
+    rule: Rule,
+    seed: int, # of everything
+    n_steps: int, # of the environment
+) -> PPO:
+    "Our agent after its updates."
+    n_updates = max(1, n_steps//(rule.n_copies*rule.n_steps))
+    agent = PPO(name, rule, seed, n_updates)
+    for _ in range(n_updates):
+        agent.update()
+    return agent
+
+# %% ../../nbs/rl/12_ppo_details.ipynb #59d605e4
+def each_agent(
+    run: Run, # in which finished agents are kept
+    names: list, # of the rows of a table
+    seeds: int, # agents for each name; the first has the seed of the run
+    job: Callable, # name, seed -> a list of numbers, for JSON
+) -> dict: # means of the first numbers by name, and 'extra': all 'rows'
+    "The results of all agents. Raises `Interrupted` if the run is to stop."
+    known: dict = run.load_state()['known'] if run.resumed else {}
+    first, run.looping = run.config['seed'], True
+    for name, seed in [(name, first+i) for name in names for i in range(seeds)]:
+        if f'{name} / {seed}' in known: continue
+        if run.stop: raise Interrupted(run.stop, f'stopped after {len(known)} agents')
+        known[f'{name} / {seed}'] = job(name, seed)
+        run.save({}, dict(known=known), len(known))
+    run.looping = False
+    rows = {name: [known[f'{name} / {first+i}'] for i in range(seeds)] for name in names}
+    means = {name: round(float(np.mean([r[0] for r in row])), 1) for name, row in rows.items()}
+    return means | dict(extra=dict(rows=rows))
+
 # %% ../../nbs/rl/12_ppo_details.ipynb #82518537
 @experiment('ppo_details', smoke=dict(n_steps=4096, seeds=1, episodes=10), lesson={},
             full=dict(seeds=20))
@@ -116,26 +154,20 @@ class PPODetails(Agent):
     seeds: Annotated[int, Ge(1), Le(100)] = 5 # agents for each change
     episodes: Annotated[int, Ge(1)] = 100 # of the evaluation
 
+    def learned(self,
+        name: str, # of `DETAILS`
+        seed: int, # of the agent
+    ) -> list: # return at the end, mean of the curve or None
+        "What an agent with one change has learned."
+        rule = replace(rule_for(self.env), **DETAILS[name])
+        agent = our_agent(self.env, rule, seed, self.n_steps)
+        played = evaluate(self.env, greedy(agent), self.episodes, seed+1000)
+        curve = [row[2] for row in agent.history]
+        return [float(played.returns.mean()), float(np.mean(curve)) if curve else None]
+
     def fit(self, run: Run) -> dict:
         "All agents in turn; what is done is kept."
-        known: dict = run.load_state()['known'] if run.resumed else {}
-        rule, first = rule_for(self.env), run.config['seed']
-        n_updates, run.looping = max(1, self.n_steps//(rule.n_copies*rule.n_steps)), True
-        for name, seed in [(name, first+i) for name in DETAILS for i in range(self.seeds)]:
-            if f'{name} / {seed}' in known: continue
-            if run.stop: raise Interrupted(run.stop, f'stopped after {len(known)} agents')
-            agent = PPO(self.env, replace(rule, **DETAILS[name]), seed, n_updates)
-            for _ in range(n_updates):
-                agent.update()
-            played = evaluate(self.env, greedy(agent), self.episodes, seed+1000)
-            curve = [row[2] for row in agent.history] # empty if no episode has ended
-            mean = float(np.mean(curve)) if curve else None
-            known[f'{name} / {seed}'] = [float(played.returns.mean()), mean]
-            run.save({}, dict(known=known), len(known))
-        run.looping = False
-        rows = {name: [known[f'{name} / {first+i}'] for i in range(self.seeds)] for name in DETAILS}
-        means = {name: round(float(np.mean([r[0] for r in row])), 1) for name, row in rows.items()}
-        return means | dict(extra=dict(rows=rows))
+        return each_agent(run, list(DETAILS), self.seeds, self.learned)
 
 # %% ../../nbs/rl/12_ppo_details.ipynb #7c28dae9
 def ours_at(
@@ -163,6 +195,7 @@ def clean_at(
         return turn
     return prepare
 
+# %% ../../nbs/rl/12_ppo_details.ipynb #37c72438
 def sb3_at(
     rule: Rule,
 ) -> Callable: # prepares the contestant
@@ -190,7 +223,66 @@ def bench_ppo(device: str = 'cpu'): # not used: everything runs on the CPU
 
 @bench('ppo_64', 'steps', CleanRL=10.)
 def bench_ppo_64(device: str = 'cpu'): # not used: everything runs on the CPU
-    "Contestants of `era bench ppo_64`: ours with 64 copies, the others with their four."
-    rule = Rule()
-    return {'ours, 64 copies': ours_at(replace(rule, n_copies=64), 1), 'CleanRL': clean_at(rule),
-            'Stable-Baselines3': sb3_at(rule)}
+    "Contestants of `era bench ppo_64`: ours and CleanRL with 64 copies, and others with four."
+    rule, wide = Rule(), replace(Rule(), n_copies=64)
+    return {'ours, 64 copies': ours_at(wide, 1), 'CleanRL': clean_at(rule),
+            'CleanRL, 64 copies': clean_at(wide), 'Stable-Baselines3': sb3_at(rule)}
+
+# %% ../../nbs/rl/12_ppo_details.ipynb #6827b23a
+STEADY = Rule(anneal=False) # CleanRL's settings, with the constant learning rate of its loop here
+PAIRS: dict[str, Rule] = {'4 copies': STEADY, '64 copies': replace(STEADY, n_copies=64),
+                          '64 copies, FAST': replace(FAST, anneal=False)}
+PROGRAMS = 'ours', 'CleanRL'
+
+def our_learner(
+    name: str, # of an environment
+    rule: Rule,
+    seed: int, # of everything
+    n_steps: int, # of the environment
+) -> tuple: # greedy policy, returns of the last training episodes, steps, CPU seconds
+    "What our agent has learned."
+    agent = our_agent(name, rule, seed, n_steps)
+    return greedy(agent), agent.recent, agent.vector.n_steps, agent.seconds
+
+# %% ../../nbs/rl/12_ppo_details.ipynb #b821e620
+def clean_learner(
+    name: str, # of an environment with discrete actions
+    rule: Rule,
+    seed: int, # of the weights, the actions and the copies
+    n_steps: int, # of the environment
+) -> tuple: # greedy policy, returns of the last training episodes, steps, CPU seconds
+    "What CleanRL's loop has learned, on one thread."
+    n_updates, agent = max(1, n_steps//(rule.n_copies*rule.n_steps)), CleanRL(name, rule, seed)
+    begin = time.process_time()
+    with ThreadpoolController().limit(limits=1):
+        done = sum(agent.update() for _ in range(n_updates))
+    def act(obs): return agent.net.act(obs, greedy=True)
+    return act, agent.returns[-50:], done, time.process_time()-begin
+
+# %% ../../nbs/rl/12_ppo_details.ipynb #b9cc00c3
+@experiment('ppo_returns', smoke=dict(n_steps=2048, seeds=1, episodes=5), lesson={},
+            full=dict(n_steps=500_000, seeds=10))
+@dataclass
+class PPOReturns(Agent):
+    "What our agent and CleanRL's loop have learned after the same number of steps."
+    n_steps: Annotated[int, Ge(1)] = 120_000 # of each agent
+    seeds: Annotated[int, Ge(1), Le(100)] = 4 # agents of each program and setting
+    episodes: Annotated[int, Ge(1)] = 100 # of the evaluation
+
+    def learned(self,
+        name: str, # 'ours, 4 copies'
+        seed: int, # of the agent
+    ) -> list: # greedy return, return while learning at the end or None, steps, CPU seconds
+        "What an agent has learned."
+        program, pair = name.split(', ', 1)
+        learner = our_learner if program == 'ours' else clean_learner
+        act, recent, n_steps, seconds = learner(self.env, PAIRS[pair], seed, self.n_steps)
+        played = evaluate(self.env, act, self.episodes, seed+1000)
+        late = float(np.mean(recent)) if recent else None # no episode has ended
+        return [float(played.returns.mean()), late, n_steps, round(seconds, 3)]
+
+    def fit(self, run: Run) -> dict:
+        "All agents in turn; what is done is kept. Raises `RunError` for continuous actions."
+        check_actions(Vector(self.env, 1), 'discrete')
+        names = [f'{program}, {pair}' for pair in PAIRS for program in PROGRAMS]
+        return each_agent(run, names, self.seeds, self.learned)

@@ -16,7 +16,7 @@ from ..core.experiments import experiment
 from ..llm.gpt import GPT
 from .loop import PolicyTraining, Trainer
 from .policy import gae
-from .rollouts import Rollouts, masked_mean, token_log_probs
+from .rollouts import Rollouts, masked_mean, token_log_probs, wide
 
 # %% auto #0
 __all__ = ['last_action', 'token_rewards', 'ValueHead', 'token_advantages', 'whiten', 'TextBatch', 'policy_loss', 'value_loss',
@@ -71,8 +71,9 @@ class ValueHead(nn.Module):
         for block in policy.blocks:
             hidden = block(hidden, turn)
         hidden = policy.norm(hidden)
-        logits = policy.head(hidden).float().log_softmax(-1)
-        return logits.gather(-1, ids[:, 1:, None])[..., 0], self.value(hidden)[..., 0]
+        log_probs = wide(policy.head(hidden)).log_softmax(-1)
+        values = self.value(hidden.to(self.value.weight.dtype))
+        return log_probs.gather(-1, ids[:, 1:, None])[..., 0], values[..., 0]
 
 # %% ../../nbs/rl/19_rlhf.ipynb #bbfb7815
 def token_advantages(
@@ -194,7 +195,7 @@ class RLHF(PolicyTraining):
 
     def told(self, t: Trainer, rolled: Rollouts, scores: Tensor) -> dict: # {name: [N]}
         "What to log beside the divergence."
-        return dict(reward=scores, length=rolled.lengths)
+        return dict(reward=scores, length=rolled.lengths, ended=rolled.ended.float())
 
     def rewards(self, t: Trainer, scores: Tensor, ratios: Tensor, actions: Tensor) -> Tensor:
         "Rewards of the tokens, [N, T-1], as `token_rewards` gives them."

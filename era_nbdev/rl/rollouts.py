@@ -25,10 +25,10 @@ from ..llm.gpt import GPT, lm_loss, modern
 
 # %% auto #0
 __all__ = ['ANIMALS', 'MOODS', 'PLACES', 'THINGS', 'Reward', 'HAPPY', 'toy_story', 'Words', 'toy_policy', 'Rollouts',
-           'inverse_cdf', 'row_uniforms', 'wide', 'roll_out', 'token_log_probs', 'sequence_log_probs', 'check_sampler',
-           'masked_mean', 'bench_rollouts', 'bench_rollouts_512', 'KL', 'kl_estimates', 'exact_kl', 'words_of',
-           'mentions', 'happy', 'scores_of', 'reward_named', 'Storyteller', 'story_policy', 'mean_se', 'ratio_se',
-           'evaluate_policy']
+           'inverse_cdf', 'row_uniforms', 'wide', 'choose', 'roll_out', 'token_log_probs', 'sequence_log_probs',
+           'check_sampler', 'masked_mean', 'KL', 'kl_estimates', 'exact_kl', 'words_of', 'mentions', 'happy',
+           'scores_of', 'reward_named', 'Storyteller', 'story_policy', 'mean_se', 'ratio_se', 'evaluate_policy',
+           'bench_rollouts', 'bench_rollouts_512']
 
 # %% ../../nbs/rl/17_rollouts.ipynb #fb1dd90c
 ANIMALS = 'dog cat bird frog mouse bear'.split()
@@ -155,22 +155,39 @@ def wide(
     "`x` in 32 bits, or as it is if it has more."
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
+# %% ../../nbs/rl/17_rollouts.ipynb #2e152648
+def choose(
+    logits: Tensor, # [N, V] of the next token
+    uniforms: Tensor, # [N] numbers in [0, 1)
+    temperature: float = 1., # divides the logits
+) -> tuple[Tensor, Tensor]: # tokens [N], their log-probabilities [N]
+    "The tokens that the given numbers choose, and how probable they were."
+    log_p = (wide(logits)/temperature).log_softmax(1)
+    token = inverse_cdf(log_p.exp(), uniforms)
+    return token, log_p.gather(1, token[:, None])[:, 0]
+
 # %% ../../nbs/rl/17_rollouts.ipynb #8c219c9c
-def _sampled(policy, prompts, end, uniforms, temperature) -> list: # of (ids, log-probabilities)
-    ids, real = left_pad(prompts, policy.wte.weight.device)
+def _sampled(
+    policy: GPT, # in evaluation mode
+    prompts: list, # N lists of ids, P in the longest
+    end: Any, # id or ids that end an answer, or None
+    uniforms: Tensor, # [N, n_new]
+    temperature: float,
+) -> list: # for each text its answer: (ids [n], log-probabilities [n])
+    "The answers of one group of texts."
+    ids, real = left_pad(prompts, policy.wte.weight.device) # [N, P]; True: no padding
     N, n_new = uniforms.shape
     step = fast_decoder(policy, Cache(policy, N, ids.shape[1]+n_new))
     ends = torch.tensor(stop_tokens(end), dtype=torch.long, device=ids.device)
-    uniforms, first = uniforms.to(ids.device), ids.shape[1]-real.sum(1)
-    lengths = torch.zeros_like(first) # of the answers
-    is_open = torch.ones_like(first, dtype=torch.bool)
+    uniforms, first = uniforms.to(ids.device), ids.shape[1]-real.sum(1) # [N] where a text begins
+    lengths = torch.zeros_like(first) # [N] of the answers
+    is_open = torch.ones_like(first, dtype=torch.bool) # [N]
     tokens, log_probs = [], []
-    logits = step(ids, first, last=True)[:, -1]
+    logits = step(ids, first, last=True)[:, -1] # [N, V]
     for i in range(n_new):
-        log_p = (wide(logits)/temperature).log_softmax(1)
-        token = inverse_cdf(log_p.exp(), uniforms[:, i])
+        token, log_p = choose(logits, uniforms[:, i], temperature)
         tokens.append(token)
-        log_probs.append(log_p.gather(1, token[:, None])[:, 0])
+        log_probs.append(log_p)
         lengths += is_open
         is_open = is_open & ~torch.isin(token, ends)
         if i+1 == n_new or not is_open.any(): break
@@ -191,6 +208,7 @@ def roll_out(
     chunk: int = 0, # texts at a time; 0: 32 where the compiled step can run the policy, else all
 ) -> Rollouts:
     "Sampled answers. Raises `ValueError` for what does not fit, and as `left_pad` does."
+    if not prompts: raise ValueError('there are no prompts: expected at least one')
     if uniforms is None:
         uniforms = row_uniforms(seed, 0, range(len(prompts)), n_new)
     _check_rollout(policy, prompts, n_new, temperature, uniforms)
@@ -279,45 +297,6 @@ def masked_mean(
     if not mask.any(): raise ValueError('the mask is False everywhere: there is nothing to average')
     return torch.where(mask, x, torch.zeros_like(x)).sum()/mask.sum()
 
-# %% ../../nbs/rl/17_rollouts.ipynb #3f415b75
-def _story_model() -> GPT: # of the shape of stories260k, with random weights
-    torch.manual_seed(0)
-    return GPT(modern(vocab_size=512, block_size=512, n_layer=5, n_head=8, n_kv_head=4, n_embd=64,
-                      hidden=172, qk_norm=False)).eval()
-
-def _their_model(): # the same sizes in transformers
-    hf = need('transformers', 'llm')
-    ends = dict(bos_token_id=None, eos_token_id=None)
-    return hf.LlamaForCausalLM(hf.LlamaConfig(
-        vocab_size=512, max_position_embeddings=512, num_hidden_layers=5, num_attention_heads=8,
-        num_key_value_heads=4, hidden_size=64, intermediate_size=172, tie_word_embeddings=True,
-        **ends)).eval()
-
-def _race(N: int, n_new: int, device: str) -> dict: # contestants
-    prompts = [[1]]*N
-    def sampler(chunk):
-        def prepare():
-            model = _story_model().to(device)
-            return lambda: roll_out(model, prompts, n_new, chunk=chunk).actions.sum().item()
-        return prepare
-    def theirs():
-        model, x = _their_model().to(device), torch.tensor(prompts, device=device)
-        options = dict(do_sample=True, top_k=0, pad_token_id=0, attention_mask=torch.ones_like(x))
-        def work():
-            return model.generate(x, max_new_tokens=n_new, **options)[:, 1:].numel()
-        return work
-    return {'ours': sampler(0), 'all rows at once': sampler(N), 'transformers': theirs}
-
-@bench('rollouts', 'tokens', transformers=1.)
-def bench_rollouts(device: str = 'cpu') -> dict: # or 'cuda'
-    "Contestants of `era bench rollouts`: 64 texts of 64 tokens."
-    return _race(64, 64, device)
-
-@bench('rollouts_512', 'tokens')
-def bench_rollouts_512(device: str = 'cpu') -> dict: # or 'cuda'
-    "Contestants of `era bench rollouts_512`: 512 texts of 32 tokens."
-    return _race(512, 32, device)
-
 # %% ../../nbs/rl/17_rollouts.ipynb #e90b53b9
 class KL(NamedTuple):
     "Three estimates of KL(π_θ ‖ π_ref) at each token."
@@ -330,8 +309,8 @@ def kl_estimates(
     log_ref: Tensor, # [...] of the reference, for the same tokens
     limit: float = 10., # beyond this log ratio k3 is a straight line; inf: never
 ) -> KL:
-    "k1, k2 and k3 of Schulman (2020); k3 cannot overflow."
-    d = log_ref-log_p
+    "k1, k2 and k3 of Schulman (2020), in 32 bits or more; with a limit k3 cannot overflow."
+    d = wide(log_ref)-wide(log_p)
     low = d.clamp(max=limit)
     k3 = low.exp()*(1+d-low)-1-d
     return KL(-d, d**2/2, k3)
@@ -470,3 +449,42 @@ def evaluate_policy(
                  reward=mean_se(scores), base_reward=mean_se(base), length=mean_se(ours.lengths))
     return {name: pair[0] for name, pair in found.items()} | {
         f'{name}_se': pair[1] for name, pair in found.items()}
+
+# %% ../../nbs/rl/17_rollouts.ipynb #3f415b75
+def _story_model() -> GPT: # of the shape of stories260k, with random weights
+    torch.manual_seed(0)
+    return GPT(modern(vocab_size=512, block_size=512, n_layer=5, n_head=8, n_kv_head=4, n_embd=64,
+                      hidden=172, qk_norm=False)).eval()
+
+def _their_model(): # the same sizes in transformers
+    hf = need('transformers', 'llm')
+    ends = dict(bos_token_id=None, eos_token_id=None)
+    return hf.LlamaForCausalLM(hf.LlamaConfig(
+        vocab_size=512, max_position_embeddings=512, num_hidden_layers=5, num_attention_heads=8,
+        num_key_value_heads=4, hidden_size=64, intermediate_size=172, tie_word_embeddings=True,
+        **ends)).eval()
+
+def _race(N: int, n_new: int, device: str) -> dict: # contestants
+    prompts = [[1]]*N
+    def sampler(chunk):
+        def prepare():
+            model = _story_model().to(device)
+            return lambda: roll_out(model, prompts, n_new, chunk=chunk).actions.sum().item()
+        return prepare
+    def theirs():
+        model, x = _their_model().to(device), torch.tensor(prompts, device=device)
+        options = dict(do_sample=True, top_k=0, pad_token_id=0, attention_mask=torch.ones_like(x))
+        def work():
+            return model.generate(x, max_new_tokens=n_new, **options)[:, 1:].numel()
+        return work
+    return {'ours': sampler(0), 'all rows at once': sampler(N), 'transformers': theirs}
+
+@bench('rollouts', 'tokens', transformers=1.)
+def bench_rollouts(device: str = 'cpu') -> dict: # or 'cuda'
+    "Contestants of `era bench rollouts`: 64 texts of 64 tokens."
+    return _race(64, 64, device)
+
+@bench('rollouts_512', 'tokens')
+def bench_rollouts_512(device: str = 'cpu') -> dict: # or 'cuda'
+    "Contestants of `era bench rollouts_512`: 512 texts of 32 tokens."
+    return _race(512, 32, device)

@@ -21,7 +21,7 @@ from .vector import Vector, check_actions
 
 # %% auto #0
 __all__ = ['DDPG', 'blend', 'Critics', 'Recipe', 'to_box', 'Actor', 'Rows', 'tensors', 'descend', 'OffPolicy', 'TD3', 'Practice',
-           'agent_state', 'restore_agent', 'practice_state', 'restore_practice']
+           'agent_state', 'restore_agent', 'practice_state', 'restore_practice', 'LimitIsEnd']
 
 # %% ../../nbs/rl/14_td3.ipynb #8dcd10d0
 def blend(
@@ -322,3 +322,13 @@ def restore_practice(
     practice.obs = practice.env.restore(state['env'])
     restore_memory(practice.memory, state['memory'])
     practice.rng.bit_generator.state = state['rng']
+
+# %% ../../nbs/rl/14_td3.ipynb #bb24b29a
+class LimitIsEnd(Vector):
+    "A planted fault: copies whose time limit is told as an end."
+    def step(self,
+        actions: np.ndarray, # [N, A]
+    ) -> Any: # as of `Vector`, with `terminated` set at a time limit, too
+        "One step of each copy."
+        step = super().step(actions)
+        return step._replace(terminated=step.terminated | step.truncated)

@@ -64,8 +64,7 @@ def pack_record(
         lines.append('Content-Type: application/http; msgtype=response')
     if payload:
         lines.append(f'WARC-Identified-Payload-Type: {payload}')
-    head = '\r\n'.join(lines).encode()
-    return head+b'\r\n\r\n'+content+b'\r\n\r\n'
+    return '\r\n'.join([*lines, '', '']).encode()+content+b'\r\n\r\n'
 
 # %% ../../nbs/scale/01_crawl.ipynb #c2303afb
 def pack_page(
@@ -276,10 +275,8 @@ def read_pages(
     on_error: Literal['raise', 'stop'] = 'raise', # as in `read_warc`
 ) -> Iterator[Page]:
     "The pages of a crawl file. Raises as `read_warc`."
-    for record in read_warc(path, on_error):
-        page = page_of(record)
-        if page is None: continue
-        yield page
+    found = map(page_of, read_warc(path, on_error))
+    yield from (page for page in found if page is not None)
 
 # %% ../../nbs/scale/01_crawl.ipynb #5578fb41
 def registered_domain(

@@ -18,17 +18,15 @@ from ..core.data import load
 from ..core.errors import RunError
 from ..core.experiments import Experiment, experiment
 from ..core.run import Run
+from .quality import MARKS
 
 # %% auto #0
-__all__ = ['MARKS', 'SPACES', 'NUMBER', 'PRIME', 'RATES', 'simplify', 'fingerprint', 'keep_first', 'false_pairs',
-           'without_repeated_lines', 'shingles', 'jaccard', 'letters', 'edited', 'expected_jaccard', 'hash_functions',
-           'modulo_prime', 'MinHash', 'candidate_probability', 'threshold', 'band_pairs', 'UnionFind', 'Clusters',
-           'near_duplicates', 'jaccard_matrix', 'all_candidates', 'precision_recall', 'held_out_bits', 'planted',
-           'measure', 'Dedup']
+__all__ = ['SPACES', 'NUMBER', 'PRIME', 'RATES', 'simplify', 'fingerprint', 'keep_first', 'false_pairs', 'without_repeated_lines',
+           'shingles', 'jaccard', 'letters', 'edited', 'expected_jaccard', 'hash_functions', 'modulo_prime', 'MinHash',
+           'candidate_probability', 'threshold', 'band_pairs', 'UnionFind', 'Clusters', 'near_duplicates',
+           'jaccard_matrix', 'all_candidates', 'precision_recall', 'held_out_bits', 'planted', 'measure', 'Dedup']
 
 # %% ../../nbs/scale/03_dedup.ipynb #37f70e86
-MARKS = ('!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„\';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_."}►»'
-         + ''.join(map(chr, [*range(9), *range(11, 32), *range(127, 160)]))) # as in datatrove
 SPACES = str.maketrans(MARKS, ' '*len(MARKS))
 NUMBER = re.compile(r'\d+([.,،٫⎖⎗⎘]\d+)?')
 

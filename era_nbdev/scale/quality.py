@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/quality.html.md"""
 
 # %% ../../nbs/scale/02_quality.ipynb #45a6fa2a
 from __future__ import annotations
-import ipaddress, itertools, re, time, unicodedata
+import ipaddress, itertools, re, time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,14 @@ from ..core.experiments import Experiment, experiment
 from ..core.run import Run
 
 # %% auto #0
-__all__ = ['COMMON', 'GOPHER', 'TOP', 'REPEATED', 'EMAILS', 'IPS', 'FAULTS', 'FILTERS', 'words_of', 'is_symbol', 'share',
+__all__ = ['MARKS', 'COMMON', 'GOPHER', 'TOP', 'REPEATED', 'EMAILS', 'IPS', 'FAULTS', 'FILTERS', 'words_of', 'is_symbol', 'share',
            'gopher_measures', 'gopher_quality', 'duplicates', 'top_ngram_chars', 'repeated_chars',
            'repetition_measures', 'gopher_repetition', 'count_sentences', 'C4Verdict', 'c4_quality', 'fineweb_quality',
            'scrub', 'Judgement', 'judge', 'good_texts', 'Quality']
 
 # %% ../../nbs/scale/02_quality.ipynb #6b1d4776
+MARKS = ('!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„\';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_."}►»'
+         + ''.join(map(chr, [*range(9), *range(11, 32), *range(127, 160)]))) # as in datatrove
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
 
 def words_of(
@@ -35,8 +37,8 @@ def words_of(
 def is_symbol(
     word: str, # not empty
 ) -> bool:
-    "Does a word consist of punctuation and control characters only?"
-    return all(char in '$+<=>^`|~' or unicodedata.category(char)[0] in 'PC' for char in word)
+    "Does a word consist of marks only?"
+    return all(char in MARKS for char in word)
 
 # %% ../../nbs/scale/02_quality.ipynb #c1985ee7
 COMMON = frozenset(('the', 'be', 'to', 'of', 'and', 'that', 'have', 'with'))
@@ -164,16 +166,18 @@ class C4Verdict(NamedTuple):
     reason: str # '' if it is kept
     text: str # the lines that stay
 
-def _c4_line_stays(line: str, words: list[str]) -> bool: # by form; `words` before citations went
-    too_long = any(len(word) > 1000 for word in words)
-    ended = line.endswith(('.', '?', '!', '"', "'")) and not line.endswith('...')
-    return ended and len(words) >= 3 and not too_long
+def _has_end(line: str) -> bool: # a mark of punctuation, and not three dots
+    return line.endswith(('.', '?', '!', '"', "'")) and not line.endswith('...')
+
+def _c4_length_fits(words: list[str]) -> bool: # of a line, before citations went
+    return len(words) >= 3 and all(len(word) <= 1000 for word in words)
 
 # %% ../../nbs/scale/02_quality.ipynb #b5e17c18
 def c4_quality(
     text: str,
     sentences: Callable[[str], int] = count_sentences, # number of sentences in a line
     least: int = 5, # sentences of a document that is kept
+    ended: bool = True, # must a line end in punctuation? FineWeb does not ask for it
 ) -> C4Verdict:
     "C4's rules: a reason to drop the text, or the lines that stay."
     kept, n_sentences = [], 0
@@ -181,7 +185,8 @@ def c4_quality(
         words = whole.split()
         line = _CITATION.sub('', whole.strip())
         lower = line.lower()
-        if not _c4_line_stays(line, words): continue
+        if not _c4_length_fits(words): continue
+        if ended and not _has_end(line): continue
         if 'lorem ipsum' in lower: return C4Verdict('lorem ipsum', '')
         if 'javascript' in lower: continue
         if '{' in line: return C4Verdict('curly bracket', '')
