@@ -388,8 +388,8 @@ def train_method(
         losses.append(loss.item())
     return losses, (time.perf_counter()-start)/(steps-1), _kept(net, opt)
 
-# %% ../../nbs/scale/06_sharded.ipynb #a7456b59
-@experiment('zero', smoke=dict(steps=4, seeds=1), lesson={},
+# %% ../../nbs/scale/06_sharded.ipynb #194bb232
+@experiment('zero', smoke=dict(steps=2, seeds=1), lesson={},
             full=dict(steps=1000, world=4, seeds=5))
 @dataclass
 class Zero(Experiment):
