@@ -473,7 +473,7 @@ class PolicyFaults(Experiment):
                 known[fault].append(self.learned(fault, run.config['seed']+len(known[fault])))
                 run.save({}, dict(known=known), sum(len(curves) for curves in known.values()))
         run.looping = False
-        late = {fault: [np.mean([row[2] for row in curve[-5:]]) for curve in curves]
+        late = {fault: [float(np.mean([row[2] for row in curve[-5:]])) for curve in curves]
                 for fault, curves in known.items()} # the last fifth of each curve
         means = {fault: round(float(np.mean(values)), 1) for fault, values in late.items()}
         return means | dict(extra=dict(histories=known))

@@ -18,14 +18,29 @@ from ..core.experiments import Experiment, experiment
 from ..core.run import Run
 
 # %% auto #0
-__all__ = ['MARKS', 'COMMON', 'GOPHER', 'TOP', 'REPEATED', 'EMAILS', 'IPS', 'FAULTS', 'FILTERS', 'words_of', 'is_symbol', 'share',
-           'gopher_measures', 'gopher_quality', 'duplicates', 'top_ngram_chars', 'repeated_chars',
+__all__ = ['MARKS', 'TERMINAL', 'COMMON', 'GOPHER', 'TOP', 'REPEATED', 'EMAILS', 'IPS', 'FAULTS', 'FILTERS', 'words_of',
+           'is_symbol', 'share', 'gopher_measures', 'gopher_quality', 'duplicates', 'top_ngram_chars', 'repeated_chars',
            'repetition_measures', 'gopher_repetition', 'count_sentences', 'C4Verdict', 'c4_quality', 'fineweb_quality',
            'scrub', 'Judgement', 'judge', 'good_texts', 'Quality']
 
-# %% ../../nbs/scale/02_quality.ipynb #6b1d4776
+# %% ../../nbs/scale/02_quality.ipynb #54fea624
 MARKS = ('!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„\';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_."}►»'
          + ''.join(map(chr, [*range(9), *range(11, 32), *range(127, 160)]))) # as in datatrove
+# marks that end a sentence in any script, as in datatrove
+TERMINAL = ('!.?։؝؞؟۔܀܁܂߹࠷࠹࠽࠾।॥၊။።፧፨᙮᜵᜶។៕៖៙៚᠃᠉᥄᥅᪨᪩᪪᪫᭚᭛᭞᭟᭽᭾᰻᰼᱾᱿‼‽⁇⁈⁉⸮⸼⹓⹔。꓿꘎꘏꛳꛷꡶꡷꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫﹒﹖﹗！．？｡'
+            '\U00010a56\U00010a57\U00010f55\U00010f56\U00010f57\U00010f58\U00010f59\U00010f86'
+            '\U00010f87\U00010f88\U00010f89\U00011047\U00011048\U000110be\U000110bf\U000110c0'
+            '\U000110c1\U00011141\U00011142\U00011143\U000111c5\U000111c6\U000111cd\U000111de'
+            '\U000111df\U00011238\U00011239\U0001123b\U0001123c\U000112a9\U0001144b\U0001144c'
+            '\U000115c2\U000115c3\U000115c9\U000115ca\U000115cb\U000115cc\U000115cd\U000115ce'
+            '\U000115cf\U000115d0\U000115d1\U000115d2\U000115d3\U000115d4\U000115d5\U000115d6'
+            '\U000115d7\U00011641\U00011642\U0001173c\U0001173d\U0001173e\U00011944\U00011946'
+            '\U00011a42\U00011a43\U00011a9b\U00011a9c\U00011c41\U00011c42\U00011ef7\U00011ef8'
+            '\U00011f43\U00011f44\U00016a6e\U00016a6f\U00016af5\U00016b37\U00016b38\U00016b44'
+            '\U00016e98\U0001bc9f\U0001da88')
+_SYMBOLS = frozenset(MARKS+TERMINAL)
+
+# %% ../../nbs/scale/02_quality.ipynb #6b1d4776
 _WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
 
 def words_of(
@@ -38,7 +53,7 @@ def is_symbol(
     word: str, # not empty
 ) -> bool:
     "Does a word consist of marks only?"
-    return all(char in MARKS for char in word)
+    return all(char in _SYMBOLS for char in word)
 
 # %% ../../nbs/scale/02_quality.ipynb #c1985ee7
 COMMON = frozenset(('the', 'be', 'to', 'of', 'and', 'that', 'have', 'with'))
@@ -197,8 +212,6 @@ def c4_quality(
     return C4Verdict('', '\n'.join(kept).strip())
 
 # %% ../../nbs/scale/02_quality.ipynb #5e60c75a
-_TERMINAL = tuple('.?!‼‽⁇⁈⁉。．｡！？؟۔।॥։።፧፨᙮᠃᠉⸮') # English and the most frequent other scripts
-
 def fineweb_quality(
     text: str,
     words: list[str] | None = None, # default `words_of(text)`
@@ -207,7 +220,7 @@ def fineweb_quality(
     words = words_of(text) if words is None else words
     lines = [line for line in text.split('\n') if line.strip()]
     if not lines: return 'empty'
-    if share([line.endswith(_TERMINAL) for line in lines]) < .12: return 'no punctuation'
+    if share([line.endswith(tuple(TERMINAL)) for line in lines]) < .12: return 'no punctuation'
     if share([len(line) <= 30 for line in lines]) > .67: return 'short lines'
     if duplicates(lines)[1]/len(text.replace('\n', '')) > .01: return 'duplicate characters'
     if text.count('\n')/max(1, len(words)) > .3: return 'list'
