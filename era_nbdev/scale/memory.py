@@ -215,8 +215,7 @@ class LiveBytes(TorchDispatchMode):
         kept += [p.grad for p in model.parameters() if p.grad is not None]
         self.own = {t.untyped_storage()._cdata for t in kept}
         self.alive: set[int] = set()
-        self.now, self.peak = 0, 0
-        self.curve = [0] # bytes after each change
+        self.now, self.peak, self.curve = 0, 0, [0] # bytes; the curve has one for each change
 
     def _change(self, n): # bytes that appeared, or minus those that were freed
         self.now += n
@@ -338,9 +337,9 @@ def check_layout(
     if T % (layout.tp*layout.cp):
         raise RunError(f'tp × cp is {layout.tp*layout.cp}, which does not divide {T:,} tokens')
     if layout.pp*layout.chunks > c.n_layer:
-        raise RunError(f'pp × chunks is {layout.pp} × {layout.chunks}, more than {c.n_layer} layers')
+        raise RunError(f'pp × chunks is {layout.pp*layout.chunks}, more than {c.n_layer} layers')
     if layout.chunks > 1 and layout.accumulate % layout.pp:
-        raise RunError(f'pp {layout.pp} must divide {layout.accumulate} micro-batches, or chunks be 1')
+        raise RunError(f'pp {layout.pp} must divide {layout.accumulate} micro-batches of chunks')
 
 # %% ../../nbs/scale/11_memory.ipynb #99ca4a15
 def in_flight(
