@@ -22,7 +22,7 @@ from .memory import products
 from ..vision.ddp import ring_seconds
 
 # %% auto #0
-__all__ = ['LINK', 'GPUS', 'ATTENTION', 'LATENCY', 'CAUTIOUS', 'MOST', 'GPU', 'find_gpu', 'Engine', 'LayerSeconds',
+__all__ = ['LINK', 'GPUS', 'ATTENTION', 'LATENCY', 'MOST', 'CAUTIOUS', 'GPU', 'find_gpu', 'Engine', 'LayerSeconds',
            'product_seconds', 'layer_bytes', 'layer_seconds', 'collected', 'data_seconds', 'Seconds', 'step_seconds',
            'traffic', 'flop_per_token', 'throughput', 'Cost', 'cost', 'Candidate', 'layouts', 'judge', 'search',
            'families', 'reasons', 'smallest_cluster', 'make_plan', 'check_numbers', 'rows_of', 'bars', 'plan']
@@ -272,6 +272,8 @@ def cost(
     return Cost(hours, hours*gpus*gpu.usd, hours*gpus*gpu.watts/1e6)
 
 # %% ../../nbs/scale/12_planner.ipynb #5a716d58
+MOST = 2**17 # GPUs that are planned
+
 class Candidate(NamedTuple):
     "A layout with its price in memory and time."
     layout: Layout
@@ -368,11 +370,10 @@ def reasons(
 # %% ../../nbs/scale/12_planner.ipynb #479eef56
 def smallest_cluster(
     c: GPTConfig, gpu: GPU, T: int, sequences: int, # as in `layouts`
-    most: int = 2**17, # GPUs to be tried
-) -> int: # GPUs, or 0 if not even `most` are enough
+) -> int: # GPUs, or 0 if not even `MOST` are enough
     "The smallest power of two of GPUs on which some layout fits."
     gpus = 1
-    while gpus <= most:
+    while gpus <= MOST:
         if any(judge(c, layout, gpu, T).fits for layout in layouts(c, gpus, gpu, T, sequences)):
             return gpus
         gpus *= 2
@@ -414,8 +415,6 @@ def make_plan(
                 candidates=len(found), fitting=sum(o.fits for o in found), instead=reasons(found))
 
 # %% ../../nbs/scale/12_planner.ipynb #36682aa5
-MOST = 2**17 # GPUs that are planned
-
 def check_numbers(
     gpus: int,
     sequences: int, tokens: float, # in a step; in the whole training
@@ -426,8 +425,7 @@ def check_numbers(
         if not 1 <= size <= MOST: raise RunError(f'{what} is {size}, expected 1 to {MOST:,}')
     if not 0 <= tokens < math.inf: raise RunError(f'tokens is {tokens}, expected 0 or more')
     if not 1 <= sequences <= 2**30:
-        raise RunError(f'a step has {sequences:,} sequences, expected 1 or more and not more than '
-                       f'a thousand million: give --batch in tokens, at least --seq')
+        raise RunError(f'a step has {sequences:,} sequences, not 1 to 2^30: give --batch in tokens')
     together = math.prod(fixed.values())
     if gpus % together:
         below, words = gpus//together*together, ' × '.join(fixed)
