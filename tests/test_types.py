@@ -69,6 +69,7 @@ rl.ppo_details
 rl.actors
 rl.td3
 rl.continuous
+rl.rewards
 rl.rollouts
 rl.loop
 scale.crawl
