@@ -158,7 +158,8 @@ class Layers(OneProcess):
 
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         rank, world = dist.get_rank(), dist.get_world_size()
-        worker = ExactWorker({rank: self.net}, Post(world, 4), x.chunk(4), y.chunk(4))
+        post = Post(world, 4, next(self.net.parameters()).detach())
+        worker = ExactWorker({rank: self.net}, post, x.chunk(4), y.chunk(4))
         worker.run(one_forward_one_backward(world, 4)[rank], self.width)
         return _over_ranks(torch.tensor(worker.loss, dtype=torch.float64))
 
