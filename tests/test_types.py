@@ -69,6 +69,7 @@ rl.ppo_details
 rl.actors
 rl.td3
 rl.continuous
+rl.rewards
 rl.rollouts
 rl.loop
 scale.crawl
@@ -83,6 +84,7 @@ scale.pipeline
 scale.tensor
 scale.context
 scale.experts
+scale.layouts
 scale.memory
 scale.planner
 '''.split()

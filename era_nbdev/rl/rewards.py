@@ -32,12 +32,12 @@ from ..llm.gpt import GPT, modern
 from ..llm.transformer import Vocab, words
 
 # %% auto #0
-__all__ = ['ANIMALS', 'HAPPY', 'SAD', 'WORDS', 'N_IDS', 'STORY_BLOCK', 'reward_loss', 'Texts', 'split_dialogue', 'row_fault',
-           'row_texts', 'read_comparisons', 'Comparison', 'encode_comparison', 'comparison_batch', 'RewardModel',
-           'train_rewards', 'score_gaps', 'encode_words', 'random_story', 'true_reward', 'write_story', 'Judged',
-           'generated', 'gap_report', 'longer_wins', 'length_correlation', 'split_comparisons', 'count_differences',
-           'bag_of_words', 'read_rows', 'Parts', 'generated_parts', 'text_parts', 'reward_seed', 'seed_means',
-           'text_reward', 'judged', 'RewardTraining', 'fit_rewards', 'reward_plan']
+__all__ = ['STORY_ANIMALS', 'HAPPY_STATES', 'SAD_STATES', 'WORDS', 'N_IDS', 'STORY_BLOCK', 'reward_loss', 'Texts',
+           'split_dialogue', 'Comparison', 'encode_comparison', 'comparison_batch', 'RewardModel', 'train_rewards',
+           'score_gaps', 'encode_words', 'random_story', 'true_reward', 'write_story', 'Judged', 'generated',
+           'gap_report', 'longer_wins', 'length_correlation', 'split_comparisons', 'bag_of_words', 'row_texts',
+           'read_comparisons', 'read_rows', 'Parts', 'generated_parts', 'text_parts', 'reward_seed', 'seed_means',
+           'text_reward', 'judged', 'RewardTraining', 'fit_rewards']
 
 # %% ../../nbs/rl/16_rewards.ipynb #06e958c3
 def reward_loss(
@@ -66,49 +66,6 @@ def split_dialogue(
     cut = place+len(mark) if place >= 0 else 0
     return Texts(chosen[:cut], chosen[cut:], rejected[cut:])
 
-# %% ../../nbs/rl/16_rewards.ipynb #296dede2
-def row_fault(
-    row: Any, # of a data set
-) -> str: # what is wrong, or ''
-    "Check one row."
-    if not isinstance(row, dict): return f'it is a {type(row).__name__}, expected an object'
-    for name in ('chosen', 'rejected'):
-        if not isinstance(row.get(name), str):
-            fields = ', '.join(map(str, row)) or 'nothing'
-            return f'{name!r} is no text in it (it has {fields}): expected chosen and rejected'
-    if row['chosen'] == row['rejected']: return 'both answers are equal: nothing is compared'
-    texts = row_texts(row)
-    for name in ('chosen', 'rejected'):
-        if not getattr(texts, name).strip(): return f'the {name} answer is empty'
-    return ''
-
-# %% ../../nbs/rl/16_rewards.ipynb #63c4a397
-def row_texts(
-    row: dict, # chosen, rejected, and perhaps prompt
-) -> Texts:
-    "The three texts of a row; without a prompt of its own, as `split_dialogue` finds it."
-    if isinstance(row.get('prompt'), str):
-        return Texts(row['prompt'], row['chosen'], row['rejected'])
-    return split_dialogue(row['chosen'], row['rejected'])
-
-# %% ../../nbs/rl/16_rewards.ipynb #9228a4dc
-def read_comparisons(
-    rows: Sequence, # of dictionaries
-    on_error: str = 'raise', # or 'skip': leave faulty rows out, with a warning
-) -> list[Texts]:
-    "The rows as texts. Raises `RunError` for the first faulty row, or if none is left."
-    if on_error not in ('raise', 'skip'):
-        raise RunError(f"on_error is {on_error!r}, expected 'raise' or 'skip'")
-    faults = [row_fault(row) for row in rows]
-    bad = [(i, fault) for i, fault in enumerate(faults) if fault]
-    if bad and (on_error == 'raise' or len(bad) == len(rows)):
-        raise RunError(f"row {bad[0][0]}: {bad[0][1]} (on_error='skip' leaves such rows out)")
-    if not rows: raise RunError('there are no rows: expected at least one comparison')
-    if bad:
-        warnings.warn(f'{len(bad)} of {len(rows)} rows left out; row {bad[0][0]}: {bad[0][1]}',
-                      stacklevel=2)
-    return [row_texts(row) for row, fault in zip(rows, faults) if not fault]
-
 # %% ../../nbs/rl/16_rewards.ipynb #4a12a892
 class Comparison(NamedTuple):
     "A comparison of two answers, as ids."
@@ -120,25 +77,17 @@ def encode_comparison(
     texts: Texts,
     encode: Callable, # a text to its ids
     block_size: int, # longest text of the model, tokens
-    cut: bool = False, # shorten answers that are too long, instead of raising?
-) -> Comparison:
-    "Ids that fit the context. Raises `ValueError` if an answer does not, or has no token."
+) -> Comparison: # the prompt without its beginning, an answer without its end, if need be
+    "Ids that fit the context. Raises `ValueError` for an answer without a token."
     prompt, chosen, rejected = (list(encode(text)) for text in texts)
     if not chosen or not rejected:
         raise ValueError('an answer has no token: expected two answers that are not empty')
-    if cut:
-        chosen, rejected = chosen[:block_size], rejected[:block_size]
-    longest = max(len(chosen), len(rejected))
-    if longest > block_size:
-        raise ValueError(f'an answer of {longest} tokens does not fit the context of {block_size}: '
-                         'cut the answers, or take a model with a longer context')
-    room = block_size-longest
+    chosen, rejected = chosen[:block_size], rejected[:block_size]
+    room = block_size-max(len(chosen), len(rejected))
     return Comparison(prompt[max(len(prompt)-room, 0):], chosen, rejected)
 
 # %% ../../nbs/rl/16_rewards.ipynb #d9278ff9
-def comparison_batch(
-    comparisons: Sequence[Comparison], # B of them
-) -> tuple[Tensor, Tensor]: # ids [2, B, T], lengths [2, B]
+def comparison_batch(comparisons: Sequence[Comparison]) -> tuple: # ids [2, B, T], lengths [2, B]
     "The chosen and the rejected texts, padded on the right with 0."
     texts = [c.prompt+c.chosen for c in comparisons]+[c.prompt+c.rejected for c in comparisons]
     lengths = torch.tensor([len(ids) for ids in texts])
@@ -161,27 +110,18 @@ class RewardModel(nn.Module):
         self.score = nn.Linear(body.config.n_embd, 1, bias=False)
         nn.init.normal_(self.score.weight, std=1/math.sqrt(body.config.n_embd+1))
 
-    def hidden(self,
-        ids: Tensor, # [N, T]
-    ) -> Tensor: # [N, T, C]
-        "The residual stream above the last block. Raises as `GPT` does."
-        self.body.check_ids(ids)
-        x, turn = self.body.embed(ids)
-        for block in self.body.blocks:
-            x = block(x, turn)
-        return x
-
     def forward(self,
         ids: Tensor, # [..., T] texts, padded on the right
         lengths: Tensor, # [...] tokens of each text, 1 to T
     ) -> Tensor: # [...]
-        "The score of each text: Eq. (5) of the chapter."
+        "The score of each text: Eq. (5) of the chapter. Raises as `GPT` does."
+        ids, lengths = ids.to(self.score.weight.device), lengths.to(self.score.weight.device)
         flat, last = ids.flatten(0, -2), lengths.flatten()-1
         if last.min() < 0 or last.max() >= ids.shape[-1]:
             raise ValueError(f'lengths run from {int(last.min())+1} to {int(last.max())+1}, '
                              f'expected 1 to {ids.shape[-1]}')
-        x = self.hidden(flat)[torch.arange(len(flat), device=ids.device), last]
-        return self.score(self.drop(self.body.norm(x))).view(lengths.shape)
+        hidden = self.body(flat)[torch.arange(len(flat), device=ids.device), last]
+        return self.score(self.drop(hidden)).view(lengths.shape)
 
 # %% ../../nbs/rl/16_rewards.ipynb #702ee08b
 def train_rewards(
@@ -194,6 +134,7 @@ def train_rewards(
     seed: int = 0, # of the order
 ) -> list[float]: # the loss of each step, nats
     "Fit the scores to the choices. Raises `RunError` if the loss is no number."
+    if not comparisons: raise ValueError('there are no comparisons: expected at least one')
     rng, order, losses = random.Random(seed), [], []
     optimizer = torch.optim.AdamW(model.parameters(), lr, (.9, .98), weight_decay=weight_decay)
     model.train()
@@ -202,8 +143,7 @@ def train_rewards(
             order = rng.sample(range(len(comparisons)), len(comparisons))+order
         chosen, rejected = model(*comparison_batch([comparisons[order.pop()] for _ in range(bs)]))
         loss = reward_loss(chosen, rejected)
-        if not loss.isfinite(): raise RunError(f'the loss is {loss.item()} at step {step+1}: '
-                                               f'try an lr lower than {lr:g}')
+        if not loss.isfinite(): raise RunError(f'the loss is {loss} at step {step+1}: lower lr')
         optimizer.param_groups[0]['lr'] = lr*min(1., 20*(step+1)/steps)*(1-step/steps)
         optimizer.zero_grad()
         loss.backward()
@@ -221,17 +161,19 @@ def score_gaps(
     bs: int = 64, # comparisons in a batch
 ) -> Tensor: # [N] r(chosen) - r(rejected)
     "By how much each chosen answer scores more than the rejected one."
+    if not comparisons: raise ValueError('there are no comparisons: expected at least one')
     found = []
     for begin in range(0, len(comparisons), bs):
         chosen, rejected = model(*comparison_batch(comparisons[begin:begin+bs]))
         found.append(chosen-rejected)
-    return torch.cat(found)
+    return torch.cat(found).cpu()
 
 # %% ../../nbs/rl/16_rewards.ipynb #3264fb3e
-ANIMALS = 'cat dog fox hen pig owl'.split()
-HAPPY = 'happy kind brave warm'.split()
-SAD = 'sad cold mean dull'.split()
-WORDS = ['<pad>', *'tell a glad gloomy story : the is .'.split(), *ANIMALS, *HAPPY, *SAD]
+STORY_ANIMALS = 'cat dog fox hen pig owl'.split()
+HAPPY_STATES = 'happy kind brave warm'.split()
+SAD_STATES = 'sad cold mean dull'.split()
+WORDS = ['<pad>', *'tell a glad gloomy story : the is .'.split(), *STORY_ANIMALS,
+         *HAPPY_STATES, *SAD_STATES]
 N_IDS = {word: i for i, word in enumerate(WORDS)}
 STORY_BLOCK = 32 # longest prompt and story, tokens: 5 and 5 times 5
 
@@ -245,23 +187,21 @@ def encode_words(
     return [N_IDS[word] for word in text.split()]
 
 # %% ../../nbs/rl/16_rewards.ipynb #6b197d4c
-def random_story(
-    rng: random.Random,
-) -> list[str]: # 1 to 5 states
+def random_story(rng: random.Random) -> list[str]: # 1 to 5 states
     "The states of the animals, one for each sentence."
-    return [rng.choice(HAPPY+SAD) for _ in range(rng.randint(1, 5))]
+    return [rng.choice(HAPPY_STATES+SAD_STATES) for _ in range(rng.randint(1, 5))]
 
 def true_reward(
     mood: str, # 'glad' or 'gloomy'
     states: list[str], # as of `random_story`
 ) -> int: # -10 to 10
     "Two points for each happy state, minus two for a sad one; the opposite for a gloomy story."
-    balance = sum(2 if state in HAPPY else -2 for state in states)
+    balance = sum(2 if state in HAPPY_STATES else -2 for state in states)
     return balance if mood == 'glad' else -balance
 
 def write_story(states: list[str], rng: random.Random) -> str: # one sentence for each state
     "The story as a text, about random animals."
-    return ' '.join(f'the {rng.choice(ANIMALS)} is {state} .' for state in states)
+    return ' '.join(f'the {rng.choice(STORY_ANIMALS)} is {state} .' for state in states)
 
 # %% ../../nbs/rl/16_rewards.ipynb #2b4243ed
 class Judged(NamedTuple):
@@ -274,14 +214,12 @@ def generated(
     seed: int, # of everything random
     noisy: bool = True, # choices by chance, as in Eq. (1)? Else the better one, and no ties
     length_bonus: float = 0., # for each sentence, in the eyes of the chooser
-    same_length: bool = False, # compare only stories with the same number of sentences?
 ) -> list[Judged]:
     "Comparisons of random stories."
     rng, found = random.Random(seed), []
     while len(found) < n:
         mood = rng.choice(['glad', 'gloomy'])
         a, b = random_story(rng), random_story(rng)
-        if same_length and len(a) != len(b): continue
         gap = true_reward(mood, a)-true_reward(mood, b)
         seen = gap+length_bonus*(len(a)-len(b))
         if not noisy and seen == 0: continue
@@ -293,9 +231,7 @@ def generated(
     return found
 
 # %% ../../nbs/rl/16_rewards.ipynb #acf0ad90
-def gap_report(
-    gaps: Tensor, # [N] scores of the chosen answers minus those of the rejected ones
-) -> dict[str, float]: # accuracy, low, high, loss, calibration_error
+def gap_report(gaps: Tensor) -> dict[str, float]: # [N] scores of the chosen minus the rejected
     "How often the model agrees with the choices, and how good its probabilities are."
     right = (gaps > 0).double()+.5*(gaps == 0).double()
     low, high = wilson(math.floor(right.sum().item()), len(gaps))
@@ -306,9 +242,7 @@ def gap_report(
                 calibration_error=float((share*abs(predicted-happened)).sum()))
 
 # %% ../../nbs/rl/16_rewards.ipynb #5d05d3ab
-def longer_wins(
-    comparisons: Sequence[Comparison],
-) -> float: # in [0, 1]; above .5: the longer answer tends to be chosen
+def longer_wins(comparisons: Sequence[Comparison]) -> float: # in [0, 1]
     "How often the longer answer was chosen; equal lengths count half."
     gaps = [len(c.chosen)-len(c.rejected) for c in comparisons]
     return fmean([.5 if gap == 0 else float(gap > 0) for gap in gaps])
@@ -326,27 +260,17 @@ def length_correlation(
 def split_comparisons(
     texts: Sequence[Texts],
     seed: int, # of the split
-    test: float = .2, # share of the prompts, in (0, 1)
 ) -> tuple[list[Texts], list[Texts]]: # for training, held out
-    "Two parts without a common prompt; texts without any prompt are split one by one."
+    "Four fifths and one, without a common prompt; texts without any are split one by one."
     keys = [t.prompt or (i, '') for i, t in enumerate(texts)]
     distinct = list(dict.fromkeys(keys))
     random.Random(seed).shuffle(distinct)
-    held = set(distinct[:max(1, round(test*len(distinct)))])
+    held = set(distinct[:max(1, round(.2*len(distinct)))])
     parts: tuple[list, list] = ([], [])
     for key, text in zip(keys, texts):
         parts[key in held].append(text)
     if not parts[0]: raise RunError(f'{len(distinct)} prompt: expected at least 2, to hold one out')
     return parts
-
-# %% ../../nbs/rl/16_rewards.ipynb #cb5afa37
-def count_differences(
-    comparisons: Sequence[Comparison],
-    n_ids: int, # V
-) -> np.ndarray: # [N, V]
-    "For each id, how often it occurs in the chosen answer, minus how often in the rejected one."
-    def counts(ids): return np.bincount(ids, minlength=n_ids).astype(np.float32)
-    return np.stack([counts(c.chosen)-counts(c.rejected) for c in comparisons])
 
 # %% ../../nbs/rl/16_rewards.ipynb #a5c29fe9
 def bag_of_words(
@@ -357,12 +281,48 @@ def bag_of_words(
 ) -> Tensor: # [len(test)] score gaps
     "The gaps of a logistic regression on differences of word counts."
     from sklearn.linear_model import LogisticRegression
-    x = count_differences(train, n_ids)
-    sign = np.where(np.arange(len(x)) % 2, 1, -1) # both classes must occur
+    def counts(ids): return np.bincount(ids, minlength=n_ids).astype(np.float32)
+    def differences(side): return np.stack([counts(c.chosen)-counts(c.rejected) for c in side])
+    sign = np.where(np.arange(len(train)) % 2, 1, -1) # both classes must occur
     fitted = LogisticRegression(C=strength, fit_intercept=False, max_iter=500)
-    fitted.fit(x*sign[:, None], sign)
-    weights = np.asarray(fitted.coef_[0], np.float32)
-    return torch.from_numpy(count_differences(test, n_ids) @ weights)
+    fitted.fit(differences(train)*sign[:, None], sign)
+    return torch.from_numpy(differences(test) @ np.asarray(fitted.coef_[0], np.float32))
+
+# %% ../../nbs/rl/16_rewards.ipynb #296dede2
+def row_texts(row: Any) -> Texts: # a dictionary with chosen, rejected, and perhaps prompt
+    "The three texts of a row. Raises `ValueError` for a row that compares nothing."
+    if not isinstance(row, dict):
+        raise ValueError(f'it is a {type(row).__name__}, expected an object')
+    for name in ('chosen', 'rejected'):
+        if isinstance(row.get(name), str): continue
+        fields = ', '.join(map(str, row)) or 'nothing'
+        raise ValueError(f'{name!r} is no text in it (it has {fields}): '
+                         'expected chosen and rejected')
+    chosen, rejected = row['chosen'], row['rejected']
+    if chosen == rejected: raise ValueError('both answers are equal: nothing is compared')
+    texts = split_dialogue(chosen, rejected)
+    if isinstance(row.get('prompt'), str):
+        texts = Texts(row['prompt'], chosen, rejected)
+    for name in ('chosen', 'rejected'):
+        if not getattr(texts, name).strip(): raise ValueError(f'the {name} answer is empty')
+    return texts
+
+# %% ../../nbs/rl/16_rewards.ipynb #9228a4dc
+def read_comparisons(
+    rows: Sequence, # of dictionaries
+    skip: bool = False, # leave faulty rows out, with a warning?
+) -> list[Texts]:
+    "The rows as texts. Raises `RunError` for the first faulty row, or if none is left."
+    if not rows: raise RunError('there are no rows: expected at least one comparison')
+    kept, faults = [], []
+    for i, row in enumerate(rows):
+        try: kept.append(row_texts(row))
+        except ValueError as e: faults.append(f'row {i}: {e}')
+    if faults and not (skip and kept):
+        raise RunError(f'{faults[0]} (skip=True leaves such rows out)')
+    if faults:
+        warnings.warn(f'{len(faults)} of {len(rows)} rows left out; {faults[0]}', stacklevel=2)
+    return kept
 
 # %% ../../nbs/rl/16_rewards.ipynb #eb416ae4
 def read_rows(
@@ -370,11 +330,11 @@ def read_rows(
 ) -> list: # of dictionaries
     "The rows of a data set. Raises `RunError` or `DataError`, naming the file."
     if data in REGISTRY: return load(data)
-    path = Path(data)
-    if not path.is_file():
-        raise RunError(f"{data!r} is no file: expected 'generated', 'hh_rlhf' or JSON lines")
+    try: text = Path(data).read_text(encoding='utf-8')
+    except OSError: raise RunError(f"{data!r} is no file: expected 'generated', 'hh_rlhf' or "
+                                   'JSON lines') from None
     rows = []
-    for i, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    for i, line in enumerate(text.splitlines(), 1):
         if not line.strip(): continue
         try: rows.append(json.loads(line))
         except ValueError as e: raise RunError(f'{data}, line {i} is no JSON: {e}') from None
@@ -387,10 +347,7 @@ class Parts(NamedTuple):
     test: list[Comparison]
     vocabulary: list[str] # the word of each id
 
-def generated_parts(
-    e: RewardTraining, # settings
-    seed: int,
-) -> Parts:
+def generated_parts(e: RewardTraining, seed: int) -> Parts: # of the settings
     "Generated comparisons; those of the test are clean."
     train = generated(e.pairs, 2*seed+1, e.noisy, e.length_bonus)
     kept = [j.comparison for j in train]
@@ -400,18 +357,15 @@ def generated_parts(
     return Parts(kept, test, WORDS)
 
 # %% ../../nbs/rl/16_rewards.ipynb #3d0cc069
-def text_parts(
-    e: RewardTraining, # settings
-    seed: int,
-) -> Parts:
+def text_parts(e: RewardTraining, seed: int) -> Parts: # of the settings
     "Comparisons of a data set, as numbers of words. Raises `RunError` if none is left."
-    train, test = split_comparisons(read_comparisons(read_rows(e.data), 'skip'), seed)
+    train, test = split_comparisons(read_comparisons(read_rows(e.data), skip=True), seed)
     vocab = Vocab([words(' '.join(t)) for t in train], e.least)
     def encode(text): return vocab.encode(words(text))
     parts = []
     for side in (train, test):
         kept = [t for t in side if all(map(words, t[1:]))]
-        encoded = [encode_comparison(t, encode, e.block_size, cut=True) for t in kept]
+        encoded = [encode_comparison(t, encode, e.block_size) for t in kept]
         parts.append([c for c in encoded if c.chosen != c.rejected])
     if not all(parts): raise RunError('no comparison is left whose answers differ in their words')
     return Parts(parts[0], parts[1], vocab.words)
@@ -420,11 +374,12 @@ def text_parts(
 def reward_seed(
     e: RewardTraining, # settings
     seed: int,
+    device: str = 'cpu', # of the model
 ) -> tuple[dict[str, float], RewardModel, list[str]]: # figures, the model, its vocabulary
     "One split, one training, and what it reaches on the held-out comparisons."
     seed_everything(seed)
     train, test, vocabulary = e.parts(seed)
-    model = e.model(len(vocabulary))
+    model = e.model(len(vocabulary)).to(device)
     train_rewards(model, train, e.steps, e.bs, e.lr, e.weight_decay, seed)
     gaps, longer = score_gaps(model, test), longer_wins(test)
     bag = gap_report(bag_of_words(train, test, len(vocabulary)))
@@ -437,17 +392,13 @@ def reward_seed(
     return found, model, vocabulary
 
 # %% ../../nbs/rl/16_rewards.ipynb #c4662353
-def seed_means(
-    known: dict, # seed -> figure -> value
-) -> dict: # mean of each figure, its sd over the seeds, and every number in `extra`
-    "The figures over all seeds."
-    out: dict[str, Any] = {}
-    for name in next(iter(known.values())):
-        values = [figures[name] for figures in known.values()]
-        out[name] = fmean(values)
-        if len(values) > 1:
-            out[f'{name}_sd'] = stdev(values)
-    return out | dict(extra=dict(seeds=known))
+def seed_means(known: dict) -> dict: # seed -> figure -> value; every number is in `extra`, too
+    "The mean of each figure over all seeds, and its standard deviation if there are several."
+    names = next(iter(known.values()))
+    several = {name: [figures[name] for figures in known.values()] for name in names}
+    means = {name: fmean(values) for name, values in several.items()}
+    sds = {f'{name}_sd': stdev(values) for name, values in several.items() if len(values) > 1}
+    return means | sds | dict(extra=dict(seeds=known))
 
 # %% ../../nbs/rl/16_rewards.ipynb #5d63d6ed
 def text_reward(
@@ -458,6 +409,7 @@ def text_reward(
     "The model as a function of whole texts, which raises `ValueError` as `GPT` does."
     @torch.no_grad()
     def reward(texts: list[str]) -> Tensor:
+        if not texts: raise ValueError('there are no texts: expected at least one')
         found = []
         for begin in range(0, len(texts), bs):
             ids = [list(encode(text)) for text in texts[begin:begin+bs]]
@@ -465,7 +417,7 @@ def text_reward(
             lengths = torch.tensor([len(row) for row in ids])
             rows = pad_sequence([torch.tensor(row) for row in ids], batch_first=True)
             found.append(model(rows, lengths))
-        return torch.cat(found)
+        return torch.cat(found).cpu()
     return reward
 
 # %% ../../nbs/rl/16_rewards.ipynb #df70fc1b
@@ -496,7 +448,7 @@ class RewardTraining(Experiment):
     length_bonus: Annotated[float, Ge(0)] = 0. # of a generated sentence, for the chooser
     same_length: bool = False # train on generated stories of the same length only
     least: Annotated[int, Ge(1)] = 5 # words seen less often are unknown
-    block_size: Annotated[int, Ge(8)] = STORY_BLOCK # longest text, tokens
+    block_size: Annotated[int, Ge(STORY_BLOCK)] = STORY_BLOCK # longest text, tokens
     n_layer: Annotated[int, Ge(1)] = 2 # layers of the body
     n_embd: Annotated[int, Ge(8), MultipleOf(8)] = 32 # its width
     dropout: Annotated[float, Ge(0), Lt(1)] = 0. # in body and head
@@ -505,12 +457,6 @@ class RewardTraining(Experiment):
     lr: Annotated[float, Gt(0)] = 5e-3 # peak learning rate
     weight_decay: Annotated[float, Ge(0)] = .01
     seeds: Annotated[int, Ge(1)] = 3 # repetitions
-
-    def check(self):
-        "Raise `RunError` for settings out of range."
-        super().check()
-        fits = self.data != 'generated' or self.block_size >= STORY_BLOCK
-        self.require(block_size=(fits, f'{STORY_BLOCK} or more for generated stories'))
 
     def model(self, n_ids: int) -> RewardModel: # V
         "A fresh reward model."
@@ -532,33 +478,25 @@ class RewardTraining(Experiment):
         chosen = encode_words if self.data == 'generated' else encode
         return partial(judged, text_reward(model, chosen))
 
-    def plan(self) -> list: return reward_plan(self)
+    def plan(self) -> list: # rows (what, value)
+        "Size, memory and work of a training."
+        parameters, tokens = 12*self.n_layer*self.n_embd**2, 2*self.bs*self.block_size
+        return [['parameters of the blocks, about', f'{parameters:,}'],
+                ['tokens in a step, at most', f'{tokens:,}'],
+                ['memory for weights, gradients and AdamW', f'{16*parameters/1e9:.1f} GB'],
+                ['work, about', f'{6*parameters*tokens*self.steps*self.seeds:.1e} FLOP']]
 
 # %% ../../nbs/rl/16_rewards.ipynb #fa775c8f
-def fit_rewards(
-    e: RewardTraining, # settings
-    run: Run, # its folder
-) -> dict: # of `seed_means`
+def fit_rewards(e: RewardTraining, run: Run) -> dict: # of `seed_means`
     "All seeds of a run; one that was stopped goes on with the first that is lacking."
     known = run.load_state()['known'] if run.resumed else {}
     run.looping = True
     for seed in range(run.config['seed'], run.config['seed']+e.seeds):
         if str(seed) in known: continue
         if run.stop: raise Interrupted(run.stop, f'stopped after {len(known)} seeds')
-        known[str(seed)], model, vocabulary = reward_seed(e, seed)
+        known[str(seed)], model, vocabulary = reward_seed(e, seed, run.device)
         run.keep('vocabulary', vocabulary)
         run.save(model.state_dict(), dict(known=known), len(known))
         print(f'seed {seed}: accuracy {known[str(seed)]["accuracy"]:.3f}', flush=True)
     run.looping = False
     return seed_means(known)
-
-# %% ../../nbs/rl/16_rewards.ipynb #7aab9b93
-def reward_plan(
-    e: RewardTraining, # settings
-) -> list: # rows (what, value)
-    "Size, memory and work of a training."
-    parameters, tokens = 12*e.n_layer*e.n_embd**2, 2*e.bs*e.block_size
-    return [['parameters of the blocks, about', f'{parameters:,}'],
-            ['tokens in a step, at most', f'{tokens:,}'],
-            ['memory for weights, gradients and AdamW', f'{16*parameters/1e9:.1f} GB'],
-            ['work, about', f'{6*parameters*tokens*e.steps*e.seeds:.1e} FLOP']]

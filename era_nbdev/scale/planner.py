@@ -1,4 +1,4 @@
-"""How should 256 GPUs share a model of 70 billion parameters? You derive what every kind of parallelism costs in time, predict the throughput of published runs within three points of utilisation, and build `era plan`, which searches through thousands of layouts and says which one it picked, why, and what would not fit.
+"""How should 256 GPUs share a model of 70 billion parameters? You derive what every kind of parallelism costs in time, predict the throughput of published runs, most of them within three points of utilisation, see where the prediction fails, and build `era plan`, which searches through thousands of layouts and says which one it picked, why, and what would not fit.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/planner.html.md"""
 
@@ -16,15 +16,16 @@ from ..core.errors import RunError, nearest
 from ..foundations.cloud import PRICES
 from ..llm.budget import NO_BF16
 from ..llm.gpt import GPTConfig
-from .memory import MEGATRON, RESERVED, Layout, Memory, State, again, check_layout
-from .memory import find_model, heads_width, memory, parameters, products
+from .memory import MEGATRON, RESERVED, ROOM, Layout, Memory, State, again
+from .memory import check_layout, find_model, heads_width, memory, parameters
+from .memory import products
 from ..vision.ddp import ring_seconds
 
 # %% auto #0
-__all__ = ['LINK', 'GPUS', 'ATTENTION', 'LATENCY', 'ROOM', 'GPU', 'find_gpu', 'Engine', 'LayerSeconds', 'product_seconds',
-           'layer_bytes', 'layer_seconds', 'collected', 'data_seconds', 'Seconds', 'step_seconds', 'traffic',
-           'flop_per_token', 'throughput', 'Cost', 'cost', 'Candidate', 'layouts', 'judge', 'search', 'families',
-           'reasons', 'smallest_cluster', 'make_plan', 'check_numbers', 'rows_of', 'bars', 'plan']
+__all__ = ['LINK', 'GPUS', 'ATTENTION', 'LATENCY', 'MOST', 'CAUTIOUS', 'GPU', 'find_gpu', 'Engine', 'LayerSeconds',
+           'product_seconds', 'layer_bytes', 'layer_seconds', 'collected', 'data_seconds', 'Seconds', 'step_seconds',
+           'traffic', 'flop_per_token', 'throughput', 'Cost', 'cost', 'Candidate', 'layouts', 'judge', 'search',
+           'families', 'reasons', 'smallest_cluster', 'make_plan', 'check_numbers', 'rows_of', 'bars', 'plan']
 
 # %% ../../nbs/scale/12_planner.ipynb #3508e1c8
 LINK = 370/450 # of a link's bandwidth that a collective gets. Austin et al. 2025
@@ -42,6 +43,7 @@ class GPU:
     watts: float
     usd: float = 0. # an hour; 0 if no price is known
     node: int = 8 # GPUs in a machine
+    efficiency: float = .61 # η, share of the peak that products reach; measured on clusters
 
     def link(self,
         stride: int, size: int, # distance of neighbours in a group; GPUs in the group
@@ -54,8 +56,9 @@ class GPU:
 # %% ../../nbs/scale/12_planner.ipynb #c472e631
 _RENT = {p.gpu: p.usd/p.gpus for p in PRICES if p.gpus == 8}
 GPUS = { # makers' data sheets
-    'a100': GPU('A100', 312., 40, 1.56, 300, 6.25, 400, _RENT['A100']),
-    'a100-80gb': GPU('A100-80GB', 312., 80, 2.04, 300, 6.25, 400, _RENT['A100-80GB']),
+    'a100': GPU('A100', 312., 40, 1.56, 300, 6.25, 400, _RENT['A100'], efficiency=.67),
+    'a100-80gb': GPU('A100-80GB', 312., 80, 2.04, 300, 6.25, 400, _RENT['A100-80GB'],
+                     efficiency=.67),
     'h100': GPU('H100', 989., 80, 3.35, 450, 50, 700, _RENT['H100']),
     'h200': GPU('H200', 989., 141, 4.8, 450, 50, 700),
     'b200': GPU('B200', 2250., 180, 8., 900, 50, 1000)}
@@ -75,11 +78,15 @@ ATTENTION = .35 # of the peak, for flash attention. Shah et al. 2024
 @dataclass(frozen=True)
 class Engine:
     "What the software makes of the hardware."
-    efficiency: float = .48 # η, of the peak in matrix products
+    efficiency: float = 0. # η, of the peak in matrix products; 0: the GPU's own
     passes: float = 1. # through memory for pointwise operations, compared with compiled ones
     fp8: float = 1. # how many times as fast 8 bits make the products of the layers
     async_tp: bool = False # does tensor parallelism hide half of its collectives?
     balanced: bool = False # does context parallelism divide the visible scores evenly?
+
+    def rate(self, gpu: GPU) -> float:
+        "FLOP a second of matrix products."
+        return (self.efficiency or gpu.efficiency)*gpu.tflops*1e12
 
 class LayerSeconds(NamedTuple):
     "Seconds of one GPU for one layer and one token of its sequence, forward and backward."
@@ -91,10 +98,8 @@ class LayerSeconds(NamedTuple):
 
 # %% ../../nbs/scale/12_planner.ipynb #4b149473
 def product_seconds(
-    c: GPTConfig, # a model's configuration
-    layout: Layout, # of GPUs
-    gpu: GPU,
-    engine: Engine,
+    c: GPTConfig, layout: Layout, # a model's configuration; GPUs
+    gpu: GPU, engine: Engine,
     tokens: float, # of a micro-batch on this GPU
 ) -> float:
     "All matrix products of a layer, for each token, Eq. (1) of the chapter."
@@ -107,7 +112,7 @@ def product_seconds(
         weights = n_in*n_out/layout.tp
         flop += times*2*weights
         moved += times*2*(rows+weights/tokens)
-    return flop/(engine.efficiency*engine.fp8*gpu.tflops*1e12)+moved/(gpu.hbm*1e12)
+    return flop/(engine.fp8*engine.rate(gpu))+moved/(gpu.hbm*1e12)
 
 # %% ../../nbs/scale/12_planner.ipynb #85737359
 def layer_bytes(
@@ -121,10 +126,8 @@ def layer_bytes(
     return tensor, (4 if layout.keep == 'full' else 3)*numbers
 
 def layer_seconds(
-    c: GPTConfig, # a model's configuration
-    layout: Layout, # of GPUs
-    gpu: GPU,
-    engine: Engine,
+    c: GPTConfig, layout: Layout, # a model's configuration; GPUs
+    gpu: GPU, engine: Engine,
     T: int, # tokens in a sequence
 ) -> LayerSeconds:
     "Seconds for each token that a GPU holds; its parts are derived in the text."
@@ -151,14 +154,12 @@ def collected(
 ) -> list[float]: # bytes
     "The sizes of all all-gathers and reduce-scatters between copies in a step."
     if layout.dp*layout.cp == 1: return []
-    if layout.zero == 3: return [2*own]*(2*layout.accumulate)+[4*own]
+    if layout.zero == 3: return [2*own, 2*own, 4*own]*layout.accumulate
     return [4*own, 2*own if layout.zero else 4*own]
 
 def data_seconds(
-    layout: Layout, # of GPUs
-    gpu: GPU,
-    own: float, # parameters of this GPU's layers
-    layers: int, # of this GPU
+    layout: Layout, gpu: GPU, # GPUs, and of which kind
+    own: float, layers: int, # parameters and number of this GPU's layers
     busy: float, # seconds of all other work
 ) -> float:
     "What a step waits for the traffic between the copies."
@@ -191,10 +192,8 @@ class Seconds(NamedTuple):
 
 # %% ../../nbs/scale/12_planner.ipynb #573e5d01
 def step_seconds(
-    c: GPTConfig, # a model's configuration
-    layout: Layout, # of GPUs
-    gpu: GPU,
-    T: int, # tokens in a sequence
+    c: GPTConfig, layout: Layout, # a model's configuration; GPUs
+    gpu: GPU, T: int, # tokens in a sequence
     engine: Engine = Engine(),
 ) -> Seconds:
     "The time of a step, part by part. Raises `RunError` for a layout that does not fit the model."
@@ -219,7 +218,7 @@ def step_seconds(
 
 def _head_seconds(c, tp, gpu, engine): # output map and loss, for each token
     flop, moved = 6*c.n_embd*c.vocab_size/tp, 48*c.vocab_size/tp
-    return flop/(engine.efficiency*gpu.tflops*1e12)+moved/(gpu.hbm*1e12)
+    return flop/engine.rate(gpu)+moved/(gpu.hbm*1e12)
 
 # %% ../../nbs/scale/12_planner.ipynb #1c13e67b
 def traffic(
@@ -265,17 +264,15 @@ class Cost(NamedTuple):
     mwh: float # of the GPUs alone, at their maximal power
 
 def cost(
-    tokens: float, # of the whole training
-    rate: float, # tokens a second of each GPU
-    gpus: int,
-    gpu: GPU,
+    tokens: float, rate: float, # of the whole training; a second, of each GPU
+    gpus: int, gpu: GPU,
 ) -> Cost:
     "Time, price and energy of a training."
     hours = tokens/rate/gpus/3600
     return Cost(hours, hours*gpus*gpu.usd, hours*gpus*gpu.watts/1e6)
 
 # %% ../../nbs/scale/12_planner.ipynb #5a716d58
-ROOM = .92 # of a GPU's memory that a plan may fill
+MOST = 2**17 # GPUs that are planned
 
 class Candidate(NamedTuple):
     "A layout with its price in memory and time."
@@ -288,10 +285,8 @@ class Candidate(NamedTuple):
 # %% ../../nbs/scale/12_planner.ipynb #dd2b2a0d
 def layouts(
     c: GPTConfig, # a model's configuration
-    gpus: int,
-    gpu: GPU,
-    T: int, # tokens in a sequence
-    sequences: int, # in a step
+    gpus: int, gpu: GPU,
+    T: int, sequences: int, # tokens in a sequence; sequences in a step
 ) -> Iterator[Layout]:
     "All layouts that use every GPU and go with the model."
     for tp in _divisors(math.gcd(gpus, gpu.node)):
@@ -302,16 +297,19 @@ def layouts(
                 yield from _variants(c, Layout(dp, tp, pp, cp), sequences//dp, T)
 
 # %% ../../nbs/scale/12_planner.ipynb #d2229a71
-def _divisors(n): return [d for d in range(1, n+1) if n % d == 0]
+def _divisors(n):
+    small = [d for d in range(1, math.isqrt(n)+1) if n % d == 0]
+    return sorted({*small, *(n//d for d in small)})
 
 def _variants(c, base, each, T): # micro-batches, policies and pieces; each: sequences of a copy
     try: check_layout(c, base, T)
     except RunError: return
     for micro in (1, 2, 4, 8, 16):
         if each % micro: continue
-        for keep in ('pointwise', 'selective', 'full'):
+        for keep in ('compiled', 'selective', 'full'):
             for chunks in (1, 2, 4) if base.pp > 1 else (1,):
                 if base.pp*chunks > c.n_layer: continue
+                if chunks > 1 and each//micro % base.pp: continue
                 yield replace(base, zero=3 if base.pp == 1 else 1, micro=micro, keep=keep,
                               accumulate=each//micro, chunks=chunks)
 
@@ -338,8 +336,9 @@ def search(
              if all(getattr(layout, name) == size for name, size in fixed.items())]
     if not found:
         wanted = ''.join(f', {name} {size}' for name, size in fixed.items())
-        raise RunError(f'no layout of {gpus} GPUs{wanted} divides {sequences} sequences of {T} '
-                       f'tokens: choose other numbers of GPUs or of tokens in a step')
+        raise RunError(f'no layout of {gpus} GPUs{wanted} goes with {sequences} sequences of {T} '
+                       f'tokens: tp must divide {gpu.node} GPUs of a machine and the KV heads, pp '
+                       f'be at most {c.n_layer}, cp a power of 2, and dp divide the sequences')
     return sorted(found, key=lambda o: (not o.fits, o.seconds.total if o.fits else o.gib))
 
 # %% ../../nbs/scale/12_planner.ipynb #9a8c75de
@@ -352,7 +351,7 @@ def families(best: Layout) -> dict[str, Any]: # the layout that was picked
         'without a pipeline': lambda o: o.pp == 1, 'with a pipeline': lambda o: o.pp > 1,
         'without context parallelism': lambda o: o.cp == 1,
         'full recomputation': lambda o: o.keep == 'full',
-        'no matrix product repeated': lambda o: o.keep == 'pointwise'}
+        'no matrix product repeated': lambda o: o.keep == 'compiled'}
     return {words: member for words, member in kinds.items() if not member(best)}
 
 def reasons(
@@ -371,17 +370,18 @@ def reasons(
 # %% ../../nbs/scale/12_planner.ipynb #479eef56
 def smallest_cluster(
     c: GPTConfig, gpu: GPU, T: int, sequences: int, # as in `layouts`
-    most: int = 2**17, # GPUs to be tried
-) -> int: # GPUs, or 0 if not even `most` are enough
+) -> int: # GPUs, or 0 if not even `MOST` are enough
     "The smallest power of two of GPUs on which some layout fits."
     gpus = 1
-    while gpus <= most:
+    while gpus <= MOST:
         if any(judge(c, layout, gpu, T).fits for layout in layouts(c, gpus, gpu, T, sequences)):
             return gpus
         gpus *= 2
     return 0
 
 # %% ../../nbs/scale/12_planner.ipynb #acac3b83
+CAUTIOUS = .48 # the lowest efficiency that was found: torchtitan's H100 with 500 watts
+
 def make_plan(
     name: str, # of a model
     gpus: int, gpu: GPU, T: int, # cluster; tokens in a sequence
@@ -403,6 +403,7 @@ def make_plan(
                        f'{best.gib:,.0f} of {ROOM*gpu.memory:.0f} GiB on each; '
                        +(f'{enough} would be enough' if enough else 'shorten the sequences'))
     rate, share = throughput(c, best.layout, gpu, T)
+    slow, _ = throughput(c, best.layout, gpu, T, Engine(CAUTIOUS))
     tokens = tokens or 20.*parameters(c).total
     return dict(model=name, parameters=parameters(c).total, gpu=gpu.name, gpus=gpus, tokens=tokens,
                 sequence=T, sequences=sequences, layout=asdict(best.layout),
@@ -410,6 +411,7 @@ def make_plan(
                 reserved=best.gib, usable=ROOM*gpu.memory, seconds=best.seconds._asdict(),
                 traffic=traffic(c, best.layout, gpu, T),
                 tokens_per_second=rate*gpus, mfu=share, **cost(tokens, rate, gpus, gpu)._asdict(),
+                cautious_hours=cost(tokens, slow, gpus, gpu).hours,
                 candidates=len(found), fitting=sum(o.fits for o in found), instead=reasons(found))
 
 # %% ../../nbs/scale/12_planner.ipynb #36682aa5
@@ -420,10 +422,10 @@ def check_numbers(
 ):
     "Raise `RunError` for numbers that cannot be a plan, with the nearest that can."
     for what, size in dict(gpus=gpus, **fixed).items():
-        if size < 1: raise RunError(f'{what} is {size}, expected 1 or more')
+        if not 1 <= size <= MOST: raise RunError(f'{what} is {size}, expected 1 to {MOST:,}')
     if not 0 <= tokens < math.inf: raise RunError(f'tokens is {tokens}, expected 0 or more')
-    if sequences < 1:
-        raise RunError('a step has less than one sequence: give --batch in tokens, at least --seq')
+    if not 1 <= sequences <= 2**30:
+        raise RunError(f'a step has {sequences:,} sequences, not 1 to 2^30: give --batch in tokens')
     together = math.prod(fixed.values())
     if gpus % together:
         below, words = gpus//together*together, ' × '.join(fixed)
@@ -447,6 +449,7 @@ def rows_of(
         ['speed', f"{plan['tokens_per_second']:,.0f} tokens/s, {plan['mfu']:.1%} of the peak"],
         ['whole run', f"{plan['tokens']:.3g} tokens in {hours/24:,.1f} days, {usd}, "
                       f"{plan['mwh']:,.0f} MWh"],
+        [f'at η = {CAUTIOUS}', f"{plan['cautious_hours']/24:,.1f} days"],
         ['searched', f"{plan['candidates']:,} layouts, {plan['fitting']:,} fit"]]
 
 def bars(

@@ -1,4 +1,4 @@
-"""A single matrix is cut by columns or by rows, and a whole GPT runs on two or four ranks with the losses and gradients of one. You derive where the sums must stand, forwards and backwards, divide attention by heads, vocabulary and loss by tokens of the vocabulary, and the residual stream by positions, and see which mistakes train without an error.
+"""A single matrix is cut by columns or by rows, and a whole GPT runs on two or four ranks with the losses and gradients of one. You derive where the sums must stand, forwards and backwards, divide attention by heads, vocabulary and loss by tokens of the vocabulary, and the residual stream by positions. A network of two layers with embedding and loss is compared with PyTorch's `DTensor`, and you see which mistakes train without an error.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/tensor.html.md"""
 
@@ -24,9 +24,10 @@ from .collectives import _all_gather, _reduce_scatter, launch, reduce_scatter
 from .sharded import small_gpt, text_batches
 
 # %% auto #0
-__all__ = ['LAYOUTS', 'sum_over_ranks', 'copy_to_ranks', 'ColumnParallel', 'RowParallel', 'fused_rows', 'VocabEmbedding',
-           'vocab_loss', 'add_up_gradient', 'check_divides', 'tensor_parallel', 'pieces', 'cut', 'block_bytes',
-           'sending_ratio', 'random_by_rank', 'train_layout', 'TensorLayouts', 'summarize']
+__all__ = ['SEQUENCE_KINDS', 'LAYOUTS', 'sum_over_ranks', 'copy_to_ranks', 'ColumnParallel', 'RowParallel', 'fused_rows',
+           'VocabEmbedding', 'vocab_loss', 'add_up_gradient', 'check_divides', 'tensor_parallel', 'pieces', 'cut',
+           'SequenceColumn', 'SequenceRow', 'SequenceEmbedding', 'block_bytes', 'sending_ratio', 'random_by_rank',
+           'draw_by_rank', 'divide_dropout', 'train_layout', 'TensorLayouts', 'summarize']
 
 # %% ../../nbs/scale/07_tensor.ipynb #75815daf
 class _Sum(torch.autograd.Function):
@@ -45,38 +46,22 @@ def _summed(x: Tensor, group: Any) -> Tensor: # a new tensor
     dist.all_reduce(total, group=group)
     return total
 
-# %% ../../nbs/scale/07_tensor.ipynb #1adaa81a
+# %% ../../nbs/scale/07_tensor.ipynb #80bc97e2
 def sum_over_ranks(
     x: Tensor, # an addend, of the same shape on all ranks
     group: Any = None, # a process group; None: all ranks
 ) -> Tensor: # the sum
-    "All-reduce forwards, nothing backwards: `g` of Shoeybi et al. 2019."
+    "All-reduce forwards, identity backwards: `g` of Shoeybi et al. 2019."
     return _Sum.apply(x, group, True)
 
 def copy_to_ranks(
     x: Tensor, # the same on all ranks, used by each for something else
     group: Any = None, # a process group; None: all ranks
 ) -> Tensor: # `x`
-    "Nothing forwards, all-reduce of the gradients backwards: `f` of Shoeybi et al. 2019."
+    "Identity forwards, all-reduce of the gradients backwards: `f` of Shoeybi et al. 2019."
     return _Sum.apply(x, group, False)
 
-# %% ../../nbs/scale/07_tensor.ipynb #2ec52d60
-class _GatherLinear(torch.autograd.Function): # the tokens are gathered again in the backward pass
-    @staticmethod
-    def forward(ctx, x, weight, bias, group): # [B, T/R, C] -> [B, T, outputs of this rank]
-        ctx.save_for_backward(x, weight)
-        ctx.group, ctx.has_bias = group, bias is not None
-        return F.linear(_all_gather(x, 1, group), weight, bias)
-
-    @staticmethod
-    def backward(ctx, *gradients):
-        (x, weight), g = ctx.saved_tensors, gradients[0]
-        whole = _all_gather(x, 1, ctx.group)
-        dx = _reduce_scatter(g @ weight, 1, ctx.group)
-        db = g.sum((0, 1)) if ctx.has_bias else None
-        return dx, g.flatten(0, 1).T @ whole.flatten(0, 1), db, None
-
-# %% ../../nbs/scale/07_tensor.ipynb #ac26e1ac
+# %% ../../nbs/scale/07_tensor.ipynb #df5c5129
 def _kept(t: Tensor, dim: int, indices: Tensor) -> nn.Parameter: # a copy
     return nn.Parameter(t.detach().index_select(dim, indices).clone())
 
@@ -88,22 +73,16 @@ class ColumnParallel(nn.Module):
         linear: nn.Linear, # the whole layer
         indices: Tensor, # which outputs this rank computes
         group: Any = None, # a process group; None: all ranks
-        sequence: bool = False, # is the input divided by positions?
     ):
         super().__init__()
         self.weight = _kept(linear.weight, 0, indices)
         self.bias = None if linear.bias is None else _kept(linear.bias, 0, indices)
-        self.in_features, self.indices = linear.in_features, indices
-        self.group, self.sequence = group, sequence
+        self.in_features, self.indices, self.group = linear.in_features, indices, group
 
-    def forward(self, x: Tensor) -> Tensor: # [B, T or T/R, C] -> [B, T, outputs of this rank]
-        if self.sequence: return _GatherLinear.apply(x, self.weight, self.bias, self.group)
+    def forward(self, x: Tensor) -> Tensor: # [B, T, C] -> [B, T, outputs of this rank]
         return F.linear(copy_to_ranks(x, self.group), self.weight, self.bias)
 
-# %% ../../nbs/scale/07_tensor.ipynb #73b0c952
-def _total(addend: Tensor, group: Any, sequence: bool) -> Tensor: # [B, T, C] -> [B, T or T/R, C]
-    return reduce_scatter(addend, 1, group) if sequence else sum_over_ranks(addend, group)
-
+# %% ../../nbs/scale/07_tensor.ipynb #bba32e3f
 class RowParallel(nn.Module):
     "Some inputs of a linear layer; the outputs are added up over the ranks."
     dim = 1 # of `weight`, along which it is cut
@@ -112,16 +91,17 @@ class RowParallel(nn.Module):
         linear: nn.Linear, # the whole layer
         indices: Tensor, # which inputs this rank has
         group: Any = None, # a process group; None: all ranks
-        sequence: bool = False, # is the output to be divided by positions?
     ):
         super().__init__()
         self.weight, self.indices = _kept(linear.weight, 1, indices), indices
         self.bias = None if linear.bias is None else nn.Parameter(linear.bias.detach().clone())
-        self.group, self.sequence = group, sequence
+        self.group = group
 
-    def forward(self, x: Tensor) -> Tensor: # [B, T, inputs of this rank] -> [B, T or T/R, C]
-        addend = F.linear(x, self.weight)
-        y = _total(addend, self.group, self.sequence)
+    def total(self, addend: Tensor) -> Tensor: # [B, T, C] of this rank -> the sum
+        return sum_over_ranks(addend, self.group)
+
+    def forward(self, x: Tensor) -> Tensor: # [B, T, inputs of this rank] -> [B, T, C]
+        y = self.total(F.linear(x, self.weight))
         return y if self.bias is None else y+self.bias
 
 # %% ../../nbs/scale/07_tensor.ipynb #a1a798cd
@@ -148,7 +128,7 @@ def _own(
     here = (place >= 0) & (place < len(indices))
     return torch.where(here, place, 0), here
 
-# %% ../../nbs/scale/07_tensor.ipynb #c1c451e7
+# %% ../../nbs/scale/07_tensor.ipynb #363dfcb7
 class VocabEmbedding(nn.Module):
     "Some rows of an embedding; vectors are added up over the ranks."
     dim = 0
@@ -157,18 +137,19 @@ class VocabEmbedding(nn.Module):
         embedding: nn.Embedding, # the whole one
         indices: Tensor, # consecutive ids, of which this rank has the vectors
         group: Any = None, # a process group; None: all ranks
-        sequence: bool = False, # is the output to be divided by positions?
     ):
         super().__init__()
         self.weight, self.indices = _kept(embedding.weight, 0, indices), indices
-        self.group, self.sequence = group, sequence
+        self.group = group
 
-    def forward(self, ids: Tensor) -> Tensor: # [B, T] -> [B, T or T/R, C]
+    def total(self, addend: Tensor) -> Tensor: # [B, T, C] of this rank -> the sum
+        return sum_over_ranks(addend, self.group)
+
+    def forward(self, ids: Tensor) -> Tensor: # [B, T] -> [B, T, C]
         place, here = _own(ids, self.indices)
-        addend = F.embedding(place, self.weight)*here[..., None]
-        return _total(addend, self.group, self.sequence)
+        return self.total(F.embedding(place, self.weight)*here[..., None])
 
-# %% ../../nbs/scale/07_tensor.ipynb #3458709f
+# %% ../../nbs/scale/07_tensor.ipynb #ceb1d254
 class _VocabLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits, y, indices, group): # [N, V/R], [N] -> [N]
@@ -178,8 +159,9 @@ class _VocabLoss(torch.autograd.Function):
         place, here = _own(y, indices)
         picked = z.gather(1, place[:, None])[:, 0]*here
         exps = z.exp()
-        sums = torch.stack([exps.sum(1), picked])
-        dist.all_reduce(sums, group=group) # both in one message
+        sums = torch.stack([exps.sum(1), picked, here.to(z.dtype)])
+        dist.all_reduce(sums, group=group) # all in one message
+        if not sums[2].eq(1).all(): raise ValueError('a target lies outside of the vocabulary')
         ctx.save_for_backward(exps.div_(sums[0][:, None]), place, here)
         return sums[0].log()-sums[1]
 
@@ -190,17 +172,18 @@ class _VocabLoss(torch.autograd.Function):
         d.scatter_add_(1, place[:, None], -(gradients[0]*here)[:, None])
         return d, None, None, None
 
-# %% ../../nbs/scale/07_tensor.ipynb #789fc8b2
+# %% ../../nbs/scale/07_tensor.ipynb #4286837f
 def vocab_loss(
     logits: Tensor, # [B, T, V/R] of this rank's part of the vocabulary
     y: Tensor, # [B, T] wanted tokens; -100 is left out
     indices: Tensor, # [V/R] consecutive ids of this rank
     group: Any = None, # a process group; None: all ranks
 ) -> Tensor: # a scalar, the same on all ranks
-    "Mean cross-entropy in nats, Eq. (3) of the chapter."
-    flat, counts = y.flatten(), (y != -100).flatten()
+    "Mean cross-entropy in nats, Eq. (3) of the chapter. Raises `ValueError` for other targets."
+    counts = (y != -100).flatten()
+    wanted = torch.where(counts, y.flatten(), 0) # any token where none counts
     exact = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)
-    losses = _VocabLoss.apply(exact, flat.clamp(min=0), indices, group)
+    losses = _VocabLoss.apply(exact, wanted, indices, group)
     return (losses*counts).sum()/counts.sum()
 
 # %% ../../nbs/scale/07_tensor.ipynb #2c2302ae
@@ -224,7 +207,7 @@ def check_divides(
     if sequence and c.positions != 'rope':
         raise ValueError(f"positions are {c.positions!r}, expected 'rope' to divide a sequence")
 
-# %% ../../nbs/scale/07_tensor.ipynb #45ae78b2
+# %% ../../nbs/scale/07_tensor.ipynb #57c4d18e
 def tensor_parallel(
     model: GPT, # the same on all ranks; changed in place
     group: Any = None, # a process group; None: all ranks
@@ -234,8 +217,8 @@ def tensor_parallel(
     rank, world, c = dist.get_rank(group), dist.get_world_size(group), model.config
     check_divides(model, world, sequence)
     n_q, n_kv = c.n_head*c.head_dim, c.n_kv_head*c.head_dim
-    column = partial(ColumnParallel, group=group, sequence=sequence)
-    row = partial(RowParallel, group=group, sequence=sequence)
+    kinds = SEQUENCE_KINDS if sequence else (ColumnParallel, RowParallel, VocabEmbedding)
+    column, row, embedding = (partial(kind, group=group) for kind in kinds)
     whole: Any = model # whose layers are replaced by other kinds
     for block in whole.blocks:
         attn, mlp = block.attn, block.mlp
@@ -245,9 +228,11 @@ def tensor_parallel(
         mlp.up = column(mlp.up, fused_rows((c.hidden,)*(2 if mlp.gated else 1), rank, world))
         mlp.down = row(mlp.down, fused_rows((c.hidden,), rank, world))
     tokens = fused_rows((c.vocab_size,), rank, world)
-    whole.wte = VocabEmbedding(whole.wte, tokens, group, sequence)
+    whole.wte = embedding(whole.wte, tokens)
     whole.head = column(whole.head, tokens)
     model.tie()
+    if c.dropout > 0:
+        divide_dropout(model, group, sequence)
     for name, p in model.named_parameters():
         if _is_partial(name, sequence):
             add_up_gradient(p, group)
@@ -280,6 +265,40 @@ def cut(
     known = pieces(model)
     return {name: t.index_select(*known[name]) if name in known else t for name, t in state.items()}
 
+# %% ../../nbs/scale/07_tensor.ipynb #98e95b75
+class _GatherLinear(torch.autograd.Function): # the tokens are gathered again in the backward pass
+    @staticmethod
+    def forward(ctx, x, weight, bias, group): # [B, T/R, C] -> [B, T, outputs of this rank]
+        ctx.save_for_backward(x, weight)
+        ctx.group, ctx.has_bias = group, bias is not None
+        return F.linear(_all_gather(x, 1, group), weight, bias)
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        (x, weight), g = ctx.saved_tensors, gradients[0]
+        whole = _all_gather(x, 1, ctx.group)
+        dx = _reduce_scatter(g @ weight, 1, ctx.group)
+        db = g.sum((0, 1)) if ctx.has_bias else None
+        return dx, g.flatten(0, 1).T @ whole.flatten(0, 1), db, None
+
+# %% ../../nbs/scale/07_tensor.ipynb #d2a84fd5
+class SequenceColumn(ColumnParallel):
+    "Some outputs of a linear layer, whose input is divided by positions."
+    def forward(self, x: Tensor) -> Tensor: # [B, T/R, C] -> [B, T, outputs of this rank]
+        return _GatherLinear.apply(x, self.weight, self.bias, self.group)
+
+class SequenceRow(RowParallel):
+    "Some inputs of a linear layer, whose output is divided by positions."
+    def total(self, addend: Tensor) -> Tensor: # [B, T, C] -> [B, T/R, C]
+        return reduce_scatter(addend, 1, self.group)
+
+class SequenceEmbedding(VocabEmbedding):
+    "Some rows of an embedding, whose output is divided by positions."
+    def total(self, addend: Tensor) -> Tensor: # [B, T, C] -> [B, T/R, C]
+        return reduce_scatter(addend, 1, self.group)
+
+SEQUENCE_KINDS = SequenceColumn, SequenceRow, SequenceEmbedding
+
 # %% ../../nbs/scale/07_tensor.ipynb #72ca47a5
 def block_bytes(
     rank: int, # of this process
@@ -310,23 +329,51 @@ def sending_ratio(
     "Time of the sums over the time of the products, exactly: with the factor (R-1)/R."
     return (world-1)*flops/(3*width*bandwidth)
 
-# %% ../../nbs/scale/07_tensor.ipynb #1a6ebf20
+# %% ../../nbs/scale/07_tensor.ipynb #e0a58d93
 class random_by_rank:
     "A context in which each rank draws random numbers of its own."
     def __init__(self,
         seed: int, # equal on all ranks
         group: Any = None, # a process group; None: all ranks
+        device: str = 'cpu', # whose generator is switched: 'cpu', 'cuda'
     ):
-        g = torch.Generator().manual_seed(seed*65_536+1+dist.get_rank(group))
-        self.state = g.get_state()
+        self.generator = torch.random if device == 'cpu' else torch.get_device_module(device)
+        own = torch.Generator(device).manual_seed(seed*65_536+1+dist.get_rank(group))
+        self.state = own.get_state()
 
     def __enter__(self) -> None:
-        self.outside = torch.get_rng_state()
-        torch.set_rng_state(self.state)
+        self.outside = self.generator.get_rng_state()
+        self.generator.set_rng_state(self.state)
 
     def __exit__(self, *_) -> None:
-        self.state = torch.get_rng_state()
-        torch.set_rng_state(self.outside)
+        self.state = self.generator.get_rng_state()
+        self.generator.set_rng_state(self.outside)
+
+# %% ../../nbs/scale/07_tensor.ipynb #b5943a17
+def draw_by_rank(
+    module: nn.Module, # changed in place
+    context: random_by_rank, # of this rank
+) -> None:
+    "Let everything in the module's forward pass draw the random numbers of `context`."
+    inner = module.forward
+    def forward(*args, **kwargs):
+        with context:
+            return inner(*args, **kwargs)
+    module.forward = forward
+
+def divide_dropout(
+    model: GPT, # a part, from `tensor_parallel`
+    group: Any = None, # a process group; None: all ranks
+    sequence: bool = False, # is the residual stream divided by positions?
+) -> None:
+    "Equal random numbers where ranks do the same work, different ones where they do not."
+    device = model.get_parameter('norm.weight').device.type
+    context, whole = random_by_rank(0, group, device), model
+    divided: list[Any] = [block.attn for block in whole.blocks]
+    if sequence:
+        divided += [whole.drop, *(block.drop for block in whole.blocks)]
+    for module in divided:
+        draw_by_rank(module, context)
 
 # %% ../../nbs/scale/07_tensor.ipynb #03ab2bfa
 LAYOUTS = ('one process', 'tensor', 'tensor and sequence')
@@ -361,7 +408,7 @@ def train_layout(
         losses.append(loss.item())
     return losses, (time.perf_counter()-start)/(steps-1)
 
-# %% ../../nbs/scale/07_tensor.ipynb #7f14c773
+# %% ../../nbs/scale/07_tensor.ipynb #67163aad
 @experiment('tensor', smoke=dict(steps=4, seeds=1), lesson={},
             full=dict(steps=500, world=4, seeds=5))
 @dataclass
@@ -386,8 +433,8 @@ class TensorLayouts(Experiment):
             found = [[launch(train_layout, world, layout, seed, *sizes, kind, self.world)[0]
                       for seed in range(self.seeds)] for kind in (torch.float32, torch.float64)]
             alone = alone or found
-            fields = dict(n_head=8, n_embd=64)
-            size = launch(block_bytes, world, 'sequence' in layout, fields, 64)[0]
+            fields = dict(n_head=self.world) # the model that was trained
+            size = launch(block_bytes, world, 'sequence' in layout, fields, 32)[0]
             result |= summarize(layout, found, alone, size)
         return result
 
