@@ -18,11 +18,11 @@ from .notebooks import notebook_of, page_of
 from .style import callout
 
 # %% auto #0
-__all__ = ['FIRST', 'SOLUTION', 'PROGRAM', 'Exercise', 'exercise_of', 'read_exercises', 'split_before', 'without_directives',
-           'find_exercise', 'Property', 'Broken', 'first_broken', 'shortly', 'error_of', 'Check', 'verdict_row',
-           'chapter_imports', 'judge', 'verdicts', 'check_in_process', 'why_stopped', 'progress_file', 'progress',
-           'note_try', 'check_', 'report', 'show_task', 'signature', 'new_cell', 'cells_for', 'try_out', 'exercises_',
-           'status_']
+__all__ = ['FIRST', 'SOLUTION', 'PROGRAM', 'KERNEL', 'Exercise', 'exercise_of', 'read_exercises', 'split_before',
+           'without_directives', 'find_exercise', 'Property', 'Broken', 'first_broken', 'shortly', 'error_of', 'Check',
+           'verdict_row', 'chapter_imports', 'judge', 'verdicts', 'check_in_process', 'why_stopped', 'progress_file',
+           'progress', 'note_try', 'check_', 'report', 'show_task', 'signature', 'new_cell', 'cells_for', 'try_out',
+           'exercises_', 'status_']
 
 # %% ../../nbs/core/21_exercise.ipynb #14648575
 @dataclass
@@ -282,7 +282,7 @@ except MemoryError: told = dict(error='the function takes more memory than is al
 json.dump(told, open(out, 'w', encoding='utf-8'))
 '''
 
-# %% ../../nbs/core/21_exercise.ipynb #2d10c752
+# %% ../../nbs/core/21_exercise.ipynb #a71145de
 def check_in_process(
     imports: str, # code: what the chapter imports
     solution: str, # code of the learner
@@ -306,7 +306,6 @@ def check_in_process(
     if 'error' in told: raise RunError(told['error'])
     return told['verdicts']
 
-# %% ../../nbs/core/21_exercise.ipynb #e014b49a
 def why_stopped(
     done: subprocess.CompletedProcess, # that gave no verdicts
     seconds: int, # that it might work
@@ -411,7 +410,10 @@ def signature(
     found = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == o.function]
     return f'{o.function}({ast.unparse(found[0].args)})' if found else f'{o.function}(…)'
 
-# %% ../../nbs/core/21_exercise.ipynb #6653bb74
+# %% ../../nbs/core/21_exercise.ipynb #f155d69e
+KERNEL = dict(metadata=dict(kernelspec=dict(name='python3', display_name='python3')),
+              nbformat=4, nbformat_minor=5)
+
 def new_cell(
     kind: str, # 'markdown' or 'code'
     source: str, # its text
@@ -449,7 +451,7 @@ def try_out(
     note_try(id, good)
     return good
 
-# %% ../../nbs/core/21_exercise.ipynb #e461cbd6
+# %% ../../nbs/core/21_exercise.ipynb #d975d271
 @command
 def exercises_(
     chapter: str, # 'gpt' or 'llm.gpt'
@@ -465,13 +467,12 @@ def exercises_(
     file = out/f'{page.split("/")[-1]}.ipynb'
     if file.exists():
         raise RunError(f'{file} exists: move it away, or name another folder by --out')
-    head = [new_cell('markdown', f'# Exercises of the chapter `{module}`'),
-            new_cell('code', chapter_imports(notebook, module))]
-    kernel = dict(name='python3', display_name='python3', language='python')
-    blank = dict(cells=head+[cell for o in every for cell in cells_for(o)],
-                 metadata=dict(kernelspec=kernel), nbformat=4, nbformat_minor=5)
+    cells = [new_cell('markdown', f'# Exercises of the chapter `{module}`'),
+             new_cell('code', chapter_imports(notebook, module))]
+    for o in every:
+        cells += cells_for(o)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, json.dumps(blank, indent=1, ensure_ascii=False)+'\n')
+    write_atomic(file, json.dumps(KERNEL | dict(cells=cells), indent=1, ensure_ascii=False)+'\n')
     n = sum(bool(o.function) for o in every)
     print(f'{file}: {len(every)} exercises, {n} of them with a checker')
 
