@@ -21,8 +21,8 @@ from .style import callout
 __all__ = ['FIRST', 'SOLUTION', 'PROGRAM', 'KERNEL', 'Exercise', 'exercise_of', 'read_exercises', 'split_before',
            'without_directives', 'find_exercise', 'Property', 'Broken', 'first_broken', 'shortly', 'error_of', 'Check',
            'verdict_row', 'chapter_imports', 'judge', 'verdicts', 'check_in_process', 'why_stopped', 'progress_file',
-           'progress', 'note_try', 'check_', 'report', 'show_task', 'signature', 'new_cell', 'cells_for', 'try_out',
-           'exercises_', 'status_']
+           'progress', 'note_try', 'check_', 'report', 'show_task', 'signature', 'new_cell', 'cells_for', 'write_new',
+           'try_out', 'exercises_', 'status_']
 
 # %% ../../nbs/core/21_exercise.ipynb #14648575
 @dataclass
@@ -345,27 +345,26 @@ def note_try(
     progress_file().parent.mkdir(parents=True, exist_ok=True)
     write_atomic(progress_file(), json.dumps(every, indent=1, sort_keys=True))
 
-# %% ../../nbs/core/21_exercise.ipynb #43f2f8d7
+# %% ../../nbs/core/21_exercise.ipynb #fd650c8b
 @command
 def check_(
     exercise: str, # 'gpt.5'
     solution: Path | None = None, # file with your function; none: show the task
     /,
-    seconds: int = 60, # of work before the function is stopped
-    hint: bool = False, # show the hint
-    answer: bool = False, # show the answer in words
-    passed: bool = False, # note an exercise without a checker as solved
+    seconds: int = 60, # of work
+    hint: bool = False, # show it
+    answer: bool = False, # show it, in words
+    passed: bool = False, # note it, for an exercise without a checker
 ) -> int: # exit status: 1 if a property is broken
     "Try your answer to an exercise: which properties it keeps, and on which input it breaks one."
     o, notebook = find_exercise(exercise)
     if seconds < 1: raise RunError(f'--seconds is {seconds}, expected at least 1')
     if solution is None: return show_task(o, hint, answer, passed)
     if not o.function:
-        raise RunError(f"{o.id} has no checker: 'era check {o.id} --answer' shows the answer in "
-                       "words to compare with, and '--passed' notes that yours was right")
+        raise RunError(f"{o.id} has no checker: compare with 'era check {o.id} --answer', and "
+                       "note by '--passed' that yours was right")
     if not solution.is_file(): raise RunError(f'no file {solution}')
-    imports = chapter_imports(notebook, o.module)
-    text = solution.read_text(encoding='utf-8')
+    imports, text = chapter_imports(notebook, o.module), solution.read_text(encoding='utf-8')
     good = report(check_in_process(imports, text, o.checker, o.function, seconds))
     note_try(o.id, good)
     return 0 if good else 1
@@ -437,6 +436,17 @@ def cells_for(
     call = f"from era_nbdev.core.exercise import try_out\ntry_out('{o.id}', {o.function})"
     return cells+[new_cell('code', empty), new_cell('code', call)]
 
+# %% ../../nbs/core/21_exercise.ipynb #0f0eeae6
+def write_new(
+    file: Path, # of a notebook
+    cells: list[dict], # as `new_cell` makes them
+):
+    "Write a notebook. Raises `RunError` if the file exists."
+    if file.exists():
+        raise RunError(f'{file} exists: move it away, or name another folder by --out')
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, json.dumps(KERNEL | dict(cells=cells), indent=1, ensure_ascii=False)+'\n')
+
 # %% ../../nbs/core/21_exercise.ipynb #2e4b5a6d
 def try_out(
     id: str, # 'gpt.5'
@@ -451,7 +461,7 @@ def try_out(
     note_try(id, good)
     return good
 
-# %% ../../nbs/core/21_exercise.ipynb #d975d271
+# %% ../../nbs/core/21_exercise.ipynb #a8d7c9c7
 @command
 def exercises_(
     chapter: str, # 'gpt' or 'llm.gpt'
@@ -465,14 +475,11 @@ def exercises_(
     every = read_exercises(notebook, module)
     if not every: raise RunError(f'the chapter {chapter} has no exercises')
     file = out/f'{page.split("/")[-1]}.ipynb'
-    if file.exists():
-        raise RunError(f'{file} exists: move it away, or name another folder by --out')
     cells = [new_cell('markdown', f'# Exercises of the chapter `{module}`'),
              new_cell('code', chapter_imports(notebook, module))]
     for o in every:
         cells += cells_for(o)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, json.dumps(KERNEL | dict(cells=cells), indent=1, ensure_ascii=False)+'\n')
+    write_new(file, cells)
     n = sum(bool(o.function) for o in every)
     print(f'{file}: {len(every)} exercises, {n} of them with a checker')
 
