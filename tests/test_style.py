@@ -115,6 +115,7 @@ core/17_doctor
 core/18_notebooks
 core/19_book
 core/20_style
+core/21_exercise
 '''.split()
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.
