@@ -88,6 +88,7 @@ scale.layouts
 scale.memory
 scale.planner
 scale.family
+scale.distributed_checkpoints
 '''.split()
 NOT_YET: list = [] # of core
 
