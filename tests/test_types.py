@@ -87,6 +87,7 @@ scale.experts
 scale.layouts
 scale.memory
 scale.planner
+scale.family
 '''.split()
 NOT_YET: list = [] # of core
 
