@@ -89,6 +89,7 @@ scale.memory
 scale.planner
 scale.family
 scale.distributed_checkpoints
+scale.steady
 '''.split()
 NOT_YET: list = [] # of core
 
