@@ -87,6 +87,8 @@ scale.experts
 scale.layouts
 scale.memory
 scale.planner
+scale.scaling
+scale.scaling_laws
 '''.split()
 NOT_YET: list = [] # of core
 
