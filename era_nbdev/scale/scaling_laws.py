@@ -301,15 +301,15 @@ def isoflop_rungs(e: Ladder, budgets, widths, low: float, high: float) -> list[R
                 found.append(Rung(width, round(D)))
     return found
 
-# %% ../../nbs/scale/17_scaling_laws.ipynb #fbf6bffd
+# %% ../../nbs/scale/17_scaling_laws.ipynb #e4964663
 @experiment('scaling_laws',
     smoke=dict(widths=(16, 24, 32), budgets=(5e8, 1e9, 2e9), held_widths=(32, 48), held_budget=4e9,
-               low=.5, high=1e4, bs=4, judge=8192, seeds=2, stretch=1., draws=20),
+               low=.5, high=1e4, bs=4, judge=8192, seeds=2, draws=20),
     lesson=dict(),
     full=dict(data='sources', n_layer=4, head_dim=16, base=64, block_size=128, bs=64,
               judge=1_000_000, widths=(48, 64, 80, 96, 128, 160, 192, 256),
               budgets=(1e13, 3e13, 1e14, 3e14), held_widths=(192, 256, 384, 512),
-              held_budget=1.2e15, low=4., high=380., workers=6))
+              held_budget=1.2e15, low=4., high=380., stretch=4., workers=6))
 @dataclass
 class ScalingLaws(Ladder):
     "Train a ladder of small GPTs, fit the law, predict a larger budget, and train that."
@@ -329,13 +329,13 @@ class ScalingLaws(Ladder):
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
     workers: Annotated[int, Ge(1)] = 1 # trainings at the same time
     widths: tuple[int, ...] = (8, 16, 24, 32, 48, 64) # C of the ladder
-    budgets: tuple[float, ...] = (3e10, 1e11, 3e11) # FLOP of a training
+    budgets: tuple[float, ...] = (2e10, 6e10, 1.8e11) # FLOP of a training
     low: Annotated[float, Gt(0)] = 3. # fewest tokens for each weight
-    high: Annotated[float, Gt(0)] = 700. # and most
-    held_widths: tuple[int, ...] = (40, 48, 64, 96) # C of the models that are predicted
-    held_budget: Annotated[float, Gt(0)] = 1e12 # FLOP of their trainings
+    high: Annotated[float, Gt(0)] = 450. # and most
+    held_widths: tuple[int, ...] = (40, 48, 64) # C of the models that are predicted
+    held_budget: Annotated[float, Gt(0)] = 6e11 # FLOP of their trainings
     seeds: Annotated[int, Ge(1)] = 3 # trainings of one rung, for the noise
-    stretch: Annotated[float, Ge(1)] = 4. # too long a schedule, for the comparison; 1: none
+    stretch: Annotated[float, Ge(1)] = 1. # how many times too long the schedule is in a comparison; 1: none
     draws: Annotated[int, Ge(2)] = 100 # of the bootstrap
 
     def rungs(self) -> list[Rung]: return [*self.ladder(), *self.noise(), *self.cut(), *self.held_out()]
@@ -416,7 +416,7 @@ def ladder_report(parts: dict, prediction: dict) -> dict: # rows of each part
             'measured': held[-1]['loss'], 'trainings': sum(map(len, parts.values()))}
     return out | dict(extra=dict(rows=parts, prediction=prediction))
 
-# %% ../../nbs/scale/17_scaling_laws.ipynb #3c64e40d
+# %% ../../nbs/scale/17_scaling_laws.ipynb #7f594ebe
 @experiment('mup',
     smoke=dict(widths=(16, 32), base=16, lrs=(3e-3, 3e-2), steps_each=10, bs=4, judge=4096),
     lesson=dict(),
@@ -442,8 +442,8 @@ class Mup(Ladder):
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
     workers: Annotated[int, Ge(1)] = 1 # trainings at the same time
     widths: tuple[int, ...] = (32, 64, 128) # C
-    lrs: tuple[float, ...] = (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2) # peak rates at the base width
-    steps_each: Annotated[int, Ge(1)] = 300 # of every training
+    lrs: tuple[float, ...] = (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2) # peak rates at the base width
+    steps_each: Annotated[int, Ge(1)] = 150 # of every training
     seeds: Annotated[int, Ge(1)] = 1 # trainings of each
 
     def rungs(self) -> list[Rung]:
