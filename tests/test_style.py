@@ -95,7 +95,6 @@ scale/10_layouts
 scale/11_memory
 scale/12_planner
 scale/16_scaling
-scale/17_scaling_laws
 core/01_errors
 core/02_plot
 core/03_diagram

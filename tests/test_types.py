@@ -88,7 +88,6 @@ scale.layouts
 scale.memory
 scale.planner
 scale.scaling
-scale.scaling_laws
 '''.split()
 NOT_YET: list = [] # of core
 

@@ -19,7 +19,7 @@ __all__ = ['Power', 'power_law', 'Law', 'Runs', 'runs_of', 'simulated', 'Envelop
            'isoflop_minima', 'huber', 'objective', 'starts', 'descend', 'from_centred', 'to_centred', 'fit_law',
            'resampled', 'interval', 'exponents_of', 'with_embeddings', 'apparent_optimum']
 
-# %% ../../nbs/scale/16_scaling.ipynb #bb86f727
+# %% ../../nbs/scale/16_scaling.ipynb #27cc4cef
 class Power(NamedTuple):
     "The power law y = scale · x^exponent."
     scale: float # k
@@ -31,6 +31,7 @@ class Power(NamedTuple):
         "y at `x`."
         return self.scale*np.asarray(x, float)**self.exponent
 
+# %% ../../nbs/scale/16_scaling.ipynb #c529fc03
 def power_law(
     x: ArrayLike, # [n] positive numbers, at least two different ones
     y: ArrayLike, # [n] positive numbers
@@ -47,10 +48,10 @@ def _logarithms(name, values): # of numbers that must be positive
     if bad.size: raise ValueError(f'{name} holds {bad.flat[0]}, expected positive numbers')
     return np.log(values)
 
-# %% ../../nbs/scale/16_scaling.ipynb #41ca9d0e
+# %% ../../nbs/scale/16_scaling.ipynb #0101552d
 @dataclass(frozen=True)
 class Law:
-    "The loss as a function of parameters and tokens, @eq-scaling-law. Hoffmann et al. 2022, Eq. 2"
+    "The loss as a function of parameters and tokens. Hoffmann et al. 2022, section 3.3"
     E: float # floor, nats for each token
     A: float # of the term of the parameters
     B: float # of the term of the tokens
@@ -67,7 +68,7 @@ class Law:
 
     @property
     def exponents(self) -> tuple[float, float]: # a, b
-        "How the best N and the best D grow with the compute, @eq-scaling-exponents."
+        "How the best N and the best D grow with the compute, Eq. (6) of the chapter."
         total = self.alpha+self.beta
         return self.beta/total, self.alpha/total
 
@@ -75,7 +76,7 @@ class Law:
         C: ArrayLike, # FLOP of the training
         work: float = 6., # FLOP for each parameter and token
     ) -> tuple[np.ndarray, np.ndarray]: # N, D
-        "The parameters and tokens with the lowest loss for that compute, @eq-scaling-optimum."
+        "The parameters and tokens with the lowest loss for that compute, Eq. (5) of the chapter."
         a, b = self.exponents
         G = (self.alpha*self.A/(self.beta*self.B))**(1/(self.alpha+self.beta))
         products = np.asarray(C, float)/work
@@ -88,7 +89,7 @@ class Law:
         ratio = self.beta*self.B/(self.alpha*self.A)
         return (ratio*np.asarray(N, float)**self.alpha)**(1/self.beta)
 
-# %% ../../nbs/scale/16_scaling.ipynb #fee66871
+# %% ../../nbs/scale/16_scaling.ipynb #33d5ce63
 class Runs(NamedTuple):
     "Finished trainings: three columns."
     N: np.ndarray # [n] parameters
@@ -97,7 +98,7 @@ class Runs(NamedTuple):
 
     @property
     def C(self) -> np.ndarray: # [n]
-        "FLOP, @eq-scaling-compute."
+        "FLOP, Eq. (3) of the chapter."
         return 6*self.N*self.D
 
     def at(self,
@@ -169,12 +170,12 @@ def envelope(
     good = np.isfinite(beside).all(0)
     return Envelope(grid[good], sizes[row[good]-1], np.exp(beside[1, good]))
 
-# %% ../../nbs/scale/16_scaling.ipynb #46d32c76
+# %% ../../nbs/scale/16_scaling.ipynb #3d0a293a
 def isoflop_minimum(
     N: ArrayLike, # [n] sizes that were trained with one budget, at least three
     loss: ArrayLike, # [n] their losses
 ) -> tuple[float, float]: # best size, its loss
-    "The bottom of the parabola, @eq-scaling-parabola. Raises `ValueError` if there is none."
+    "The bottom of the parabola, Eq. (7) of the chapter. Raises `ValueError` if there is none."
     x = _logarithms('N', N)
     if len(np.unique(x)) < 3: raise ValueError(f'{len(np.unique(x))} sizes, expected three or more')
     middle = x.mean()
@@ -182,6 +183,7 @@ def isoflop_minimum(
     if c2 <= 0: raise ValueError('the parabola opens downwards: the sizes miss the valley')
     return math.exp(middle-c1/(2*c2)), float(c0-c1**2/(4*c2))
 
+# %% ../../nbs/scale/16_scaling.ipynb #4231dd66
 def isoflop_minima(
     runs: Runs, # several sizes for each budget
     budgets: ArrayLike, # FLOP; each training belongs to the nearest
@@ -199,16 +201,16 @@ def isoflop_minima(
     pairs = np.array(found).reshape(-1, 2)
     return pairs[:, 0], pairs[:, 1]
 
-# %% ../../nbs/scale/16_scaling.ipynb #8b216c40
+# %% ../../nbs/scale/16_scaling.ipynb #685bdea0
 def huber(
     r: ArrayLike, # residuals
     delta: float, # where the parabola ends, more than 0
 ) -> np.ndarray: # of the same shape
-    "The Huber loss of each residual, @eq-scaling-huber."
+    "The Huber loss of each residual, Eq. (9) of the chapter."
     r = np.abs(np.asarray(r, float))
     return np.where(r <= delta, .5*r**2, delta*(r-.5*delta))
 
-# %% ../../nbs/scale/16_scaling.ipynb #06629b93
+# %% ../../nbs/scale/16_scaling.ipynb #ce6f1e08
 def objective(
     theta: np.ndarray, # [5] e, a, b, α, β
     log_N: np.ndarray, # [n]
@@ -216,7 +218,7 @@ def objective(
     log_loss: np.ndarray, # [n]
     delta: float = 1e-3, # of the Huber loss
 ) -> tuple[float, np.ndarray]: # sum over the trainings; gradient [5]
-    "What approach 3 minimises, and its gradient, @eq-scaling-gradient."
+    "What approach 3 minimises, and its gradient, Eq. (10) of the chapter."
     e, a, b, alpha, beta = theta
     terms = np.stack([np.full_like(log_N, e), a-alpha*log_N, b-beta*log_D])
     top = terms.max(0)
@@ -248,7 +250,7 @@ def descend(
     options = dict(maxiter=3000, maxfun=6000, ftol=1e-15, gtol=1e-10)
     return minimize(objective, start, (*columns, delta), 'L-BFGS-B', jac=True, options=options)
 
-# %% ../../nbs/scale/16_scaling.ipynb #36313d1a
+# %% ../../nbs/scale/16_scaling.ipynb #f3d2cf2e
 def from_centred(
     theta: np.ndarray, # [5] e, a, b, α, β in centred coordinates
     runs: Runs, # that they belong to
@@ -268,6 +270,7 @@ def to_centred(
     b = math.log(law.B)-law.beta*np.log(runs.D).mean()
     return np.array([math.log(law.E), a, b, law.alpha, law.beta])
 
+# %% ../../nbs/scale/16_scaling.ipynb #8c4b16ec
 def fit_law(
     runs: Runs, # at least six trainings
     delta: float = 1e-3, # of the Huber loss
@@ -316,13 +319,13 @@ def exponents_of(
     found = [power_law(C, N).exponent if len(C) > 1 else math.nan for C, N in pairs]
     return np.array([*found, fit_law(runs, start=start).exponents[0]])
 
-# %% ../../nbs/scale/16_scaling.ipynb #ad74033b
+# %% ../../nbs/scale/16_scaling.ipynb #8b73559e
 def with_embeddings(
     inner: ArrayLike, # parameters inside the layers
     vocab_size: int = 50_257, # V
     shape: float = 100., # width over number of layers
 ) -> np.ndarray: # all parameters
-    "Layers and one table of embeddings, @eq-scaling-embeddings. Pearce and Song 2024"
+    "Layers and one table of embeddings, Eq. (11) of the chapter. Pearce and Song 2024"
     inner = np.asarray(inner, float)
     width = (shape*inner/12)**(1/3)
     return inner+vocab_size*width
