@@ -88,6 +88,7 @@ scale.layouts
 scale.memory
 scale.planner
 scale.scaling
+scale.family
 '''.split()
 NOT_YET: list = [] # of core
 
