@@ -89,6 +89,7 @@ scale.memory
 scale.planner
 scale.scaling
 scale.family
+scale.distributed_checkpoints
 '''.split()
 NOT_YET: list = [] # of core
 
