@@ -49,9 +49,7 @@ MODELS = {
     'llama-70b': llama(80, 64, 8192, 28_672),
     'llama-405b': llama(126, 128, 16_384, 53_248)}
 
-def find_model(
-    name: str, # one of `MODELS`
-) -> GPTConfig:
+def find_model(name: str) -> GPTConfig: # one of `MODELS`
     "The configuration of that name. Raises `RunError`, with the nearest name, for an unknown one."
     if name not in MODELS: raise RunError(nearest('model', name, MODELS))
     return MODELS[name]
@@ -117,9 +115,7 @@ class Saved(NamedTuple):
         return self.numbers*(4 if self.kind == 'statistic' else width)
 
 # %% ../../nbs/scale/11_memory.ipynb #10ae4a7d
-def saved_tensors(
-    c: GPTConfig, # with flash attention, without dropout
-) -> list[Saved]:
+def saved_tensors(c: GPTConfig) -> list[Saved]: # with flash attention, without dropout
     "What one layer keeps for the backward pass, in the order in which it is computed."
     C, (h, g), F = c.n_embd, heads_width(c), c.hidden
     n_stats = 1 if c.norm == 'rms' else 2 # the mean, too
