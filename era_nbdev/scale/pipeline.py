@@ -49,6 +49,7 @@ def before(
 def simulate(
     schedule: Sequence[Sequence[Task]], # for each rank its tasks in their order
     seconds: Mapping[str, float], # kind of task -> how long it takes
+    slower: Mapping[int, float] = {}, # stage -> factor, for stages with more work
 ) -> Times:
     "When each task runs, if messages take no time. Raises `ValueError` for a deadlock."
     n_stages = 1+max(task.stage for order in schedule for task in order)
@@ -62,7 +63,7 @@ def simulate(
             task = left[rank].pop(0)
             arrived = max([times[o][1] for o in before(task, n_stages)], default=0.)
             start = max(free[rank], arrived)
-            free[rank] = start+seconds[task.kind]
+            free[rank] = start+seconds[task.kind]*slower.get(task.stage, 1.)
             times[task] = start, free[rank]
     return times
 
