@@ -87,6 +87,10 @@ scale.experts
 scale.layouts
 scale.memory
 scale.planner
+scale.streaming
+scale.api
+scale.overload
+scale.engines
 '''.split()
 NOT_YET: list = [] # of core
 
