@@ -256,7 +256,7 @@ def start_server(
     status = process.poll()
     why = 'did not answer' if status is None else f'ended with status {status}'
     stop_process(process)
-    last = '\n'.join(log.read_text(errors='replace').splitlines()[-5:])
+    last = '\n'.join(log.read_text(encoding='utf-8', errors='replace').splitlines()[-5:])
     raise RunError(f'{words[0]} {why} (its log is {log}): {last}')
 
 def start_vllm(
