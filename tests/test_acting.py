@@ -1,5 +1,5 @@
 "Agents that learn to act: a run that is killed goes on as if nothing had happened; what PPO does not depend on; `era watch` and its folders."
-import multiprocessing, os, signal, subprocess, sys, time
+import multiprocessing, os, signal, subprocess, sys
 from dataclasses import fields, replace
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from era_nbdev.core.cli import main
 from era_nbdev.core.run import Run
+from killed import held, wait_until_held
 
 pytest.importorskip('gymnasium')
 from era_nbdev.rl import ppo
@@ -16,9 +17,9 @@ from era_nbdev.rl.vector import Vector
 # small runs of a few CPU seconds with many checkpoints, and the results that must not depend on the interruption
 ACTING = dict(
     ppo=(['--n-steps', '12000', '--seeds', '2', '--episodes', '5'], ['mean_return', 'return_sd']),
-    dqn=(['--n-steps', '4000', '--start', '500', '--explore', '2000', '--seeds', '2', '--episodes', '5', '--trials', '2',
-          '--blocks', '40'], ['return', 'last', 'returns', 'largest']),
-    continuous=(['--n-steps', '600', '--n-random', '100', '--seeds', '2', '--episodes', '5', '--bs', '32', '--every', '50',
+    dqn=(['--n-steps', '2400', '--start', '300', '--explore', '1200', '--seeds', '2', '--episodes', '5', '--trials', '2',
+          '--blocks', '24'], ['return', 'last', 'returns', 'largest']),
+    continuous=(['--n-steps', '400', '--n-random', '100', '--seeds', '2', '--episodes', '5', '--bs', '32', '--every', '50',
                  '--save', '.1'],
                 ['mean_return', 'sd', 'worst']))
 
@@ -34,15 +35,13 @@ def run_of(out):
     dir, = (d for d in out.glob('*/*') if d.is_dir())
     return Run(dir)
 
-def kill_after_checkpoints(argv, out, n=4, limit=240):
+def kill_after_checkpoints(argv, gate, n=4):
     "Starts a real process, waits until its checkpoint was written `n` times, and kills it."
-    p = subprocess.Popen([sys.executable, '-c', START, *argv], env=os.environ | dict(OMP_NUM_THREADS='1'), stdout=subprocess.DEVNULL)
-    seen, end = set(), time.monotonic()+limit
-    while len(seen) < n and time.monotonic() < end and p.poll() is None:
-        seen |= {f.stat().st_mtime_ns for f in out.glob('*/*/state.pt')}
-        time.sleep(.005)
-    p.kill()
-    assert p.wait() == -signal.SIGKILL and len(seen) == n
+    env = os.environ | dict(OMP_NUM_THREADS='1') | held(gate, n)
+    p = subprocess.Popen([sys.executable, '-c', START, *argv], env=env, stdout=subprocess.DEVNULL)
+    try: wait_until_held(gate, p)
+    finally: p.kill()
+    assert p.wait() == -signal.SIGKILL
 
 @pytest.mark.parametrize('name', ACTING)
 def test_killed_and_resumed(name, tmp_path, monkeypatch):
@@ -51,11 +50,11 @@ def test_killed_and_resumed(name, tmp_path, monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     argv = ['run', name, '--device', 'cpu', *settings, '--out']
     assert main([*argv, str(tmp_path/'straight')]) == 0
-    kill_after_checkpoints([*argv, str(tmp_path/'killed')], tmp_path/'killed')
+    kill_after_checkpoints([*argv, str(tmp_path/'killed')], tmp_path/'gate')
     killed = run_of(tmp_path/'killed')
     assert not killed.finished
     if name == 'continuous': # in the middle of a seed, so that the memory is part of what was saved
-        assert 0 < len(killed.load_state()['going']['history']) < 12
+        assert 0 < len(killed.load_state()['going']['history']) < 8
     assert main(['run', name, '--resume', str(killed.dir)]) == 0
     straight = run_of(tmp_path/'straight').summary
     assert {key: Run(killed.dir).summary[key] for key in keys} == {key: straight[key] for key in keys}

@@ -1,10 +1,10 @@
 "ImageNet's command: bad input is one line, a killed process is started again, and the run goes on."
-import json, os, subprocess, sys
+import json, os, sys
 from pathlib import Path
 import pytest
 from PIL import Image
 from era_nbdev.core.cli import main
-from torchrun import killed_and_finished
+from killed import killed_and_finished
 
 pytest.importorskip('simplejpeg')
 ROOT = Path(__file__).parent.parent
@@ -59,12 +59,9 @@ def test_classes_of_a_real_network(capsys):
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='the loopback interface is named lo')
 def test_a_killed_process_is_started_again(tmp_path):
-    env = os.environ | dict(DATA='samples', SCALE='smoke', PROCESSES='2', OUT=str(tmp_path/'out'), OMP_NUM_THREADS='1', GLOO_SOCKET_IFNAME='lo',
-                            PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}', PYTHONPATH=str(ROOT))
+    env = dict(DATA='samples', SCALE='smoke', PROCESSES='2', OUT=str(tmp_path/'out'), PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')
     words = ['bash', str(ROOT/'runs'/'imagenet.sh'), '--epochs', '12', '--save', '0', '--device', 'cpu']
-    agent = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    killed_and_finished(agent, tmp_path/'out', 'imagenet')
-    done = [json.loads(f.read_text()) for f in tmp_path.glob('out/imagenet/*/summary.json')]
-    assert len(done) == 1 and done[0]['photographs'] == 12*48 and done[0]['processes'] == 2
+    _, run = killed_and_finished(words, tmp_path/'out', 'imagenet', tmp_path/'gate', env=env)
+    assert run.summary['photographs'] == 12*48 and run.summary['processes'] == 2
     steps = [json.loads(line)['step'] for f in tmp_path.glob('out/imagenet/*/metrics.jsonl') for line in f.read_text().splitlines() if '"lr"' in line]
     assert sorted(set(steps)) == list(range(1, 12*6+1)) # none is missing: the run went on

@@ -1,16 +1,14 @@
 "What no notebook cell can test of the loop around language models: SIGKILL of a real process, and two processes of `torchrun`."
-import os, signal, subprocess, sys, time
-from pathlib import Path
+import os, signal, subprocess, sys
 import pytest
 import torch
 from era_nbdev.core.cli import main
 from era_nbdev.core.run import Run, launch, settings, to_resume
-from torchrun import killed_and_finished
+from killed import held, interrupted_at, killed_and_finished, wait_until_held
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='the loopback interface is named lo')
 SMALL = dict(steps=24, n_prompts=8, n_new=24, judge=8, save_every=2)
 WORDS = [word for name, value in SMALL.items() for word in (f'--{name.replace("_", "-")}', str(value))]
-ENV = dict(OMP_NUM_THREADS='1', GLOO_SOCKET_IFNAME='lo')
 
 def losses(run: Run) -> list[float]:
     return [row['loss'] for row in run.metrics('loss')]
@@ -27,14 +25,14 @@ def whole(one_thread, tmp_path_factory) -> Run:
 
 def test_killed_and_resumed_to_the_bit(tmp_path, whole):
     command = [sys.executable, '-m', 'era_nbdev.core.cli', 'run', 'reinforce_lm', *WORDS, '--device', 'cpu', '--out', str(tmp_path)]
-    p = subprocess.Popen(command, env=os.environ | ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    until = time.monotonic()+300
-    while not list(tmp_path.glob('reinforce_lm/*/state.pt')) and p.poll() is None and time.monotonic() < until: time.sleep(.01)
-    p.send_signal(signal.SIGKILL)
+    gate = tmp_path/'gate'
+    p = subprocess.Popen(command, env=os.environ | dict(OMP_NUM_THREADS='1') | held(gate), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try: wait_until_held(gate, p)
+    finally: p.kill()
     told, _ = p.communicate()
     assert p.returncode == -signal.SIGKILL, told
+    assert interrupted_at(tmp_path, 'reinforce_lm') == 3*SMALL['save_every']
     run = to_resume('reinforce_lm', str(tmp_path))
-    assert 0 < run.load_state()['step'] < SMALL['steps']
     launch(run.experiment(), run=run)
     assert losses(run) == losses(whole)
     numbers = 'win_rate', 'kl', 'nll', 'reward'
@@ -43,11 +41,8 @@ def test_killed_and_resumed_to_the_bit(tmp_path, whole):
 def test_two_processes_one_of_them_killed_equal_one(tmp_path, whole):
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', '--max-restarts', '3']
     command = [*torchrun, '-m', 'era_nbdev.core.cli', 'run', 'reinforce_lm', *WORDS, '--device', 'cpu', '--out', str(tmp_path)]
-    agent = subprocess.Popen(command, env=os.environ | ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    told = killed_and_finished(agent, tmp_path, 'reinforce_lm')
-    finished = [d for d in (tmp_path/'reinforce_lm').iterdir() if (d/'summary.json').exists()]
-    assert len(finished) == 1 and told.count('run: ') == 1
-    run = Run(finished[0])
+    told, run = killed_and_finished(command, tmp_path, 'reinforce_lm', tmp_path/'gate')
+    assert told.count('run: ') == 1
     assert len(losses(run)) == SMALL['steps']
     for name in ('loss', 'norm', 'reward', 'kl', 'length'):
         pairs = zip([row[name] for row in run.metrics('loss')], [row[name] for row in whole.metrics('loss')])

@@ -87,6 +87,9 @@ scale.experts
 scale.layouts
 scale.memory
 scale.planner
+scale.scaling
+scale.family
+scale.distributed_checkpoints
 scale.streaming
 scale.api
 scale.overload

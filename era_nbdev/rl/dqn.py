@@ -76,13 +76,14 @@ def duelling_matrix(
 
 # %% ../../nbs/rl/06_dqn.ipynb #0838367b
 class NetworkQ:
-    "Action values by a module of PyTorch, learned with autograd and Adam."
+    "Action values by a module of PyTorch, on its device, learned with autograd and Adam."
     def __init__(self,
         net: nn.Module, # [N, ...] -> [N, A], or [N, A + 1] for a duelling network
         n_actions: int, # A
         duelling: bool = False, # are its outputs a value and advantages?
     ):
         self.net, self.out = net, torch.zeros(0)
+        self.weight = next(net.parameters()) # what comes in gets its device and its type
         self.mix = torch.from_numpy(duelling_matrix(n_actions)) if duelling else None
         self.adam = torch.optim.Adam(net.parameters(), fused=True)
 
@@ -90,9 +91,9 @@ class NetworkQ:
         obs: np.ndarray, # [N, ...] numbers of any kind
     ) -> np.ndarray: # [N, A]
         "The action values."
-        out = self.net(torch.from_numpy(obs).float())
-        self.out = out if self.mix is None else out @ self.mix.T
-        return self.out.detach().numpy()
+        out = self.net(torch.from_numpy(obs).to(self.weight))
+        self.out = out if self.mix is None else out @ self.mix.T.to(out)
+        return self.out.detach().cpu().numpy()
 
     def learn(self,
         gradient: np.ndarray, # [N, A] with respect to the values of the last call
@@ -101,7 +102,7 @@ class NetworkQ:
         "One step of Adam."
         self.adam.param_groups[0]['lr'] = lr
         self.adam.zero_grad()
-        self.out.backward(torch.from_numpy(gradient))
+        self.out.backward(torch.from_numpy(gradient).to(self.out))
         self.adam.step()
 
     def copy_from(self,

@@ -268,7 +268,9 @@ def summary(
             'learning': (round(seconds, 1), 's'), 'extra': extra}
 
 # %% ../../nbs/rl/07_fast_dqn.ipynb #e53a3694
-@experiment('dqn', smoke={}, lesson=dict(seeds=5, parts=True) | LESSON,
+@experiment('dqn', smoke=dict(n_steps=6000, start=500, explore=2000, lr=2e-3, target_every=100,
+                              trials=10, blocks=10, episodes=20),
+            lesson=dict(seeds=5, parts=True) | LESSON,
             full=dict(env='LunarLander-v3', seeds=10))
 @dataclass
 class DQN(Recipe):

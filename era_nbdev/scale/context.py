@@ -12,25 +12,23 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from ..core.experiments import Experiment, experiment
 from ..core.run import Run
-from ..llm.attention import check_qkv, saved_bytes
+from ..llm.attention import check_qkv
 from ..llm.flash import flash_backward, flash_forward
 from ..llm.gpt import Attention, GPT, GPTConfig
 from ..llm.parts import rotate
 from .collectives import Peers, all_gather, launch
-from .sharded import small_gpt, text_batches
-from .tensor import add_up_gradient
+from .sharded import exact_loss, largest_gap, mean_sd, small_gpt, text_batches
+from .tensor import add_up_gradient, kept_by_block
 
 # %% auto #0
 __all__ = ['WAYS', 'pieces_of', 'positions_of', 'GatheredKeys', 'mask_of_rank', 'loss_share', 'joined', 'Ring', 'visible',
            'ring_forward', 'ring_backward', 'ring_attention', 'ring_work', 'context_bytes', 'ring_tokens', 'RingHeads',
-           'context_parallel', 'text_share', 'prepared', 'train_way', 'kept_in_block', 'time_ring', 'largest_gap',
-           'mean_sd', 'ContextWays']
+           'context_parallel', 'text_share', 'prepared', 'train_way', 'kept_in_block', 'time_ring', 'ContextWays']
 
 # %% ../../nbs/scale/09_context.ipynb #0ad99ffe
 def pieces_of(
@@ -91,11 +89,9 @@ def loss_share(
     group: Any = None, # a process group; None: all ranks
 ) -> Tensor: # a scalar
     "This rank's addend of the mean loss over the tokens of all ranks."
-    exact = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)
-    total = F.cross_entropy(exact, y.flatten(), ignore_index=-100, reduction='sum')
     count = (y != -100).sum()
     dist.all_reduce(count, group=group)
-    return total/count
+    return exact_loss(logits, y, count)
 
 # %% ../../nbs/scale/09_context.ipynb #4ce96e54
 def joined(
@@ -186,21 +182,24 @@ def ring_backward(
     how: tuple[bool, float, int, bool], # as in `ring_forward`
     ring: Ring, # of this rank
 ) -> tuple[Tensor, Tensor, Tensor]: # gradients with respect to q, k, v of this rank
-    "Gradients whose addends for keys and values travel with them."
+    "Gradients whose addends for keys and values travel behind them."
     (q, k, v, o, L), (causal, scale, size, balanced) = saved, how
     mine = pieces_of(ring.rank, ring.world, balanced)
-    grad_q = torch.zeros_like(q, dtype=L.dtype)
+    grad_q, arrived = torch.zeros_like(q, dtype=L.dtype), None
     rows = list(zip(*(_cut(t.to(L.dtype), len(mine)) for t in (q, o, L, grad_o, grad_q))))
-    grad_here = torch.zeros_like(torch.cat([k, v], -1), dtype=L.dtype)
     for theirs, keys, values in _around(k, v, mine, balanced, ring, L.dtype):
+        grad_here = torch.zeros_like(torch.cat([k, v], -1), dtype=L.dtype)
         for i, j, masked in visible(mine, theirs, causal):
             q_i, o_i, L_i, grad_o_i, grad_q_i = rows[i]
             known = q_i, keys[j], values[j], o_i, L_i
             dq, dk, dv = flash_backward(known, grad_o_i, masked, scale, size)
             grad_q_i += dq
             _cut(grad_here, len(mine))[j].add_(torch.cat([dk, dv], -1))
-        grad_here = ring.start(grad_here)()
-    grad_k, grad_v = grad_here.split([k.shape[-1], v.shape[-1]], -1)
+        if arrived is not None:
+            grad_here += arrived()
+        arrived = ring.start(grad_here)
+    assert arrived is not None # a ring has one step or more
+    grad_k, grad_v = arrived().split([k.shape[-1], v.shape[-1]], -1)
     return grad_q.to(q.dtype), grad_k.to(k.dtype), grad_v.to(v.dtype)
 
 # %% ../../nbs/scale/09_context.ipynb #81794f84
@@ -267,14 +266,16 @@ def context_bytes(
 
 # %% ../../nbs/scale/09_context.ipynb #37bc575d
 def ring_tokens(
-    flops: float, # F, FLOP per second that attention reaches
+    flops: float, # Φ, FLOP per second that attention reaches
     bandwidth: float, # β, bytes per second
     n_head: int, # H
     n_kv_head: int, # G
     causal: bool = True, # with the balanced assignment
+    gradient: float = 4, # g, bytes of a gradient that is sent; keys and values have 2
 ) -> float: # tokens of a text on each rank
-    "The fewest tokens for which a step hides its transfer in 16 bits, Eq. (4) of the chapter."
-    return (2 if causal else 1)*n_kv_head/n_head*flops/bandwidth
+    "The fewest tokens for which the ring hides its transfers, Eq. (5) of the chapter."
+    factor = max(1., (2+gradient)/5)*(2 if causal else 1)
+    return factor*n_kv_head/n_head*flops/bandwidth
 
 # %% ../../nbs/scale/09_context.ipynb #878cd4c4
 class RingHeads(Attention):
@@ -378,9 +379,7 @@ def kept_in_block(
     pos = positions_of(rank, dist.get_world_size(), T, way == 'balanced ring')
     x, turn = torch.randn(2, len(pos), 64, requires_grad=True), (model.cos[pos], model.sin[pos])
     more = (GatheredKeys()[0], mask_of_rank(T)) if way == 'gathered' else ()
-    weights = list(model.blocks[0].parameters())
-    def run(x, *weights): return model.blocks[0](x, turn, *more)
-    return saved_bytes(run, x, *weights, *turn)
+    return kept_by_block(model, x, turn, *more)
 
 # %% ../../nbs/scale/09_context.ipynb #cd1e1211
 def time_ring(
@@ -401,24 +400,6 @@ def time_ring(
         dist.barrier()
         times.append(time.perf_counter()-start)
     return statistics.median(times[1:])
-
-# %% ../../nbs/scale/09_context.ipynb #471a06d8
-def largest_gap(
-    found: list[list[float]], # losses of each seed
-    alone: list[list[float]], # those of one process
-) -> float:
-    "The largest difference of any step and seed."
-    return max(abs(a-b) for one, other in zip(found, alone) for a, b in zip(one, other))
-
-def mean_sd(
-    name: str, # of the metric
-    values: list[float], # one for each seed or launch
-    unit: str = '', # of the values
-) -> dict: # of two metrics
-    "Mean and standard deviation, as metrics of the ledger."
-    mean, sd = statistics.mean(values), statistics.pstdev(values)
-    if not unit: return {name: mean, f'{name} sd': sd}
-    return {name: (mean, unit), f'{name} sd': (sd, unit)}
 
 # %% ../../nbs/scale/09_context.ipynb #aa7328c8
 @experiment('context', smoke=dict(steps=3, seeds=1, T=128, launches=1), lesson={},

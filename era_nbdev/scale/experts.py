@@ -18,8 +18,8 @@ from ..core.experiments import Experiment, experiment
 from ..core.run import Run
 from ..llm.gpt import GPT
 from .collectives import all_to_all, launch
-from .context import largest_gap, loss_share, mean_sd
-from .sharded import small_gpt, text_batches
+from .context import loss_share
+from .sharded import largest_gap, mean_sd, small_gpt, text_batches
 from .tensor import add_up_gradient
 
 # %% auto #0

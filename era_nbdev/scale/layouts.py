@@ -6,40 +6,29 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/layouts.html.md"""
 
 # %% ../../nbs/scale/10_layouts.ipynb #3515226c
 from __future__ import annotations
-import math
+import functools, math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor, nn
 from ..core.experiments import Experiment, experiment
 from ..core.run import Run
 from ..llm.gpt import GPT
 from .collectives import launch
-from .context import context_parallel, mean_sd, positions_of
+from .context import context_parallel, positions_of
 from .experts import expert_parallel, with_experts
 from .pipeline import Piece, Post, Worker, one_forward_one_backward
-from .sharded import Sharded, small_gpt, text_batches
+from .sharded import Sharded, exact_loss, mean_sd, small_gpt, text_batches
 from .tensor import cut, pieces, tensor_parallel, vocab_loss
 from ..vision.ddp import average_gradients
 
 # %% auto #0
-__all__ = ['LAYOUTS', 'BITS', 'exact_loss', 'OneProcess', 'MicroBatches', 'Rows', 'Zero3', 'Columns', 'ColumnsAndTokens',
-           'ExactWorker', 'Layers', 'Tokens', 'ExpertRanks', 'first_model', 'Masters', 'Trained', 'trained',
-           'Difference', 'difference', 'compare', 'worst', 'reason', 'LayoutDifferences', 'summarize']
-
-# %% ../../nbs/scale/10_layouts.ipynb #6108348a
-def exact_loss(
-    logits: Tensor, # [b, T, V]
-    y: Tensor, # [b, T] wanted tokens
-    count: int, # tokens that the sum is divided by
-) -> Tensor: # a scalar of 32 bits or more
-    "Sum of the cross-entropies in nats over `count`."
-    exact = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)
-    return F.cross_entropy(exact, y.flatten(), reduction='sum')/count
+__all__ = ['N_MICRO', 'LAYOUTS', 'BITS', 'alone', 'OneProcess', 'MicroBatches', 'Rows', 'Zero3', 'Columns', 'ColumnsAndTokens',
+           'Layers', 'Tokens', 'ExpertRanks', 'first_model', 'Masters', 'Trained', 'trained', 'Difference',
+           'difference', 'train_kind', 'compare', 'worst', 'reason', 'LayoutDifferences', 'summarize']
 
 # %% ../../nbs/scale/10_layouts.ipynb #6570e893
 class OneProcess:
@@ -53,7 +42,7 @@ class OneProcess:
 
     def backward(self, x: Tensor, y: Tensor) -> Tensor: # [B, T], the whole batch
         "Leave the gradients in the parameters, and return the loss of the whole batch."
-        loss = exact_loss(self.net(x), y, y.numel())
+        loss = exact_loss(self.net(x), y)
         loss.backward()
         return loss.detach()
 
@@ -68,15 +57,17 @@ class OneProcess:
         "What must happen after the optimizer's step."
 
 # %% ../../nbs/scale/10_layouts.ipynb #847ef361
+N_MICRO = 4 # micro-batches of a step
+
 def _over_ranks(loss: Tensor) -> Tensor: # the sum
     total = loss.detach().clone()
     dist.all_reduce(total)
     return total
 
 class MicroBatches(OneProcess):
-    "One process that goes through the batch in four parts."
+    "One process that goes through the batch in parts."
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
-        parts = zip(x.chunk(4), y.chunk(4))
+        parts = zip(x.chunk(N_MICRO), y.chunk(N_MICRO))
         losses = [exact_loss(self.net(some), wanted, y.numel()) for some, wanted in parts]
         for loss in losses:
             loss.backward()
@@ -137,30 +128,18 @@ class ColumnsAndTokens(Columns):
     "Tensor and sequence parallelism."
     sequence = True
 
-# %% ../../nbs/scale/10_layouts.ipynb #d4759f84
-class ExactWorker(Worker):
-    "A pipeline's worker whose loss is exact."
-    def _forward(self, task, given):
-        if task.stage < self.post.n_stages-1: return super()._forward(task, given)
-        x = self.inputs[task.micro] if given is None else given.requires_grad_()
-        wanted = self.targets[task.micro]
-        loss = exact_loss(self.pieces[task.stage](x), wanted, wanted.numel()*len(self.inputs))
-        self.loss += loss.item()
-        self.held[task[1:]] = x, loss
-        return loss.detach()
-
 # %% ../../nbs/scale/10_layouts.ipynb #df3e48e8
 class Layers(OneProcess):
-    "A pipeline of one stage on each rank, 1F1B with four micro-batches."
+    "A pipeline of one stage on each rank, 1F1B."
     def __init__(self, model: GPT):
         self.width = model.config.n_embd
         self.net = Piece(model, dist.get_rank(), dist.get_world_size())
 
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         rank, world = dist.get_rank(), dist.get_world_size()
-        post = Post(world, 4, next(self.net.parameters()).detach())
-        worker = ExactWorker({rank: self.net}, post, x.chunk(4), y.chunk(4))
-        worker.run(one_forward_one_backward(world, 4)[rank], self.width)
+        post = Post(world, N_MICRO, next(self.net.parameters()).detach())
+        worker = Worker({rank: self.net}, post, x.chunk(N_MICRO), y.chunk(N_MICRO))
+        worker.run(one_forward_one_backward(world, N_MICRO)[rank], self.width)
         return _over_ranks(torch.tensor(worker.loss, dtype=torch.float64))
 
     def own(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -285,6 +264,26 @@ def difference(
 # %% ../../nbs/scale/10_layouts.ipynb #eb71e7e5
 BITS = {64: torch.float64, 32: torch.float32, 16: torch.bfloat16}
 
+def train_kind(
+    kind: Callable[[GPT], OneProcess], # of layout
+    model: str, # 'expert' for a model with experts
+    seed: int, # of weights and batches
+    steps: int, # of training, 1 or more
+    bs: int, # B, rows of the whole batch
+    bits: int, # of `BITS`
+    dropout: float = 0., # in the residual stream and in attention
+    rank: int = 0, # added to the seed of dropout
+) -> Trained:
+    "A training in some precision, which remains the default type."
+    torch.set_default_dtype(torch.float32)
+    net = first_model(model, seed, BITS[bits], dropout=dropout)
+    torch.set_default_dtype(BITS[bits])
+    torch.manual_seed(1000*seed+rank)
+    return trained(kind(net), text_batches(steps, bs, seed=seed))
+
+alone = functools.cache(functools.partial(train_kind, OneProcess)) # each is trained once
+
+# %% ../../nbs/scale/10_layouts.ipynb #4b3e0017
 def compare(
     rank: int, # of this process
     layout: str, # of `LAYOUTS`
@@ -296,16 +295,10 @@ def compare(
     make: Callable[[GPT], OneProcess] | None = None, # another kind of layout; None: as named
 ) -> dict[int, Difference]: # bits -> of this rank; the process is to end afterwards
     "The layout beside one process."
-    batches, found = text_batches(steps, bs, seed=seed), {}
+    kind, found = make or LAYOUTS[layout], {}
     for bits in all_bits:
-        runs = []
-        for kind in (OneProcess, make or LAYOUTS[layout]):
-            torch.set_default_dtype(torch.float32)
-            model = first_model(layout, seed, BITS[bits], dropout=dropout)
-            torch.set_default_dtype(BITS[bits])
-            torch.manual_seed(1000*seed+(rank if kind is not OneProcess else 0))
-            runs.append(trained(kind(model), batches))
-        found[bits] = difference(runs[1], runs[0])
+        settings = 'expert' if layout == 'expert' else 'one process', seed, steps, bs, bits, dropout
+        found[bits] = difference(train_kind(kind, *settings, rank), alone(*settings))
     return found
 
 # %% ../../nbs/scale/10_layouts.ipynb #dd0027e3
@@ -344,7 +337,7 @@ class LayoutDifferences(Experiment):
         "Raise `RunError` for settings that do not fit together."
         super().check()
         self.require(world=(self.world == 2, '2, the number of heads and layers'),
-                     bs=(self.bs % 4 == 0, 'a multiple of 4 micro-batches'))
+                     bs=(self.bs % N_MICRO == 0, f'a multiple of {N_MICRO} micro-batches'))
 
     def fit(self, run: Run) -> dict: # processes run on the CPU, whatever the device is
         "Compare every layout with one process."

@@ -16,8 +16,9 @@ from annotated_types import Ge
 from torch import Tensor, nn
 from ..core.experiments import Experiment, experiment
 from ..core.run import Run
-from ..llm.gpt import GPT, GPTConfig, lm_loss, lm_total, modern
+from ..llm.gpt import GPT, GPTConfig, modern
 from .collectives import launch
+from .sharded import exact_loss
 
 # %% auto #0
 __all__ = ['Times', 'Task', 'before', 'simulate', 'bubble', 'gpipe', 'most_held', 'one_forward_one_backward', 'interleaved',
@@ -318,8 +319,7 @@ class Worker:
         x = self.inputs[task.micro] if given is None else given.requires_grad_()
         y = self.pieces[task.stage](x)
         if task.stage == self.post.n_stages-1:
-            total, _ = lm_total(y, self.targets[task.micro])
-            y = total/self.n_targets
+            y = exact_loss(y, self.targets[task.micro], self.n_targets)
             self.loss += y.item()
         self.held[task[1:]] = x, y
         return y.detach()
@@ -371,7 +371,7 @@ def against_one_process(
 ) -> tuple[float, float]:
     "The largest differences of the loss and of a gradient from those of one process."
     model = copy.deepcopy(model)
-    loss = lm_loss(model(inputs), targets)
+    loss = exact_loss(model(inputs), targets)
     loss.backward()
     found = {name: o for ran in reports for name, o in ran.gradients.items()}
     usual = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}

@@ -16,6 +16,7 @@ from ..core.errors import RunError, nearest
 from ..foundations.cloud import PRICES
 from ..llm.budget import NO_BF16
 from ..llm.gpt import GPTConfig
+from .collectives import LINKS
 from .memory import MEGATRON, RESERVED, ROOM, Layout, Memory, State, again
 from .memory import check_layout, find_model, heads_width, memory, parameters
 from .memory import products
@@ -28,14 +29,14 @@ __all__ = ['LINK', 'GPUS', 'ATTENTION', 'LATENCY', 'MOST', 'CAUTIOUS', 'GPU', 'f
            'families', 'reasons', 'smallest_cluster', 'make_plan', 'check_numbers', 'rows_of', 'bars', 'plan']
 
 # %% ../../nbs/scale/12_planner.ipynb #3508e1c8
-LINK = 370/450 # of a link's bandwidth that a collective gets. Austin et al. 2025
+LINK = LINKS['within a machine'][1]/450e9 # of a link's bandwidth that a collective gets
 
 # %% ../../nbs/scale/12_planner.ipynb #6f197653
 @dataclass(frozen=True)
 class GPU:
     "A GPU and its links, by its data sheet."
     name: str
-    tflops: float # R, dense, 16 bits
+    tflops: float # Φ, dense, 16 bits
     memory: float # GiB
     hbm: float # TB/s between the chip and its memory
     nvlink: float # GB/s, one way, to GPUs of the same machine
@@ -63,9 +64,7 @@ GPUS = { # makers' data sheets
     'h200': GPU('H200', 989., 141, 4.8, 450, 50, 700),
     'b200': GPU('B200', 2250., 180, 8., 900, 50, 1000)}
 
-def find_gpu(
-    name: str, # one of `GPUS`, in any case
-) -> GPU:
+def find_gpu(name: str) -> GPU: # one of `GPUS`, in any case
     "The GPU of that name. Raises `RunError`, with the nearest name, for one that is not planned."
     if name.upper() in NO_BF16:
         raise RunError(f'a {name.upper()} multiplies no bfloat16 in hardware')
@@ -372,12 +371,9 @@ def smallest_cluster(
     c: GPTConfig, gpu: GPU, T: int, sequences: int, # as in `layouts`
 ) -> int: # GPUs, or 0 if not even `MOST` are enough
     "The smallest power of two of GPUs on which some layout fits."
-    gpus = 1
-    while gpus <= MOST:
-        if any(judge(c, layout, gpu, T).fits for layout in layouts(c, gpus, gpu, T, sequences)):
-            return gpus
-        gpus *= 2
-    return 0
+    def is_enough(gpus):
+        return any(judge(c, o, gpu, T).fits for o in layouts(c, gpus, gpu, T, sequences))
+    return next(filter(is_enough, (2**k for k in range(MOST.bit_length()))), 0)
 
 # %% ../../nbs/scale/12_planner.ipynb #acac3b83
 CAUTIOUS = .48 # the lowest efficiency that was found: torchtitan's H100 with 500 watts
@@ -433,9 +429,7 @@ def check_numbers(
         raise RunError(f'{gpus} GPUs are not a multiple of {words} = {together}: take {near}')
 
 # %% ../../nbs/scale/12_planner.ipynb #00725d84
-def rows_of(
-    plan: dict, # of `make_plan`
-) -> list[list[str]]: # rows: what, value
+def rows_of(plan: dict) -> list[list[str]]: # of `make_plan`; rows: what, value
     "The head of a plan in words."
     how, hours = plan['layout'], plan['hours']
     degrees = f"dp {how['dp']}, tp {how['tp']}, pp {how['pp']}, cp {how['cp']}, ZeRO {how['zero']}"

@@ -27,7 +27,8 @@ from ..vision.ddp import DataParallel
 
 # %% auto #0
 __all__ = ['METHODS', 'model_bytes', 'sent_bytes', 'Unit', 'small_gpt', 'text_batches', 'exact_loss', 'ShardedState', 'Sharded',
-           'sharded_step', 'kept_bytes', 'tokens_to_hide', 'clip_parts', 'train_method', 'Zero', 'summarize']
+           'sharded_step', 'kept_bytes', 'tokens_to_hide', 'clip_parts', 'train_method', 'train_seeds', 'Zero',
+           'largest_gap', 'mean_sd', 'summarize']
 
 # %% ../../nbs/scale/06_sharded.ipynb #fd753ae0
 def model_bytes(
@@ -142,10 +143,12 @@ def text_batches(
 def exact_loss(
     logits: Tensor, # [B, T, V]
     y: Tensor, # [B, T] targets; -100 is left out
+    count: Tensor | int | None = None, # targets that the sum is divided by; None: those of `y`
 ) -> Tensor: # a scalar
-    "Mean cross-entropy in nats: `lm_loss`, but logits in 64 bits are not rounded to 32."
-    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(exact.flatten(0, 1), y.flatten())
+    "Cross-entropy in nats: `lm_loss`, but logits in 64 bits are not rounded to 32."
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32)).flatten(0, 1)
+    if count is None: return F.cross_entropy(exact, y.flatten())
+    return F.cross_entropy(exact, y.flatten(), reduction='sum')/count
 
 # %% ../../nbs/scale/06_sharded.ipynb #7c003f34
 def _owned_parameters(module: nn.Module, layers: list) -> list: # of lists, the root's is the last
@@ -308,7 +311,7 @@ def kept_bytes(
 
 # %% ../../nbs/scale/06_sharded.ipynb #5ca26540
 def tokens_to_hide(
-    flops: float, # F, FLOP per second that the GPU really reaches
+    flops: float, # Φ, FLOP per second that the GPU really reaches
     bandwidth: float, # β, bytes per second that it sends
     gradient: float = 2, # g, bytes of a gradient that is sent; weights have 2
 ) -> float: # b, tokens of a GPU in a step
@@ -388,6 +391,15 @@ def train_method(
         losses.append(loss.item())
     return losses, (time.perf_counter()-start)/(steps-1), _kept(net, opt)
 
+# %% ../../nbs/scale/06_sharded.ipynb #f8cc54e9
+def train_seeds(
+    rank: int, method: str, # as in `train_method`
+    seeds: int, steps: int, bs: int, # how many seeds; the rest as in `train_method`
+) -> list: # in 32 bits and in 64, for each seed
+    "All trainings of one method, one after the other; the process is to end afterwards."
+    return [[train_method(rank, method, seed, steps, bs, dtype) for seed in range(seeds)]
+            for dtype in (torch.float32, torch.float64)]
+
 # %% ../../nbs/scale/06_sharded.ipynb #194bb232
 @experiment('zero', smoke=dict(steps=2, seeds=1), lesson={},
             full=dict(steps=1000, world=4, seeds=5))
@@ -407,13 +419,12 @@ class Zero(Experiment):
     def fit(self, run: Run) -> dict: # processes run on the CPU, whatever the device is
         "Train each method with each seed."
         result: dict = {}
-        def train(world, method, dtype):
-            return [launch(train_method, world, method, seed, self.steps, self.bs, dtype)[0]
-                    for seed in range(self.seeds)]
-        kinds = torch.float32, torch.float64
-        alone = [[o[0] for o in train(1, 'data parallel', kind)] for kind in kinds]
+        sizes = self.seeds, self.steps, self.bs
+        single = launch(train_seeds, 1, 'data parallel', *sizes)[0]
+        alone = [[losses for losses, *_ in answers] for answers in single]
         for method in METHODS:
-            result |= summarize(method, [train(self.world, method, kind) for kind in kinds], alone)
+            found = launch(train_seeds, self.world, method, *sizes)[0]
+            result |= summarize(method, found, alone)
         return result
 
     def plan(self) -> list: # rows (what, value)
@@ -423,21 +434,35 @@ class Zero(Experiment):
                 ('processes at a time', self.world)]
 
 # %% ../../nbs/scale/06_sharded.ipynb #c67d0936
-def _gap(found: list, alone: list, steps: int | None = None) -> float: # largest difference
-    pairs = [zip(losses[:steps], single) for (losses, _, _), single in zip(found, alone)]
-    return max(abs(a-b) for pair in pairs for a, b in pair)
+def largest_gap(
+    found: list[list[float]], # losses of each seed
+    alone: list[list[float]], # those of one process; longer ones are cut
+) -> float:
+    "The largest difference of any step and seed."
+    return max(abs(a-b) for one, other in zip(found, alone) for a, b in zip(one, other))
 
+def mean_sd(
+    name: str, # of the metric
+    values: list[float], # one for each seed or launch
+    unit: str = '', # of the values
+) -> dict: # of two metrics
+    "Mean and standard deviation, as metrics of the ledger."
+    mean, sd = statistics.mean(values), statistics.pstdev(values)
+    if not unit: return {name: mean, f'{name} sd': sd}
+    return {name: (mean, unit), f'{name} sd': (sd, unit)}
+
+# %% ../../nbs/scale/06_sharded.ipynb #fb65ad7b
 def summarize(
     method: str, # its name in the ledger
     found: list, # answers of `train_method` for each seed, in 32 bits and in 64
     alone: list, # losses of one process for each seed, likewise
 ) -> dict: # metrics
     "Means over seeds, and deviations."
-    last = [statistics.mean(losses[-10:]) for losses, _, _ in found[0]]
-    ms = [1e3*seconds for _, seconds, _ in found[0]]
-    return {f'{method} loss': statistics.mean(last), f'{method} loss sd': statistics.pstdev(last),
-            f'{method} gap 20': _gap(found[0], alone[0], 20),
-            f'{method} gap': _gap(found[0], alone[0]), f'{method} gap 64': _gap(found[1], alone[1]),
-            f'{method} ms': (statistics.mean(ms), 'ms'),
-            f'{method} ms sd': (statistics.pstdev(ms), 'ms'),
-            f'{method} kept': (found[0][0][2], 'bytes')}
+    in_32, in_64 = ([losses for losses, *_ in answers] for answers in found)
+    result = mean_sd(f'{method} loss', [statistics.mean(losses[-10:]) for losses in in_32])
+    result |= mean_sd(f'{method} ms', [1e3*seconds for _, seconds, _ in found[0]], 'ms')
+    first = [losses[:20] for losses in in_32]
+    return result | {f'{method} gap 20': largest_gap(first, alone[0]),
+                     f'{method} gap': largest_gap(in_32, alone[0]),
+                     f'{method} gap 64': largest_gap(in_64, alone[1]),
+                     f'{method} kept': (found[0][0][2], 'bytes')}

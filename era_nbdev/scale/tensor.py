@@ -21,13 +21,13 @@ from ..core.run import Run
 from ..llm.attention import saved_bytes
 from ..llm.gpt import GPT
 from .collectives import _all_gather, _reduce_scatter, launch, reduce_scatter
-from .sharded import small_gpt, text_batches
+from .sharded import largest_gap, mean_sd, small_gpt, text_batches
 
 # %% auto #0
 __all__ = ['SEQUENCE_KINDS', 'LAYOUTS', 'sum_over_ranks', 'copy_to_ranks', 'ColumnParallel', 'RowParallel', 'fused_rows',
            'VocabEmbedding', 'vocab_loss', 'add_up_gradient', 'check_divides', 'tensor_parallel', 'pieces', 'cut',
-           'SequenceColumn', 'SequenceRow', 'SequenceEmbedding', 'block_bytes', 'sending_ratio', 'random_by_rank',
-           'draw_by_rank', 'divide_dropout', 'train_layout', 'TensorLayouts', 'summarize']
+           'SequenceColumn', 'SequenceRow', 'SequenceEmbedding', 'kept_by_block', 'block_bytes', 'sending_ratio',
+           'random_by_rank', 'draw_by_rank', 'divide_dropout', 'train_layout', 'TensorLayouts', 'summarize']
 
 # %% ../../nbs/scale/07_tensor.ipynb #75815daf
 class _Sum(torch.autograd.Function):
@@ -300,6 +300,18 @@ class SequenceEmbedding(VocabEmbedding):
 SEQUENCE_KINDS = SequenceColumn, SequenceRow, SequenceEmbedding
 
 # %% ../../nbs/scale/07_tensor.ipynb #72ca47a5
+def kept_by_block(
+    model: GPT, # of which the rank has a part
+    x: Tensor, # [B, T, C] what the block gets on this rank
+    turn: tuple[Tensor, Tensor], # cosines and sines of the positions, which do not count
+    *more, # what else it gets
+) -> int: # bytes
+    "Activations that the first block keeps for the backward pass."
+    block: Any = model.blocks[0]
+    weights = list(block.parameters())
+    def run(x, *weights): return block(x, turn, *more)
+    return saved_bytes(run, x, *weights, *turn)
+
 def block_bytes(
     rank: int, # of this process
     sequence: bool, # divide the stream by positions?
@@ -314,16 +326,14 @@ def block_bytes(
     T_here = T//world if sequence and world > 1 else T
     x = torch.randn(2, T_here, model.config.n_embd, requires_grad=True)
     turn = model.cos[:T], model.sin[:T]
-    weights = [p for p in model.blocks[0].parameters()]
-    def run(x, *weights): return model.blocks[0](x, turn)
-    kept = saved_bytes(run, x, *weights, *turn)
-    return kept, sum(p.nbytes for p in weights)
+    weights = sum(p.nbytes for p in model.blocks[0].parameters())
+    return kept_by_block(model, x, turn), weights
 
 # %% ../../nbs/scale/07_tensor.ipynb #8ae8df20
 def sending_ratio(
     world: int, # R
     width: int, # C
-    flops: float, # F, FLOP per second that a GPU reaches
+    flops: float, # Φ, FLOP per second that a GPU reaches
     bandwidth: float, # β, bytes per second
 ) -> float: # 0.1: a tenth of the time of computing
     "Time of the sums over the time of the products, exactly: with the factor (R-1)/R."
@@ -452,13 +462,10 @@ def summarize(
     size: tuple[int, int], # bytes of activations and of weights, from `block_bytes`
 ) -> dict: # metrics
     "Means over seeds, deviations, and gaps to one process."
-    def gap(kind: int) -> float: # 0: in 32 bits; 1: in 64
-        pairs = [zip(a[0], b[0]) for a, b in zip(found[kind], alone[kind])]
-        return max(abs(a-b) for pair in pairs for a, b in pair)
     last = [statistics.mean(losses[-10:]) for losses, _ in found[0]]
     ms = [1e3*seconds for _, seconds in found[0]]
-    return {f'{layout} loss': statistics.mean(last), f'{layout} loss sd': statistics.pstdev(last),
-            f'{layout} gap': gap(0), f'{layout} gap 64': gap(1),
-            f'{layout} ms': (statistics.mean(ms), 'ms'),
-            f'{layout} ms sd': (statistics.pstdev(ms), 'ms'),
-            f'{layout} activations': (size[0], 'bytes'), f'{layout} weights': (size[1], 'bytes')}
+    gaps = [largest_gap([o[0] for o in answers], [o[0] for o in single])
+            for answers, single in zip(found, alone)] # in 32 bits and in 64
+    return mean_sd(f'{layout} loss', last) | mean_sd(f'{layout} ms', ms, 'ms') | {
+        f'{layout} gap': gaps[0], f'{layout} gap 64': gaps[1],
+        f'{layout} activations': (size[0], 'bytes'), f'{layout} weights': (size[1], 'bytes')}
