@@ -90,6 +90,11 @@ scale.planner
 scale.scaling
 scale.family
 scale.distributed_checkpoints
+scale.steady
+scale.streaming
+scale.api
+scale.overload
+scale.engines
 '''.split()
 NOT_YET: list = [] # of core
 

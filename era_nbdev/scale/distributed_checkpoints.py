@@ -260,8 +260,8 @@ def time_way(
     end = time.perf_counter()
     return end-begin, waited+end-start
 
-# %% ../../nbs/scale/20_distributed_checkpoints.ipynb #b2e97db7
-@experiment('dcp', smoke={}, lesson=dict(size='10m', steps=12, seeds=3),
+# %% ../../nbs/scale/20_distributed_checkpoints.ipynb #b7f93db0
+@experiment('dcp', smoke={}, lesson=dict(size='10m', steps=6, seeds=3),
             full=dict(size='100m', steps=40, every=10, seeds=3))
 @dataclass
 class SavingTime(Experiment):
