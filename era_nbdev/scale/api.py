@@ -1,4 +1,4 @@
-"""One interface, that of the OpenAI client, over any engine that turns ids into tokens: completions, chat, streams, log-probabilities, and errors that say what would be right. The official client, unchanged, is the test.
+"""One interface, that of the OpenAI client, over any engine that continues a list of ids: completions, chat, streams, log-probabilities, and errors that say what would be right. The official client, unchanged, is the test.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/api.html.md"""
 

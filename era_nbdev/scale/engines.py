@@ -1,4 +1,4 @@
-"""One checkpoint, one API, three engines behind it: our own, CTranslate2, and vLLM in an environment of its own. The greedy tokens are the same on each of them, and the page shows it.
+"""One checkpoint, one API, three engines behind it: our own, CTranslate2, and vLLM in an environment of its own. In 32 bits the greedy tokens of the first two are those of transformers, as the page shows; the same test stands ready for vLLM, which does not run on this page.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/engines.html.md"""
 

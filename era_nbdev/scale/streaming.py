@@ -1,4 +1,4 @@
-"""An engine that makes steps in its own thread, a thousand readers in one event loop, and text that is shown the moment it is settled. Whoever stops reading has left, and the engine stops working for them.
+"""An engine that makes steps in its own thread, its many readers in one event loop, and text that is shown the moment it is settled. Whoever stops reading has left, and the engine stops working for them.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/streaming.html.md"""
 
