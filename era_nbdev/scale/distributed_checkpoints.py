@@ -1,4 +1,4 @@
-"""A run that lasts months is stopped many times, and goes on elsewhere: on fewer GPUs, in another layout, from a file that may be damaged. You write checkpoints with PyTorch's distributed engine that are made while training goes on, appear under their name only when they are complete, carry a checksum of every byte, and are read into any other layout with equal bits; and you see how much asynchronous writing is worth in a run that fails every three hours.
+"""A run that lasts months is stopped many times, and goes on elsewhere: on fewer GPUs, in another layout, from a file that may be damaged. You write checkpoints with PyTorch's distributed engine that are made while training goes on, appear under their name only when they are complete, carry a checksum of every file, and are read into other layouts with equal bits; and you calculate how much asynchronous writing is worth in a run that fails every three hours, and measure it in a small one.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/distributed_checkpoints.html.md"""
 

@@ -1,4 +1,4 @@
-"""A model that trains on a laptop and one that needs 256 GPUs can be the same code: one class, one configuration with named sizes, one description of the layout. You write it with PyTorch's own engines for sharded, tensor, pipeline and context parallelism, start it without ever holding a whole weight, check on four processes that every layout trains the same model, and run the step of the 70-billion-parameter model with 256 pretended GPUs to count the memory of its ranks.
+"""A model that trains on a laptop and one that needs 256 GPUs can be the same code: one class, one configuration with named sizes, one description of the layout. You write it with PyTorch's own engines for sharded, tensor, pipeline and context parallelism, start it without any process ever holding the whole model, check on four processes that four layouts train the same model, and run the step of the 70-billion-parameter model with 256 pretended GPUs to count the memory of its ranks.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/family.html.md"""
 
