@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/engines.html.md"""
 
 # %% ../../nbs/scale/23_engines.ipynb #62fe65b8
 from __future__ import annotations
-import asyncio, json, os, re, shutil, subprocess, sys, tempfile, time
+import asyncio, contextlib, json, os, re, shutil, subprocess, sys, tempfile, threading, time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -19,11 +19,11 @@ from ..core.ledger import write_atomic
 from ..llm.chat import find_chat
 from .api import Answers, listen
 from .overload import Limits, create_app, run_server
-from .streaming import Job, OwnEngine, Step, TokenEngine
+from .streaming import Job, OwnEngine, Step, TokenEngine, lacking
 
 # %% auto #0
-__all__ = ['ENGINES', 'converted', 'CTranslate2Engine', 'RemoteEngine', 'steps_of', 'stop_process', 'vllm_commands', 'name_vllm',
-           'default_env', 'deploy', 'start_server', 'start_vllm', 'open_answers', 'serve_llm']
+__all__ = ['ENGINES', 'converted', 'require', 'CTranslate2Engine', 'RemoteEngine', 'steps_of', 'stop_process', 'vllm_commands',
+           'name_vllm', 'default_env', 'deploy', 'start_server', 'start_vllm', 'open_answers', 'serve_llm']
 
 # %% ../../nbs/scale/23_engines.ipynb #d9b9d61c
 def converted(
@@ -43,9 +43,20 @@ def converted(
     write_atomic(out/'config.json', json.dumps(repaired))
     return out
 
+# %% ../../nbs/scale/23_engines.ipynb #4ef495f3
+def require(
+    job: Job,
+    lacks: tuple, # of an engine, as `lacking` says
+):
+    "Raises `ValueError` for a setting of a job that an engine lacks."
+    for name in lacking(job, lacks):
+        raise ValueError(f'this engine has no {name}: ask for none, or take another engine')
+
 # %% ../../nbs/scale/23_engines.ipynb #a01d9d75
 class CTranslate2Engine:
-    "A model of CTranslate2 behind the interface `TokenEngine`. No alternatives, no min_p."
+    "A model of CTranslate2 behind the interface `TokenEngine`."
+    lacks = 'min_p', 'typical', 'alternatives', 'seed'
+
     def __init__(self,
         folder, # of `converted`
         context: int, # most tokens of a prompt with its answer
@@ -60,26 +71,22 @@ class CTranslate2Engine:
         self.open = 0 # texts that are written or wait
 
     async def tokens(self, job: Job) -> AsyncIterator[Step]:
-        "The answer, token by token."
-        loop = asyncio.get_running_loop()
+        "The answer. Raises `RuntimeError` if CTranslate2 fails, `ValueError` for what it lacks."
+        require(job, self.lacks)
         steps: asyncio.Queue = asyncio.Queue()
-        gone = False
-        def tell(result) -> bool: # in a thread of CTranslate2; True: stop
-            step = Step(result.token_id, result.log_prob if job.n_best >= 0 else None)
-            loop.call_soon_threadsafe(steps.put_nowait, step)
-            return gone or result.token_id in job.ends
-
+        put, left = partial(asyncio.get_running_loop().call_soon_threadsafe, steps.put_nowait), []
+        thread = threading.Thread(target=self._write, args=(job, put, left), daemon=True)
         self.open += 1
-        words = [self.words[i] for i in job.prompt]
-        self.generator.generate_batch([words], callback=tell, asynchronous=True,
-                                      **self._options(job))
         try:
+            thread.start()
             for _ in range(job.max_tokens):
                 step = await steps.get()
+                if isinstance(step, Exception):
+                    raise RuntimeError(f'CTranslate2 failed: {step}') from step
                 yield step
                 if step.token in job.ends: return
         finally:
-            gone = True
+            left.append(True)
             self.open -= 1
 
     def load(self) -> tuple[int, int]:
@@ -89,6 +96,17 @@ class CTranslate2Engine:
 
     def close(self):
         "Nothing to stop: the threads end with the process."
+
+    def _write(self, job: Job, put: Callable, left: list): # in the thread of one text
+        def tell(result) -> bool: # True: stop
+            put(Step(result.token_id, result.log_prob if job.n_best >= 0 else None))
+            return bool(left) or result.token_id in job.ends
+        try:
+            words = [self.words[i] for i in job.prompt]
+            self.generator.generate_batch([words], callback=tell, **self._options(job))
+            end: Exception = EOFError('the text ended too early')
+        except Exception as e: end = e
+        with contextlib.suppress(RuntimeError): put(end) # unless the event loop has ended
 
     def _options(self, job: Job) -> dict:
         s = job.sampling
@@ -100,7 +118,9 @@ class CTranslate2Engine:
 
 # %% ../../nbs/scale/23_engines.ipynb #d7c45638
 class RemoteEngine:
-    "A server with this API behind the interface `TokenEngine`: vLLM, or our own. No alternatives."
+    "A server with this API behind the interface `TokenEngine`: vLLM, or our own."
+    lacks = 'typical', 'alternatives'
+
     def __init__(self,
         url: str, # of its API: 'http://127.0.0.1:8001/v1'
         model: str, # its name there
@@ -115,7 +135,8 @@ class RemoteEngine:
         self.client: Any = httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None))
 
     async def tokens(self, job: Job) -> AsyncIterator[Step]:
-        "The answer, token by token. Raises `RuntimeError` if the server fails or refuses."
+        "The answer. Raises `RuntimeError` if the server fails, `ValueError` for what is lacking."
+        require(job, self.lacks)
         httpx = need('httpx', 'serve')
         self.open += 1
         try:
