@@ -182,7 +182,7 @@ def n_best(
         raise Refusal(400, 'top_logprobs needs logprobs: true', 'top_logprobs')
     return (ask.top_logprobs or 0) if ask.logprobs else -1
 
-# %% ../../nbs/scale/22_api.ipynb #aeef2f30
+# %% ../../nbs/scale/22_api.ipynb #51b2fb50
 def check_able(
     ask: CompletionAsk | ChatAsk, # a request
     job: Job, # made from it

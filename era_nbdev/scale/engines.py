@@ -43,7 +43,7 @@ def converted(
     write_atomic(out/'config.json', json.dumps(repaired))
     return out
 
-# %% ../../nbs/scale/23_engines.ipynb #4ef495f3
+# %% ../../nbs/scale/23_engines.ipynb #8e1167d1
 def require(
     job: Job,
     lacks: tuple, # of an engine, as `lacking` says
@@ -106,7 +106,8 @@ class CTranslate2Engine:
             self.generator.generate_batch([words], callback=tell, **self._options(job))
             end: Exception = EOFError('the text ended too early')
         except Exception as e: end = e
-        with contextlib.suppress(RuntimeError): put(end) # unless the event loop has ended
+        with contextlib.suppress(RuntimeError): # the event loop has ended
+            put(end)
 
     def _options(self, job: Job) -> dict:
         s = job.sampling

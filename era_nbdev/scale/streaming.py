@@ -103,7 +103,7 @@ class TokenEngine(Protocol):
         "Stop; no more tokens come."
         ...
 
-# %% ../../nbs/scale/25_streaming.ipynb #4e90aa86
+# %% ../../nbs/scale/25_streaming.ipynb #6dca6263
 def lacking(
     job: Job,
     lacks: Collection, # names: 'min_p', 'typical', 'alternatives'; others do not matter
@@ -153,10 +153,10 @@ class Worker:
     def __init__(self,
         work: Callable, # a function without arguments: one piece of work
         busy: Callable, # likewise: is there work?
-        at_end: Callable = int, # likewise: the last thing that the thread does
     ):
-        self.work, self.busy, self.at_end, self.is_open = work, busy, at_end, True
+        self.work, self.busy, self.is_open = work, busy, True
         self.error: Exception = RuntimeError('it is closed') # why the thread has ended
+        self.listeners: set = set() # functions that are called with this error at the end
         self.lock = threading.Lock()
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -181,7 +181,8 @@ class Worker:
         except Exception as e: self.error = e
         with self.lock:
             self.is_open = False
-        self.at_end()
+        for tell in list(self.listeners):
+            tell(self.error)
 
     def _loop(self):
         while self.is_open:
@@ -200,6 +201,11 @@ class Call:
     tell: Callable # takes a `Step`, an exception, or None at the end
     request: Request | None = None # in the engine
 
+    def say(self, step: Step | Exception | None): # as `tell`
+        "Tell it, unless the listener's event loop has ended, and everyone in it."
+        try: self.tell(step)
+        except RuntimeError: pass
+
 # %% ../../nbs/scale/25_streaming.ipynb #9c3d22d0
 class OwnEngine:
     "The engine of *Serving* behind the interface `TokenEngine`."
@@ -214,17 +220,14 @@ class OwnEngine:
         self.context, self.known = min(model.config.block_size, 16*blocks), known
         self.ids = model.config.vocab_size if known is None else known # that may be chosen
         self.calls: dict[Request, Call] = {} # texts in the engine
-        self.readers: set[Call] = set() # who waits for a token
-        self.worker = Worker(self._step, self.calls.__len__, self._gone)
+        self.worker = Worker(self._step, self.calls.__len__)
 
     async def tokens(self, job: Job) -> AsyncIterator[Step]:
         "The answer. Raises `RuntimeError` if the engine fails, `ValueError` for a wrong n_best."
-        if job.n_best > self.ids:
-            raise ValueError(f'n_best is {job.n_best}, expected at most {self.ids}, the known ids')
-        loop = asyncio.get_running_loop()
+        if job.n_best > self.ids: raise ValueError(f'n_best is {job.n_best}, above {self.ids}')
         steps: asyncio.Queue = asyncio.Queue()
-        call = Call(job, partial(loop.call_soon_threadsafe, steps.put_nowait))
-        self.readers.add(call)
+        call = Call(job, partial(asyncio.get_running_loop().call_soon_threadsafe, steps.put_nowait))
+        self.worker.listeners.add(call.say)
         try:
             if not self.worker.ask(self._begin, call):
                 steps.put_nowait(self.worker.error)
@@ -233,7 +236,7 @@ class OwnEngine:
                     raise RuntimeError(f'the engine failed: {step}') from step
                 yield step
         finally:
-            self.readers.discard(call)
+            self.worker.listeners.discard(call.say)
             self.worker.ask(self._end, call)
 
     def load(self) -> tuple[int, int]:
@@ -250,10 +253,9 @@ class OwnEngine:
         self.worker.close()
 
     def _begin(self, call: Call):
-        job = call.job
-        try: request = self.engine.add(job.prompt, job.max_tokens, job.ends, job.sampling)
-        except Exception as e: return self._tell(call, e)
-        call.request = request
+        job, add = call.job, self.engine.add
+        try: call.request = request = add(job.prompt, job.max_tokens, job.ends, job.sampling)
+        except Exception as e: return call.say(e)
         self.calls[request] = call
 
     def _end(self, call: Call):
@@ -261,27 +263,17 @@ class OwnEngine:
             withdraw(self.engine, call.request)
 
     def _step(self):
-        try: self._tell_all(self.engine.step())
+        try:
+            for request, logits in zip(self.engine.step(), self.engine.forward.logits):
+                call = self.calls[request]
+                call.say(step_of(request.new[-1], logits[:self.known], call.job.n_best))
+                if request.done:
+                    del self.calls[request]
+                    call.say(None)
         except Exception as e:
             for call in list(self.calls.values()):
-                self._tell(call, e)
+                call.say(e)
                 self._end(call)
-
-    def _tell_all(self, ready: list):
-        for request, logits in zip(ready, self.engine.forward.logits):
-            call = self.calls[request]
-            self._tell(call, step_of(request.new[-1], logits[:self.known], call.job.n_best))
-            if request.done:
-                del self.calls[request]
-                self._tell(call, None)
-
-    def _gone(self): # the thread has ended
-        for call in list(self.readers):
-            self._tell(call, self.worker.error)
-
-    def _tell(self, call: Call, step: Step | Exception | None):
-        try: call.tell(step)
-        except RuntimeError: pass # its event loop has ended, and everyone in it
 
 # %% ../../nbs/scale/25_streaming.ipynb #2f0cfa96
 class Writer:
