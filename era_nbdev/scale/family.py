@@ -33,9 +33,9 @@ from .memory import Layout, LiveBytes, check_layout, every_second_product
 from .memory import heads_width, llama, memory, parameters
 
 # %% auto #0
-__all__ = ['SIZES', 'FUSED', 'AXES', 'family', 'Heads', 'Gated', 'Layer', 'chunk_loss', 'chunked_loss', 'Family', 'seed_of',
-           'fill', 'gpt_state', 'as_gpt', 'make_mesh', 'tensor_parallel', 'parallelize', 'reduce_partial', 'Parallel',
-           'gradient_norm', 'RankBytes', 'pretend', 'dry_run', 'DryRun']
+__all__ = ['SIZES', 'RECOMPUTE', 'POLICIES', 'FUSED', 'AXES', 'family', 'Heads', 'Gated', 'Layer', 'chunk_loss', 'chunked_loss',
+           'Family', 'seed_of', 'fill', 'gpt_state', 'as_gpt', 'make_mesh', 'tensor_parallel', 'check_engines',
+           'parallelize', 'reduce_partial', 'Parallel', 'gradient_norm', 'RankBytes', 'pretend', 'dry_run', 'DryRun']
 
 # %% ../../nbs/scale/18_family.ipynb #ec637c36
 def _small(n_layer, n_head, n_kv_head, n_embd, vocab_size): # the hidden width is 3.5 C
@@ -94,16 +94,20 @@ class Gated(nn.Module):
     def forward(self, x: Tensor) -> Tensor: # [B, T, C], both
         return self.down(F.silu(self.gate(x))*self.up(x))
 
+# %% ../../nbs/scale/18_family.ipynb #7de5eb25
+RECOMPUTE: dict[str, Any] = {'selective': dict(context_fn=every_second_product), 'full': {}}
+POLICIES = 'all', *RECOMPUTE
+
 # %% ../../nbs/scale/18_family.ipynb #fadbaa13
 class Layer(nn.Module):
-    "One layer, with recomputation in its backward pass if `keep` says so."
+    "One layer, with recomputation if `keep` says so. Raises `RunError` for an unknown policy."
     def __init__(self, c: GPTConfig):
         super().__init__()
         self.norm1 = nn.RMSNorm(c.n_embd, c.norm_eps)
         self.attn = Heads(c)
         self.norm2 = nn.RMSNorm(c.n_embd, c.norm_eps)
         self.mlp = Gated(c)
-        self.keep = 'all' # or 'selective', 'full'
+        self.keep = 'all' # one of `POLICIES`
 
     def once(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         "[B, T, C] to [B, T, C], without recomputation; the others as in `Heads`."
@@ -112,8 +116,8 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None = None) -> Tensor:
         if self.keep == 'all': return self.once(x, cos, sin, mask)
-        how: Any = dict(context_fn=every_second_product) if self.keep == 'selective' else {}
-        return checkpoint(self.once, x, cos, sin, mask, use_reentrant=False, **how)
+        if self.keep not in RECOMPUTE: raise RunError(nearest('policy', self.keep, POLICIES))
+        return checkpoint(self.once, x, cos, sin, mask, use_reentrant=False, **RECOMPUTE[self.keep])
 
 # %% ../../nbs/scale/18_family.ipynb #8ae59a96
 def chunk_loss(
@@ -134,14 +138,17 @@ def chunked_loss(
     h: Tensor, y: Tensor, head: nn.Module, # as in `chunk_loss`
     chunks: int = 1, # pieces of the tokens; in the backward pass each is computed again
     z: float = 0., # as in `chunk_loss`
+    count: Tensor | float | None = None, # what the sum is divided by; None: tokens that count here
 ) -> Tensor: # a scalar
-    "Mean over the tokens that count. Raises `ValueError` for no chunks."
+    "Sum over the tokens that count, divided. Raises `ValueError` for no chunks."
     if chunks < 1: raise ValueError(f'chunks is {chunks}, expected 1 or more')
-    if chunks == 1: return chunk_loss(h, y, head, z)/(y != -100).sum()
+    if count is None:
+        count = (y != -100).sum().clamp(min=1)
+    if chunks == 1: return chunk_loss(h, y, head, z)/count
     total = torch.zeros((), device=h.device)
     for some, wanted in zip(h.chunk(chunks, 1), y.chunk(chunks, 1)):
         total = total+checkpoint(chunk_loss, some, wanted, head, z, use_reentrant=False)
-    return total/(y != -100).sum()
+    return total/count
 
 # %% ../../nbs/scale/18_family.ipynb #9349efa0
 class Family(nn.Module):
@@ -158,6 +165,7 @@ class Family(nn.Module):
         self.norm = nn.RMSNorm(c.n_embd, c.norm_eps) if self.last else None
         self.head = nn.Linear(c.n_embd, c.vocab_size, bias=False) if self.last else None
         self.chunks, self.z = 1, 0. # of the loss
+        self.count: Any = None # what its sum is divided by, as in `chunked_loss`
         self.tp = 1 # ranks that share the stream
         self.context: Any = None # group of the ranks with other tokens of the same text
 
@@ -181,7 +189,8 @@ class Family(nn.Module):
             x = block(x, cos, sin, mask if mask is None else mask.to(x.device))
         if self.norm is None or self.head is None: return x
         x = self.norm(x)
-        return self.head(x) if y is None else chunked_loss(x, y, self.head, self.chunks, self.z)
+        if y is None: return self.head(x)
+        return chunked_loss(x, y, self.head, self.chunks, self.z, self.count)
 
 # %% ../../nbs/scale/18_family.ipynb #fe817e5d
 def seed_of(
@@ -280,6 +289,18 @@ def tensor_parallel(
     for block in model.blocks.values():
         parallelize_module(block, mesh, _plan())
 
+# %% ../../nbs/scale/18_family.ipynb #601635ef
+def check_engines(
+    layout: Layout, # how a model is to be divided
+):
+    "Raise `RunError` for a layout that the engines of this page would run as another one."
+    if layout.keep not in POLICIES:
+        raise RunError(f'keep is {layout.keep!r}, but layers here know {", ".join(POLICIES)}')
+    stages = (1,) if layout.pp > 1 else (2, 3)
+    if layout.dp*layout.cp > 1 and layout.zero not in stages:
+        expected = ' or '.join(map(str, stages))
+        raise RunError(f'zero is {layout.zero}, expected {expected} where pp is {layout.pp}')
+
 # %% ../../nbs/scale/18_family.ipynb #7cbaed3f
 def parallelize(
     model: Family, # a stage, on the meta device; changed in place
@@ -287,7 +308,8 @@ def parallelize(
     mesh: DeviceMesh, # of `make_mesh`
     dtype: torch.dtype | None = None, # of weights when they are gathered; None: theirs
 ) -> Family: # `model`
-    "This rank's part of the model."
+    "This rank's part of the model. Raises `RunError` as `check_engines`."
+    check_engines(layout)
     if layout.tp > 1:
         tensor_parallel(model, mesh['tp'])
     if layout.cp > 1:
@@ -298,8 +320,9 @@ def parallelize(
     if layout.dp*layout.cp == 1: return model
     sharded = mesh['dp', 'cp']._flatten('data') if layout.cp > 1 else mesh['dp']
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32 if dtype else None)
+    forget = None if layout.zero == 3 else False # None: all layers, but not the root
     for module in [*whole.blocks.values(), model]:
-        fully_shard(module, mesh=sharded, mp_policy=policy)
+        fully_shard(module, mesh=sharded, mp_policy=policy, reshard_after_forward=forget)
     return model
 
 # %% ../../nbs/scale/18_family.ipynb #fb65462a
@@ -347,11 +370,18 @@ class Parallel:
         if self.layout.cp > 1:
             where = positions_of(self.part, self.layout.cp, x.shape[1])
             x, y = x[:, where], y[:, where]
+        self.model.count = self._tokens(y)/m
         losses = self._pipelined(x, y) if self.schedule else self._in_turn(x, y)
         reduce_partial(self.model)
         total = sum((o.detach().float() for o in losses), torch.zeros((), device=x.device))/m
         dist.all_reduce(total)
         return total/(self.layout.gpus/self.layout.pp)
+
+    def _tokens(self, y): # that count, for each rank with other tokens, in the mean
+        n = (y != -100).sum()
+        dist.all_reduce(n)
+        ranks_with_same = self.layout.tp*self.layout.pp
+        return n.clamp(min=1)/ranks_with_same/(self.layout.dp*self.layout.cp)
 
     def _in_turn(self, x, y): # losses of the micro-batches
         m, losses = self.layout.accumulate, []
@@ -433,8 +463,9 @@ def dry_run(
     chunks: int = 8, # of the loss
     dtype: torch.dtype | None = torch.bfloat16, # as in `parallelize`
 ) -> dict[str, int]: # bytes: weights, kept for the backward pass, peak, state between steps
-    "Memory of one rank, without its GPU. Raises `RunError` for a pipeline or no such rank."
+    "Memory of one rank, without its GPU. Raises `RunError` for a pipeline or a bad rank."
     check_layout(c, layout, T)
+    check_engines(layout)
     if layout.pp > 1: raise RunError(f'pp is {layout.pp}, but fake stages cannot send: 1')
     if not 0 <= rank < layout.gpus: raise RunError(f'rank is {rank}, expected 0 to {layout.gpus-1}')
     return launch(_pretended, 1, c, layout, T, rank, chunks, dtype, timeout=1800.)[0]
