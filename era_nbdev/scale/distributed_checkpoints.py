@@ -73,7 +73,7 @@ def damage(
     rank: int = 0, world: int = 1, # this rank checks every R-th file
 ) -> str: # '' if nothing is wrong
     "The first thing that is wrong with a checkpoint, in words."
-    try: about = json.loads((folder/MANIFEST).read_text())
+    try: about = json.loads((folder/MANIFEST).read_text('utf-8'))
     except FileNotFoundError: return f'there is no {MANIFEST}'
     except ValueError: return f'{MANIFEST} is not JSON'
     for name, (size, expected) in sorted(about['files'].items())[rank::world]:
@@ -230,7 +230,7 @@ def restore(
     model: nn.Module, opt: torch.optim.Optimizer, # of this rank, in any layout; changed
 ) -> dict: # what `save` was given as `extra`, and 'step'
     "Read this rank's parts. Raises `RunError` for a checkpoint of another model."
-    about = json.loads((folder/MANIFEST).read_text())
+    about = json.loads((folder/MANIFEST).read_text('utf-8'))
     check_config(about['config'], files.config, folder)
     state = state_of(model, opt)
     dcp.load(state, checkpoint_id=str(folder), process_group=files.group)
@@ -246,7 +246,7 @@ def read_weights(
     folder = Path(folder)
     wrong = damage(folder)
     if wrong: raise RunError(f'{folder} cannot be read: {wrong}')
-    about = json.loads((folder/MANIFEST).read_text())
+    about = json.loads((folder/MANIFEST).read_text('utf-8'))
     known: Any = dcp.FileSystemReader(str(folder)).read_metadata().state_dict_metadata
     weights = {name.removeprefix('model.'): torch.empty(o.size, dtype=o.properties.dtype)
                for name, o in known.items() if name.startswith('model.') and hasattr(o, 'size')}
