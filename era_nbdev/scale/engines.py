@@ -291,13 +291,15 @@ def start_vllm(
     if not program.exists():
         raise RunError(f"{program} is not there: 'era deploy env vllm' installs it, with --cpu "
                        'for a machine without a GPU')
+    dtype = json.loads((folder/'config.json').read_text(encoding='utf-8')).get('dtype', 'auto')
     sock = listen()
     port = sock.getsockname()[1]
     sock.close()
     url = f'http://127.0.0.1:{port}/v1'
     log = Path(tempfile.mkdtemp(prefix='era-vllm-'))/'log' # the folder may be read-only
     words = [str(program), 'serve', str(folder), '--served-model-name', 'model',
-             '--host', '127.0.0.1', '--port', str(port), '--max-model-len', str(context)]
+             '--host', '127.0.0.1', '--port', str(port), '--max-model-len', str(context),
+             '--dtype', dtype] # 'auto' would round 32 bits to 16
     process = start_server(words, url, log, VLLM_CPU_KVCACHE_SPACE='1',
                            HF_HUB_OFFLINE='1')
     return RemoteEngine(url, 'model', context, process=process)
