@@ -229,7 +229,7 @@ def chapter_imports(
     kept = [line for line in dict.fromkeys(lines) if '__future__' not in line]
     return '\n'.join([*kept, f'from era_nbdev.{module} import *'])
 
-# %% ../../nbs/core/21_exercise.ipynb #564e790e
+# %% ../../nbs/core/21_exercise.ipynb #8ea6dab0
 def judge(
     imports: str, # code: what the chapter imports
     solution: str, # code of the learner
@@ -238,7 +238,10 @@ def judge(
 ) -> list: # of verdicts
     "The verdict on each property. Raises `RunError` if `solution` has no function `name`."
     names: dict = {'__name__': 'exercise', 'Check': Check}
-    exec(compile(imports, 'imports of the chapter', 'exec'), names)
+    try: exec(compile(imports, 'imports of the chapter', 'exec'), names)
+    except ModuleNotFoundError as e:
+        raise RunError(f"{e.name}, which the chapter imports, is not installed: "
+                       "pip install 'era_nbdev[dev]' installs all") from None
     names.pop(name, None) # the book's own function is not the learner's
     try: exec(compile(solution, SOLUTION, 'exec'), names)
     except Exception as e: raise RunError(f'the file does not run: {error_of(e)}') from None
@@ -273,7 +276,7 @@ except MemoryError: told = dict(error='the function takes more memory than is al
 json.dump(told, open(out, 'w', encoding='utf-8'))
 '''
 
-# %% ../../nbs/core/21_exercise.ipynb #a71145de
+# %% ../../nbs/core/21_exercise.ipynb #26017897
 def check_in_process(
     imports: str, # code: what the chapter imports
     solution: str, # code of the learner
@@ -292,6 +295,7 @@ def check_in_process(
                                    cwd=folder)
         except subprocess.TimeoutExpired:
             raise RunError(f'not finished after {2*seconds} s: is there an endless loop?') from None
+        print(done.stdout, end='') # what the learner's function printed
         if not out.exists(): raise RunError(why_stopped(done, seconds))
         told = json.loads(out.read_text(encoding='utf-8'))
     if 'error' in told: raise RunError(told['error'])
