@@ -143,7 +143,7 @@ def first_broken(
             return Broken(prop.sentence, told, detail)
     return None
 
-# %% ../../nbs/core/21_exercise.ipynb #b1359b3e
+# %% ../../nbs/core/21_exercise.ipynb #bac53d10
 def shortly(value) -> str: # any value
     "A value in at most 60 characters."
     text = ' '.join(repr(value).split())
@@ -153,8 +153,7 @@ def error_of(
     error: Exception, # that the learner's function raised
 ) -> str:
     "An error in one line: its type, its message, and the line of the learner's file."
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f.filename.endswith(SOLUTION)]
+    own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.endswith(SOLUTION)]
     where = f', line {own[-1].lineno} of your file' if own else ''
     return f'{type(error).__name__}: {error}{where}'
 
@@ -229,7 +228,7 @@ def chapter_imports(
     kept = [line for line in dict.fromkeys(lines) if '__future__' not in line]
     return '\n'.join([*kept, f'from era_nbdev.{module} import *'])
 
-# %% ../../nbs/core/21_exercise.ipynb #8ea6dab0
+# %% ../../nbs/core/21_exercise.ipynb #79b9d9f9
 def judge(
     imports: str, # code: what the chapter imports
     solution: str, # code of the learner
@@ -240,8 +239,7 @@ def judge(
     names: dict = {'__name__': 'exercise', 'Check': Check}
     try: exec(compile(imports, 'imports of the chapter', 'exec'), names)
     except ModuleNotFoundError as e:
-        raise RunError(f"{e.name}, which the chapter imports, is not installed: "
-                       "pip install 'era_nbdev[dev]' installs all") from None
+        raise RunError(f"{e.name} is not installed: pip install 'era_nbdev[dev]'") from None
     names.pop(name, None) # the book's own function is not the learner's
     try: exec(compile(solution, SOLUTION, 'exec'), names)
     except Exception as e: raise RunError(f'the file does not run: {error_of(e)}') from None
