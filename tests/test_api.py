@@ -1,5 +1,5 @@
 "The API under bad input and bad clients: nothing is left running, nobody is refused who behaves."
-import asyncio, json, os, random, signal, subprocess, sys, time
+import asyncio, json, logging, os, random, signal, subprocess, sys, time
 from collections import Counter
 import pytest
 httpx = pytest.importorskip('httpx')
@@ -68,6 +68,61 @@ def test_bad_bodies_are_refused_in_one_sentence(server):
         assert client.post(f'{url}/v1/completions', content=b'x'*10_001).status_code == 413
         assert client.post(f'{url}/v1/chat/completions', json=dict(model='letters', messages=[dict(role='user', content='a')])).status_code == 400
     assert engine.begun == 0
+
+# ---- the official client goes on with a conversation
+
+class Spoken: # how the model is spoken to; remembers what it was given
+    ends = stop = ()
+    def __init__(self): self.seen = []
+
+    def encode(self, messages):
+        self.seen = messages
+        return list(b'ab')
+
+def test_an_answer_is_sent_back_as_the_next_turn():
+    openai = pytest.importorskip('openai')
+    way = Spoken()
+    with background(create_app(Answers('letters', Letters(), Typist(), way), LIMITS)) as url:
+        ai = openai.OpenAI(base_url=f'{url}/v1', api_key='none', max_retries=0)
+        def ask(messages): return ai.chat.completions.create(model='letters', messages=messages, max_tokens=3)
+        talk = [dict(role='user', content='one')]
+        talk.append(ask(talk).choices[0].message) # with refusal: null
+        talk.append(dict(role='user', content='two'))
+        assert ask(talk).choices[0].message.content == 'abc'
+        assert way.seen == [dict(role='user', content='one'), dict(role='assistant', content='abc'),
+                            dict(role='user', content='two')]
+        empty = dict(annotations=None, audio=None, function_call=None, tool_calls=None)
+        assert ask([dict(role='assistant', content='a') | empty]).choices[0].message.content == 'abc'
+        for field in (*empty, 'refusal'):
+            with pytest.raises(openai.BadRequestError, match=f'messages.0.{field}'):
+                ask([{'role': 'assistant', 'content': 'a', field: 'x'}])
+
+# ---- what the engine says and what it lacks
+
+class Failing(Typist):
+    lacks = 'seed', 'min_p', 'typical', 'alternatives'
+
+    async def tokens(self, job):
+        yield Step(97)
+        raise RuntimeError('the engine failed: a secret')
+
+def test_the_words_of_a_failed_engine_go_to_the_log_only(caplog):
+    with background(create_app(Answers('letters', Letters(), Failing()), LIMITS)) as url:
+        whole = httpx.post(f'{url}/v1/completions', json=body())
+        stream = httpx.post(f'{url}/v1/completions', json=body(stream=True))
+    assert (whole.status_code, stream.status_code) == (500, 200)
+    for r in (whole, stream): assert 'secret' not in r.text and 'the engine failed on this request' in r.text
+    errors = [r for r in caplog.records if r.name == 'era_nbdev.scale.api' and r.levelno == logging.ERROR]
+    assert ['secret' in str(r.exc_info[1]) for r in errors] == [True, True]
+
+def test_settings_that_the_engine_lacks_are_refused_by_name():
+    with background(create_app(Answers('letters', Letters(), Failing()), LIMITS)) as url:
+        for fields, param in ((dict(seed=1), 'seed'), (dict(min_p=.1), 'min_p'), (dict(logprobs=2), 'logprobs'),
+                              (dict(typical=.5), 'typical')):
+            r = httpx.post(f'{url}/v1/completions', json=body(**fields))
+            assert (r.status_code, r.json()['error']['param']) == (400, param), r.text
+        for fields in (dict(seed=1, min_p=.1, temperature=0), dict(logprobs=0)): # nothing is ignored
+            assert httpx.post(f'{url}/v1/completions', json=body(**fields)).status_code == 500
 
 # ---- many clients, a fifth of whom misbehave
 

@@ -1,4 +1,4 @@
-"""One interface, that of the OpenAI client, over any engine that turns ids into tokens: completions, chat, streams, log-probabilities, and errors that say what would be right. The official client, unchanged, is the test.
+"""One interface, that of the OpenAI client, over any engine that continues a list of ids: completions, chat, streams, log-probabilities, and errors that say what would be right. The official client, unchanged, is the test.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/api.html.md"""
 
@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/api.html.md"""
 
 # %% ../../nbs/scale/22_api.ipynb #33c0f9da
 from __future__ import annotations
-import json, secrets, socket, threading, time, uuid
+import json, logging, secrets, socket, threading, time, uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, Literal, NamedTuple
@@ -15,12 +15,12 @@ from ..core.errors import RunError, nearest, need
 from ..foundations.web import cannot_listen
 from ..llm.chat import Way
 from ..llm.generate import UNKNOWN, Sampling
-from .streaming import Job, Step, TokenEngine, Writer
+from .streaming import Job, Step, TokenEngine, Writer, lacking
 
 # %% auto #0
 __all__ = ['Checked', 'StreamOptions', 'Ask', 'CompletionAsk', 'Message', 'ChatAsk', 'Refusal', 'refusal_of', 'Piece', 'room',
-           'sampling_of', 'stops_of', 'n_best', 'Answers', 'completion_logprobs', 'chat_logprobs', 'Form', 'event',
-           'events', 'make_app', 'respond', 'listen', 'background']
+           'sampling_of', 'stops_of', 'n_best', 'check_able', 'Answers', 'completion_logprobs', 'chat_logprobs', 'Form',
+           'event', 'engine_failed', 'events', 'make_app', 'respond', 'listen', 'background']
 
 # %% ../../nbs/scale/22_api.ipynb #9062ffa7
 assert need('fastapi', 'serve') # says how to install what the next lines import
@@ -78,6 +78,11 @@ class Message(Checked):
     "One message of a conversation."
     role: Literal['system', 'user', 'assistant']
     content: str
+    refusal: None = None # this and the others: part of an answer that is sent back
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: None = None
 
 class ChatAsk(Ask):
     "The body of a request to /v1/chat/completions."
@@ -177,6 +182,25 @@ def n_best(
         raise Refusal(400, 'top_logprobs needs logprobs: true', 'top_logprobs')
     return (ask.top_logprobs or 0) if ask.logprobs else -1
 
+# %% ../../nbs/scale/22_api.ipynb #51b2fb50
+def check_able(
+    ask: CompletionAsk | ChatAsk, # a request
+    job: Job, # made from it
+    lacks: tuple = (), # what the engine does not have, as `lacking` says
+    V: int = 2**31, # ids of the tokenizer
+):
+    "Raises `Refusal` for a setting that would be ignored, and for too many alternatives."
+    best = 'top_logprobs' if isinstance(ask, ChatAsk) else 'logprobs'
+    if job.n_best > V:
+        raise Refusal(400, f'{best}: this model has {V} tokens, got {job.n_best}', best)
+    names = lacking(job, lacks)
+    if ask.seed is not None and not job.sampling.greedy and 'seed' in lacks:
+        names.append('seed')
+    for name in names:
+        param = best if name == 'alternatives' else name
+        raise Refusal(400, f'the engine of this model has no {name}: leave {param} out', param,
+                      'unsupported_parameter')
+
 # %% ../../nbs/scale/22_api.ipynb #ca2eee62
 class Answers:
     "The model behind the endpoints: requests become jobs, tokens become pieces."
@@ -200,7 +224,10 @@ class Answers:
         n = room(len(ids), wanted, self.engine.context, 'messages' if way else 'prompt')
         ends = () if ask.ignore_eos else way.ends if way else self.ends
         stop = (*stops_of(ask), *(way.stop if way else ()))
-        return Job(ids, n, sampling_of(ask), ends, n_best(ask)), stop
+        job = Job(ids, n, sampling_of(ask), ends, n_best(ask))
+        lacks = getattr(self.engine, 'lacks', ()) # an engine without the attribute has everything
+        check_able(ask, job, lacks, self.tokenizer.vocab_size)
+        return job, stop
 
     def _ids(self, ask: CompletionAsk | ChatAsk) -> list: # of the prompt
         param = 'messages' if isinstance(ask, ChatAsk) else 'prompt'
@@ -217,7 +244,7 @@ class Answers:
             return ask.prompt if isinstance(ask.prompt, list) else self.tokenizer.encode(ask.prompt)
         if self.way is None:
             raise Refusal(400, f'{self.name} has no chat template: use /v1/completions', 'messages')
-        return self.way.encode([message.model_dump() for message in ask.messages])
+        return self.way.encode([dict(role=m.role, content=m.content) for m in ask.messages])
 
     async def pieces(self, job: Job, stop: tuple = ()) -> AsyncIterator[Piece]:
         "The answer. Whoever closes this iterator stops the engine's work, too."
@@ -321,6 +348,13 @@ def event(content: dict | str) -> str: # an object, or text as it is
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     return f'data: {text}\n\n'
 
+def engine_failed(
+    e: RuntimeError, # what the engine said
+) -> Refusal:
+    "The sentence for a client; the engine's own goes to the log."
+    logging.getLogger('era_nbdev.scale.api').error('the engine failed', exc_info=e)
+    return Refusal(500, 'the engine failed on this request')
+
 # %% ../../nbs/scale/22_api.ipynb #acbd8f3d
 async def events(
     form: Form, # how the answer is written
@@ -339,7 +373,7 @@ async def events(
                     yield event(form.chunk(text, kept, why))
                     kept = []
     except RuntimeError as e:
-        yield event(Refusal(500, str(e)).body())
+        yield event(engine_failed(e).body())
     options = form.ask.stream_options
     if options and options.include_usage:
         yield event(form.head | dict(choices=[], usage=form.usage()))
@@ -414,7 +448,7 @@ async def respond(
     try:
         async with aclosing(pieces) as parts: # pyright: ignore
             parts = [part async for part in parts]
-    except RuntimeError as e: raise Refusal(500, str(e)) from None
+    except RuntimeError as e: raise engine_failed(e) from None
     text, steps = ''.join(part.text for part in parts), [s for part in parts for s in part.steps]
     return JSONResponse(form.whole(text, steps, parts[-1].why))
 

@@ -1,4 +1,4 @@
-"""One checkpoint, one API, three engines behind it: our own, CTranslate2, and vLLM in an environment of its own. The greedy tokens are the same on each of them, and the page shows it.
+"""One checkpoint, one API, three engines behind it: our own, CTranslate2, and vLLM in an environment of its own. In 32 bits the greedy tokens of the first two are those of transformers, as the page shows; the same test stands ready for vLLM, which does not run on this page.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/engines.html.md"""
 
@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/engines.html.md"""
 
 # %% ../../nbs/scale/23_engines.ipynb #62fe65b8
 from __future__ import annotations
-import asyncio, json, os, re, shutil, subprocess, sys, tempfile, time
+import asyncio, contextlib, json, os, re, shutil, subprocess, sys, tempfile, threading, time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -19,11 +19,11 @@ from ..core.ledger import write_atomic
 from ..llm.chat import find_chat
 from .api import Answers, listen
 from .overload import Limits, create_app, run_server
-from .streaming import Job, OwnEngine, Step, TokenEngine
+from .streaming import Job, OwnEngine, Step, TokenEngine, lacking
 
 # %% auto #0
-__all__ = ['ENGINES', 'converted', 'CTranslate2Engine', 'RemoteEngine', 'steps_of', 'stop_process', 'vllm_commands', 'name_vllm',
-           'default_env', 'deploy', 'start_server', 'start_vllm', 'open_answers', 'serve_llm']
+__all__ = ['ENGINES', 'converted', 'require', 'CTranslate2Engine', 'RemoteEngine', 'steps_of', 'stop_process', 'vllm_commands',
+           'name_vllm', 'default_env', 'deploy', 'start_server', 'start_vllm', 'open_answers', 'serve_llm']
 
 # %% ../../nbs/scale/23_engines.ipynb #d9b9d61c
 def converted(
@@ -43,9 +43,20 @@ def converted(
     write_atomic(out/'config.json', json.dumps(repaired))
     return out
 
+# %% ../../nbs/scale/23_engines.ipynb #8e1167d1
+def require(
+    job: Job,
+    lacks: tuple, # of an engine, as `lacking` says
+):
+    "Raises `ValueError` for a setting of a job that an engine lacks."
+    for name in lacking(job, lacks):
+        raise ValueError(f'this engine has no {name}: ask for none, or take another engine')
+
 # %% ../../nbs/scale/23_engines.ipynb #a01d9d75
 class CTranslate2Engine:
-    "A model of CTranslate2 behind the interface `TokenEngine`. No alternatives, no min_p."
+    "A model of CTranslate2 behind the interface `TokenEngine`."
+    lacks = 'min_p', 'typical', 'alternatives', 'seed'
+
     def __init__(self,
         folder, # of `converted`
         context: int, # most tokens of a prompt with its answer
@@ -60,26 +71,22 @@ class CTranslate2Engine:
         self.open = 0 # texts that are written or wait
 
     async def tokens(self, job: Job) -> AsyncIterator[Step]:
-        "The answer, token by token."
-        loop = asyncio.get_running_loop()
+        "The answer. Raises `RuntimeError` if CTranslate2 fails, `ValueError` for what it lacks."
+        require(job, self.lacks)
         steps: asyncio.Queue = asyncio.Queue()
-        gone = False
-        def tell(result) -> bool: # in a thread of CTranslate2; True: stop
-            step = Step(result.token_id, result.log_prob if job.n_best >= 0 else None)
-            loop.call_soon_threadsafe(steps.put_nowait, step)
-            return gone or result.token_id in job.ends
-
+        put, left = partial(asyncio.get_running_loop().call_soon_threadsafe, steps.put_nowait), []
+        thread = threading.Thread(target=self._write, args=(job, put, left), daemon=True)
         self.open += 1
-        words = [self.words[i] for i in job.prompt]
-        self.generator.generate_batch([words], callback=tell, asynchronous=True,
-                                      **self._options(job))
         try:
+            thread.start()
             for _ in range(job.max_tokens):
                 step = await steps.get()
+                if isinstance(step, Exception):
+                    raise RuntimeError(f'CTranslate2 failed: {step}') from step
                 yield step
                 if step.token in job.ends: return
         finally:
-            gone = True
+            left.append(True)
             self.open -= 1
 
     def load(self) -> tuple[int, int]:
@@ -89,6 +96,18 @@ class CTranslate2Engine:
 
     def close(self):
         "Nothing to stop: the threads end with the process."
+
+    def _write(self, job: Job, put: Callable, left: list): # in the thread of one text
+        def tell(result) -> bool: # True: stop
+            put(Step(result.token_id, result.log_prob if job.n_best >= 0 else None))
+            return bool(left) or result.token_id in job.ends
+        try:
+            words = [self.words[i] for i in job.prompt]
+            self.generator.generate_batch([words], callback=tell, **self._options(job))
+            end: Exception = EOFError('the text ended too early')
+        except Exception as e: end = e
+        with contextlib.suppress(RuntimeError): # the event loop has ended
+            put(end)
 
     def _options(self, job: Job) -> dict:
         s = job.sampling
@@ -100,7 +119,9 @@ class CTranslate2Engine:
 
 # %% ../../nbs/scale/23_engines.ipynb #d7c45638
 class RemoteEngine:
-    "A server with this API behind the interface `TokenEngine`: vLLM, or our own. No alternatives."
+    "A server with this API behind the interface `TokenEngine`: vLLM, or our own."
+    lacks = 'typical', 'alternatives'
+
     def __init__(self,
         url: str, # of its API: 'http://127.0.0.1:8001/v1'
         model: str, # its name there
@@ -115,7 +136,8 @@ class RemoteEngine:
         self.client: Any = httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=None))
 
     async def tokens(self, job: Job) -> AsyncIterator[Step]:
-        "The answer, token by token. Raises `RuntimeError` if the server fails or refuses."
+        "The answer. Raises `RuntimeError` if the server fails, `ValueError` for what is lacking."
+        require(job, self.lacks)
         httpx = need('httpx', 'serve')
         self.open += 1
         try:
@@ -269,13 +291,15 @@ def start_vllm(
     if not program.exists():
         raise RunError(f"{program} is not there: 'era deploy env vllm' installs it, with --cpu "
                        'for a machine without a GPU')
+    dtype = json.loads((folder/'config.json').read_text(encoding='utf-8')).get('dtype', 'auto')
     sock = listen()
     port = sock.getsockname()[1]
     sock.close()
     url = f'http://127.0.0.1:{port}/v1'
     log = Path(tempfile.mkdtemp(prefix='era-vllm-'))/'log' # the folder may be read-only
     words = [str(program), 'serve', str(folder), '--served-model-name', 'model',
-             '--host', '127.0.0.1', '--port', str(port), '--max-model-len', str(context)]
+             '--host', '127.0.0.1', '--port', str(port), '--max-model-len', str(context),
+             '--dtype', dtype] # 'auto' would round 32 bits to 16
     process = start_server(words, url, log, VLLM_CPU_KVCACHE_SPACE='1',
                            HF_HUB_OFFLINE='1')
     return RemoteEngine(url, 'model', context, process=process)

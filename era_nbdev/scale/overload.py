@@ -1,4 +1,4 @@
-"""A server that is asked for more than it can do. A limit on who is inside, a refusal that says when to come back, work that ends when its client has left, counts that can be read from outside, and an end that loses no answer: tested with clients that vanish, fall silent or send nonsense.
+"""A server that is asked for more than it can do. A limit on who is inside, a refusal that says when to come back, work that ends when its client has left, counts that can be read from outside, and an end that gives the answers already begun time to finish: tested with clients that vanish, fall silent or send too much.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/overload.html.md"""
 

@@ -1,4 +1,4 @@
-"""A run of months must not depend on who was interrupted when. You write a data order that is a function of seed and step alone, so that any number of ranks can go on anywhere; a schedule of text lengths that leaves it alone; the learning rate whose end can be decided late; a second term of the loss that keeps logits small; and a watch that finds spikes and repeated batches and decides when to go back and when to leave a batch out.
+"""A run of months must not depend on who was interrupted when. You write a data order that is a function of seed and step alone, so that any number of ranks that divides the batch can go on at any step; a schedule of text lengths that leaves this order alone; a check that finds repeated batches; and a watch for spikes, with a policy that decides when to go back and when to leave a batch out. You see how a learning rate can end late, and how a second term of the loss pulls the level of the logits towards zero.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/steady.html.md"""
 

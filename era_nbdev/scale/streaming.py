@@ -1,4 +1,4 @@
-"""An engine that makes steps in its own thread, a thousand readers in one event loop, and text that is shown the moment it is settled. Whoever stops reading has left, and the engine stops working for them.
+"""An engine that makes steps in its own thread, its many readers in one event loop, and text that is shown the moment it is settled. Whoever stops reading has left, and the engine stops working for them.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/streaming.html.md"""
 
@@ -7,7 +7,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/streaming.html.md"""
 # %% ../../nbs/scale/25_streaming.ipynb #7ac8bd35
 from __future__ import annotations
 import asyncio, queue, threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,8 @@ from ..llm.tokenizers import train_bpe
 from ..rl.rollouts import toy_story
 
 # %% auto #0
-__all__ = ['demo_folder', 'Job', 'Step', 'TokenEngine', 'KeptLogits', 'step_of', 'withdraw', 'Worker', 'Call', 'OwnEngine',
-           'Writer']
+__all__ = ['demo_folder', 'Job', 'Step', 'TokenEngine', 'lacking', 'KeptLogits', 'step_of', 'withdraw', 'Worker', 'Call',
+           'OwnEngine', 'Writer']
 
 # %% ../../nbs/scale/25_streaming.ipynb #e6e5b5f8
 def _demo_examples(tokenizer, rng: np.random.Generator, n: int) -> list: # (ids, counted)
@@ -103,6 +103,17 @@ class TokenEngine(Protocol):
         "Stop; no more tokens come."
         ...
 
+# %% ../../nbs/scale/25_streaming.ipynb #6dca6263
+def lacking(
+    job: Job,
+    lacks: Collection, # names: 'min_p', 'typical', 'alternatives'; others do not matter
+) -> list: # of names out of `lacks`
+    "The settings of a job that an engine would have to ignore."
+    s = job.sampling
+    wished = dict(min_p=s.min_p > 0 and not s.greedy, typical=s.typical < 1 and not s.greedy,
+                  alternatives=job.n_best > 0)
+    return [name for name, is_wished in wished.items() if is_wished and name in lacks]
+
 # %% ../../nbs/scale/25_streaming.ipynb #2f856edc
 class KeptLogits:
     "A function that gives logits, and remembers the last ones."
@@ -144,21 +155,36 @@ class Worker:
         busy: Callable, # likewise: is there work?
     ):
         self.work, self.busy, self.is_open = work, busy, True
+        self.error: Exception = RuntimeError('it is closed') # why the thread has ended
+        self.listeners: set = set() # functions that are called with this error at the end
+        self.lock = threading.Lock()
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
-    def ask(self, f: Callable, *args):
+    def ask(self, f: Callable, *args) -> bool: # False: the thread has ended
         "Let the thread call `f` between two pieces of work."
-        self.inbox.put(partial(f, *args))
+        with self.lock:
+            if self.is_open:
+                self.inbox.put(partial(f, *args))
+            return self.is_open
 
     def close(self):
         "End the thread after the piece of work that it is doing."
-        self.is_open = False
-        self.ask(int) # wakes it
+        with self.lock:
+            self.is_open = False
+            self.inbox.put(int) # wakes it
         self.thread.join()
 
     def _run(self):
+        try: self._loop()
+        except Exception as e: self.error = e
+        with self.lock:
+            self.is_open = False
+        for tell in list(self.listeners):
+            tell(self.error)
+
+    def _loop(self):
         while self.is_open:
             if not self.busy():
                 self.inbox.get()() # sleep until there is something to do
@@ -175,6 +201,11 @@ class Call:
     tell: Callable # takes a `Step`, an exception, or None at the end
     request: Request | None = None # in the engine
 
+    def say(self, step: Step | Exception | None): # as `tell`
+        "Tell it, unless the listener's event loop has ended, and everyone in it."
+        try: self.tell(step)
+        except RuntimeError: pass
+
 # %% ../../nbs/scale/25_streaming.ipynb #9c3d22d0
 class OwnEngine:
     "The engine of *Serving* behind the interface `TokenEngine`."
@@ -187,21 +218,26 @@ class OwnEngine:
         self.engine: Any = Engine(model, blocks, max_batch=max_batch, known=known)
         self.engine.forward = KeptLogits(self.engine.forward)
         self.context, self.known = min(model.config.block_size, 16*blocks), known
-        self.calls: dict[Request, Call] = {}
+        self.ids = model.config.vocab_size if known is None else known # that may be chosen
+        self.calls: dict[Request, Call] = {} # texts in the engine
         self.worker = Worker(self._step, self.calls.__len__)
 
     async def tokens(self, job: Job) -> AsyncIterator[Step]:
-        "The answer, token by token. Raises `RuntimeError` if the engine fails."
-        loop = asyncio.get_running_loop()
+        "The answer. Raises `RuntimeError` if the engine fails, `ValueError` for a wrong n_best."
+        if job.n_best > self.ids: raise ValueError(f'n_best is {job.n_best}, above {self.ids}')
         steps: asyncio.Queue = asyncio.Queue()
-        call = Call(job, partial(loop.call_soon_threadsafe, steps.put_nowait))
-        self.worker.ask(self._begin, call)
+        call = Call(job, partial(asyncio.get_running_loop().call_soon_threadsafe, steps.put_nowait))
+        self.worker.listeners.add(call.say)
         try:
+            if not self.worker.ask(self._begin, call):
+                steps.put_nowait(self.worker.error)
             while (step := await steps.get()) is not None:
                 if isinstance(step, Exception):
                     raise RuntimeError(f'the engine failed: {step}') from step
                 yield step
-        finally: self.worker.ask(self._end, call)
+        finally:
+            self.worker.listeners.discard(call.say)
+            self.worker.ask(self._end, call)
 
     def load(self) -> tuple[int, int]:
         "How many texts run, and how many wait."
@@ -213,14 +249,13 @@ class OwnEngine:
         return self.worker.thread.is_alive()
 
     def close(self):
-        "Stop; no more tokens come."
+        "Stop; no more tokens come, and whoever waits for one gets the `RuntimeError`."
         self.worker.close()
 
     def _begin(self, call: Call):
-        job = call.job
-        try: request = self.engine.add(job.prompt, job.max_tokens, job.ends, job.sampling)
-        except Exception as e: return self._tell(call, e)
-        call.request = request
+        job, add = call.job, self.engine.add
+        try: call.request = request = add(job.prompt, job.max_tokens, job.ends, job.sampling)
+        except Exception as e: return call.say(e)
         self.calls[request] = call
 
     def _end(self, call: Call):
@@ -228,22 +263,17 @@ class OwnEngine:
             withdraw(self.engine, call.request)
 
     def _step(self):
-        try: ready = self.engine.step()
+        try:
+            for request, logits in zip(self.engine.step(), self.engine.forward.logits):
+                call = self.calls[request]
+                call.say(step_of(request.new[-1], logits[:self.known], call.job.n_best))
+                if request.done:
+                    del self.calls[request]
+                    call.say(None)
         except Exception as e:
             for call in list(self.calls.values()):
-                self._tell(call, e)
+                call.say(e)
                 self._end(call)
-            return
-        for request, logits in zip(ready, self.engine.forward.logits):
-            call = self.calls[request]
-            self._tell(call, step_of(request.new[-1], logits[:self.known], call.job.n_best))
-            if request.done:
-                del self.calls[request]
-                self._tell(call, None)
-
-    def _tell(self, call: Call, step: Step | Exception | None):
-        try: call.tell(step)
-        except RuntimeError: pass # its event loop has ended, and everyone in it
 
 # %% ../../nbs/scale/25_streaming.ipynb #2f0cfa96
 class Writer:
