@@ -91,6 +91,7 @@ scale.scaling
 scale.family
 scale.distributed_checkpoints
 scale.steady
+scale.llm70b
 scale.streaming
 scale.api
 scale.overload
