@@ -155,7 +155,7 @@ def flip_a_bit(folder: Path): # of a checkpoint
     data[len(data)//2] ^= 1
     path.write_bytes(data)
 
-# %% ../../nbs/scale/21_llm70b.ipynb #6eb123f0
+# %% ../../nbs/scale/21_llm70b.ipynb #2fbade5c
 class Training:
     "One rank's part of the run, from its newest good checkpoint."
     def __init__(self,
@@ -173,7 +173,7 @@ class Training:
         self.faults = Faults(root, faults if self.rank == dist.get_world_size()-1 else {})
         self.group: Any = dist.new_group(backend='gloo') # the checkpoints have their own
         self.files = Checkpoints(root/'checkpoints', self.model.config)
-        self.since = time.perf_counter() # the ranks met last
+        self.begin = 0. # of the step
         self.step, state = self.restored()
         if state: self.policy.load_state_dict(state)
         self.tell('start', step=self.step)
@@ -209,7 +209,7 @@ class Training:
 
     def meet(self): # before the first collective of a step
         "Compare how late the ranks are. Raises `Restart` for one that is slow."
-        late = self.stragglers.of(of_all(time.perf_counter()-self.since, self.group))
+        late = self.stragglers.of(of_all(time.perf_counter()-self.begin, self.group))
         if late is None: return
         self.tell('slow', step=self.step, rank=late)
         self.save()
@@ -225,7 +225,6 @@ class Training:
     def judge(self, loss: float) -> Literal['go', 'rewind', 'skip']:
         "What the policy says of this step; gradients that are too long are shortened."
         norm = gradient_norm(self.model)
-        self.since = time.perf_counter()
         decision = self.policy.decide(self.step, loss, norm.item())
         for p in self.model.parameters():
             if p.grad is not None: p.grad = p.grad*torch.clamp(1/norm, max=1.)
@@ -240,7 +239,7 @@ class Training:
 
     def make_step(self) -> float: # the loss; of a step that counts or not
         "Batch, gradient, judgement, update."
-        begin, e = time.perf_counter(), self.e
+        self.begin, e = time.perf_counter(), self.e
         beat(self.root, self.rank, 2*self.step)
         self.faults.before(self.step)
         x, y = self.batch()
@@ -258,7 +257,7 @@ class Training:
         if decision == 'go': self.opt.step()
         self.opt.zero_grad()
         self.step += 1
-        told = dict(loss=loss, seconds=time.perf_counter()-begin)
+        told = dict(loss=loss, seconds=time.perf_counter()-self.begin)
         self.tell('step' if decision == 'go' else 'skip', step=self.step, **told)
         if self.step % e.every == 0: self.save()
         return loss
@@ -280,8 +279,8 @@ def train_rank(
     part.tell('end', step=part.step, loss=loss)
     return loss
 
-# %% ../../nbs/scale/21_llm70b.ipynb #912ccf93
-@experiment('llm70b', smoke=dict(steps=16, every=2, dp=2, n_layer=2, silence=6.),
+# %% ../../nbs/scale/21_llm70b.ipynb #d836db44
+@experiment('llm70b', smoke=dict(steps=16, n_layer=1, T=32, accumulate=2, silence=6.),
             lesson=dict(steps=48, every=4, dp=4, accumulate=2),
             full=dict(size='70b', steps=336_400, every=100, T=8192, lr=1.5e-4, dp=64, tp=2, cp=2,
                       accumulate=8, keep='selective', chunks=8, marathon=False))
@@ -365,7 +364,7 @@ def claim(
              if there.get(name) != o]
     if other: raise RunError(f'{root} is the folder of another run: {", ".join(other)}')
 
-# %% ../../nbs/scale/21_llm70b.ipynb #29d0f77a
+# %% ../../nbs/scale/21_llm70b.ipynb #967c36f1
 def supervised(
     e: Llm70b, root: Path, # the settings; folder of the run
     faults: dict[str, int] | None = None, # that are planted, with their steps
@@ -382,10 +381,8 @@ def supervised(
             except RuntimeError as failed: words = str(failed).strip().splitlines()
         if 'RunError: ' in words[-1]: raise RunError(words[-1].split('RunError: ', 1)[1])
         log(root, 'died', told=f'{words[0][:30]} {words[-1]}')
-        if 'corrupt' in planted and not (root/'fault_corrupt').exists():
-            last = max(o.get('step', 0) for o in read_log(root))
-            if Faults(root, dict(corrupt=last)).now('corrupt', last):
-                flip_a_bit(complete(root/'checkpoints')[-1])
+        there, last = complete(root/'checkpoints'), planted.get('corrupt', -1)
+        if len(there) > 1 and Faults(root, planted).now('corrupt', last): flip_a_bit(there[-1])
     raise RunError(f'{e.restarts} restarts were not enough: see {root/"log.jsonl"}')
 
 # %% ../../nbs/scale/21_llm70b.ipynb #8bfd65ce
@@ -425,8 +422,8 @@ def shares(
              'other': total-useful-again-starting}
     return {name: seconds/total for name, seconds in parts.items()}
 
-# %% ../../nbs/scale/21_llm70b.ipynb #dd64aabe
-PLANTED = dict(repeat=.125, kill=.32, corrupt=.32, spike=.65, slow=.75, hang=.94)
+# %% ../../nbs/scale/21_llm70b.ipynb #1a2f8582
+PLANTED = dict(repeat=.125, kill=.45, corrupt=.45, spike=.65, slow=.75, hang=.94)
 
 def planted_at(steps: int) -> dict[str, int]: # of the whole run
     "The step of each fault."
