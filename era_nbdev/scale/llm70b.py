@@ -429,7 +429,7 @@ def planted_at(steps: int) -> dict[str, int]: # of the whole run
     "The step of each fault."
     return {name: round(share*steps) for name, share in PLANTED.items()}
 
-# %% ../../nbs/scale/21_llm70b.ipynb #74f71a05
+# %% ../../nbs/scale/21_llm70b.ipynb #5abc06c3
 def fit_here(
     e: Llm70b, run: Run, # the settings; of this process
 ) -> dict: # results, and the log as `extra`
@@ -449,9 +449,10 @@ def fit_here(
     for name, (seen, repaired) in repairs(lines).items():
         result |= {f'{name} noticed': (seen, 's'), f'{name} repaired': (repaired, 's')}
     starts = sum(o['event'] == 'launch' for o in lines)
-    kept = [[round(o['time']-lines[0]['time'], 2), o['event'], o.get('step', o.get('rank')),
-             o.get('name')] for o in lines]
-    return result | dict(starts=starts, extra=dict(log=kept))
+    def words(o): # of a line of the log
+        found = f"{o['time']-lines[0]['time']:.2f}", o['event'], o.get('step'), o.get('name')
+        return ' '.join(str(word) for word in found if word is not None)
+    return result | dict(starts=starts, extra=dict(log=[words(o) for o in lines]))
 
 # %% ../../nbs/scale/21_llm70b.ipynb #f5474216
 ONE_GPU = 16_384*54*86_400/419 # seconds between failures of one GPU. Grattafiori et al. 2024
