@@ -310,10 +310,11 @@ def for_small_batches() -> Policy:
     "A policy with wide bounds."
     return Policy(Watch(limit=10.), Watch(limit=100.))
 
-# %% ../../nbs/scale/19_steady.ipynb #63054f4c
+# %% ../../nbs/scale/19_steady.ipynb #8e1ecdbb
 TRAININGS = ('undisturbed', 'ignored', 'policy',
              'undisturbed, clipped', 'ignored, clipped', 'policy, clipped')
 
+# %% ../../nbs/scale/19_steady.ipynb #63054f4c
 @experiment('steady', smoke={}, lesson=dict(steps=120, seeds=3),
             full=dict(steps=4000, rows=32, T=128, seeds=5, every=200))
 @dataclass
