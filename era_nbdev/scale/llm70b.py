@@ -279,7 +279,7 @@ def train_rank(
     part.tell('end', step=part.step, loss=loss)
     return loss
 
-# %% ../../nbs/scale/21_llm70b.ipynb #d836db44
+# %% ../../nbs/scale/21_llm70b.ipynb #b11a9083
 @experiment('llm70b', smoke=dict(steps=16, n_layer=1, T=32, accumulate=2, silence=6.),
             lesson=dict(steps=48, every=4, dp=4, accumulate=2),
             full=dict(size='70b', steps=336_400, every=100, T=8192, lr=1.5e-4, dp=64, tp=2, cp=2,
@@ -331,12 +331,12 @@ class Llm70b(Experiment):
     def check(self):
         "Raise `RunError` for settings that cannot be a run."
         super().check()
+        check_layout(self.config(), self.layout(), self.T)
+        check_engines(self.layout())
         self.require(steps=(self.steps % self.every == 0, f'a multiple of every = {self.every}'),
                      short=(self.pp == 1 or not self.short, 'False where there is a pipeline'),
                      T=(self.T % (8*self.cp*2*self.tp) == 0 or not self.short,
                         f'a multiple of {16*self.cp*self.tp}, for short texts first'))
-        check_layout(self.config(), self.layout(), self.T)
-        check_engines(self.layout())
 
     def plan(self) -> list: # rows (what, value)
         "The run in numbers."
@@ -344,7 +344,6 @@ class Llm70b(Experiment):
 
     def fit(self, run: Run) -> dict: # see `fit_here` and `fit_rank`
         "The marathon; or this process's part of a run that torchrun has started."
-        self.check()
         world = int(os.environ.get('WORLD_SIZE', 1))
         return fit_rank(self, run, world) if world > 1 else fit_here(self, run)
 
