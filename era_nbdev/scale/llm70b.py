@@ -1,4 +1,4 @@
-"""A training that lasts weeks on hundreds of GPUs is interrupted again and again, and its result must not show it. You join the parts of the last chapters to one loop that survives a killed process, a process that hangs, a checkpoint with a flipped bit, a batch that is delivered twice, a gradient that explodes and a rank that has become slow. You plant all six in a small training on four processes, measure how long each takes to be noticed and repaired, and compare the final loss with that of an undisturbed training. Then come the 70B in numbers, the files that start it, and a runbook.
+"""A training that lasts weeks on hundreds of GPUs is interrupted many times, and its result must not show it. You join the parts of the last chapters to one loop that survives a killed process, a process that hangs, a checkpoint with a flipped bit, a batch that is delivered twice, a gradient that explodes and a rank that has become slow. You plant all six in a small training on four processes, measure how long each takes to be noticed and repaired, and compare the final loss with that of an undisturbed training. Then come the 70B in numbers, the files that start it, and a runbook.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/llm70b.html.md"""
 
@@ -34,10 +34,10 @@ from .steady import Repeats, TokenOrder, for_small_batches, length_at, recut
 
 # %% auto #0
 __all__ = ['FAULTS', 'PLANTED', 'ONE_GPU', 'log', 'read_log', 'beat', 'silent', 'watched', 'Stragglers', 'Faults', 'flip_a_bit',
-           'Training', 'Restart', 'train_rank', 'Llm70b', 'claim', 'supervised', 'repairs', 'shares', 'planted_at',
-           'fit_here', 'expected_loss', 'plan_rows', 'fit_rank']
+           'RankState', 'Training', 'train_rank', 'Llm70b', 'claim', 'supervised', 'repairs', 'shares', 'planted_at',
+           'fit_here', 'plan_rows', 'fit_rank']
 
-# %% ../../nbs/scale/21_llm70b.ipynb #52c22f3d
+# %% ../../nbs/scale/21_llm70b.ipynb #f21bcce1
 def log(
     root: Path, # folder of the run
     event: str, # 'start', 'step', 'saved', a fault's name, …
@@ -45,13 +45,15 @@ def log(
 ):
     "Add a line to the run's log."
     line = json.dumps(dict(event=event, time=time.time(), **about))+'\n'
-    with open(root/'log.jsonl', 'a', encoding='utf-8') as file: file.write(line)
+    with open(root/'log.jsonl', 'a', encoding='utf-8') as file:
+        file.write(line)
 
 def read_log(root: Path) -> list[dict]: # folder of a run
     "The lines of the log, by time; one that was cut off is left out."
     found = []
     for line in (root/'log.jsonl').read_text('utf-8').splitlines():
-        with contextlib.suppress(ValueError): found.append(json.loads(line))
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
     return sorted(found, key=lambda o: o['time'])
 
 # %% ../../nbs/scale/21_llm70b.ipynb #528bfb9f
@@ -73,23 +75,23 @@ def silent(
     lowest = min(mark for mark, _, _ in hearts.values())
     return {rank: pid for rank, (mark, _, pid) in sorted(hearts.items()) if mark == lowest}
 
-# %% ../../nbs/scale/21_llm70b.ipynb #47611781
+# %% ../../nbs/scale/21_llm70b.ipynb #fa4a955d
 def _watch(root, seconds): # in a process of its own
-    while True:
+    while not (late := silent(root, seconds)):
         time.sleep(seconds/10)
-        for rank, pid in silent(root, seconds).items():
-            log(root, 'silent', rank=rank)
-            os.kill(pid, signal.SIGKILL)
-            (root/f'heartbeat.{rank}').unlink()
+    for rank, pid in late.items():
+        log(root, 'silent', rank=rank)
+        os.kill(pid, signal.SIGKILL)
 
+# %% ../../nbs/scale/21_llm70b.ipynb #1464a12d
 @contextlib.contextmanager
 def watched(
     root: Path, seconds: float, # as in `silent`
 ) -> Iterator[None]:
     "End ranks that are silent, as long as the block runs."
-    for old in root.glob('heartbeat.*'): old.unlink()
-    context = multiprocessing.get_context('fork')
-    watcher = context.Process(target=_watch, args=(root, seconds), daemon=True)
+    for old in root.glob('heartbeat.*'):
+        old.unlink()
+    watcher = multiprocessing.get_context('fork').Process(target=_watch, args=(root, seconds))
     watcher.start()
     try: yield
     finally:
@@ -117,10 +119,9 @@ class Stragglers:
         self.rank = worst
         return worst if self.in_a_row >= self.patience else None
 
-# %% ../../nbs/scale/21_llm70b.ipynb #f7455059
-FAULTS = { # name -> the event by which it is noticed
-    'repeat': 'repeat', 'spike': 'rewind', 'kill': 'died', 'corrupt': 'damaged',
-    'slow': 'slow', 'hang': 'silent'}
+# %% ../../nbs/scale/21_llm70b.ipynb #d3da6fc2
+FAULTS = dict(repeat='repeat', spike='rewind', kill='died', corrupt='damaged', slow='slow',
+              hang='silent') # name -> the event by which it is noticed
 
 class Faults:
     "The faults that are planted on one rank."
@@ -142,10 +143,11 @@ class Faults:
 
     def before(self, step: int): # at its beginning
         "Kill or stop this process, or make it slow until it ends."
-        if self.now('kill', step): os.kill(os.getpid(), signal.SIGKILL)
-        if self.now('hang', step): os.kill(os.getpid(), signal.SIGSTOP)
+        for name, sent in (('kill', signal.SIGKILL), ('hang', signal.SIGSTOP)):
+            if self.now(name, step):
+                os.kill(os.getpid(), sent)
         self.is_slow |= self.now('slow', step)
-        if self.is_slow: time.sleep(.6)
+        time.sleep(.6*self.is_slow)
 
 # %% ../../nbs/scale/21_llm70b.ipynb #3c0f0fc6
 def flip_a_bit(folder: Path): # of a checkpoint
@@ -155,9 +157,9 @@ def flip_a_bit(folder: Path): # of a checkpoint
     data[len(data)//2] ^= 1
     path.write_bytes(data)
 
-# %% ../../nbs/scale/21_llm70b.ipynb #2fbade5c
-class Training:
-    "One rank's part of the run, from its newest good checkpoint."
+# %% ../../nbs/scale/21_llm70b.ipynb #946d09c8
+class RankState:
+    "What one rank of the run has, from the newest good checkpoint on."
     def __init__(self,
         e: Llm70b, root: Path, # the settings; folder of the run
         faults: dict[str, int], # that are planted; {} in a real run
@@ -168,53 +170,19 @@ class Training:
         self.part = Parallel(e.config(), e.layout(), seed, dtype, device, e.chunks, e.z)
         self.model = self.part.model
         self.opt = torch.optim.AdamW(self.model.parameters(), e.lr, (.9, .95), weight_decay=.1)
-        self.data, self.repeats = TokenOrder(e.shards(), e.T, e.rows(), seed), Repeats()
-        self.policy, self.stragglers = for_small_batches(), Stragglers()
+        self.data, self.policy = TokenOrder(e.shards(), e.T, e.rows(), seed), for_small_batches()
         self.faults = Faults(root, faults if self.rank == dist.get_world_size()-1 else {})
+        self.repeats, self.stragglers = Repeats(), Stragglers()
         self.group: Any = dist.new_group(backend='gloo') # the checkpoints have their own
         self.files = Checkpoints(root/'checkpoints', self.model.config)
-        self.begin = 0. # of the step
         self.step, state = self.restored()
-        if state: self.policy.load_state_dict(state)
+        self.policy.load_state_dict(state)
         self.tell('start', step=self.step)
 
     def tell(self, event: str, **about: Any): # as in `log`
         "Write into the log what all ranks know: one of them does."
-        if self.rank == 0: log(self.root, event, **about)
-
-    def restored(self) -> tuple[int, dict]: # finished steps, state of the policy
-        "Read the newest checkpoint without damage; write one if there is none at all."
-        newest, wrong = self.files.newest()
-        for told in wrong: self.tell('damaged', told=told)
-        if newest:
-            about = restore(self.files, newest, self.model, self.opt)
-            return about['step'], about['policy']
-        if wrong: raise RunError(f'every checkpoint in {self.files.root} is damaged: {wrong[0]}')
-        self.files.save(0, self.model, self.opt, dict(policy=self.policy.state_dict()))
-        return 0, {}
-
-    def batch(self) -> tuple[torch.Tensor, torch.Tensor]: # [B/d·k, T/k] inputs and targets
-        "The rows of this copy; a batch that comes again is asked for once more."
-        step, copy, copies = self.step, self.part.copy, self.e.dp
-        delivered = step-1 if self.faults.now('repeat', step) else step
-        x, y = self.data.batch(delivered, copy, copies)
-        before = self.repeats.of(step, x)
-        if before is not None:
-            log(self.root, 'repeat', step=step, before=before, rank=self.rank)
-            x, y = self.data.batch(step, copy, copies)
-            self.repeats.of(step, x)
-        length = length_at(step/self.e.steps, self.e.T) if self.e.short else self.e.T
-        self.part.layout = self.e.layout(self.e.T//length)
-        return recut(x, length).to(self.device), recut(y, length).to(self.device)
-
-    def meet(self): # before the first collective of a step
-        "Compare how late the ranks are. Raises `Restart` for one that is slow."
-        late = self.stragglers.of(of_all(time.perf_counter()-self.begin, self.group))
-        if late is None: return
-        self.tell('slow', step=self.step, rank=late)
-        self.save()
-        self.files.finish()
-        raise Restart(f'rank {late} is slow: start again without it')
+        if self.rank: return
+        log(self.root, event, **about)
 
     def save(self):
         "Begin to write a checkpoint."
@@ -222,13 +190,18 @@ class Training:
         self.files.save(self.step, self.model, self.opt, extra)
         self.tell('saved', step=self.step)
 
-    def judge(self, loss: float) -> Literal['go', 'rewind', 'skip']:
-        "What the policy says of this step; gradients that are too long are shortened."
-        norm = gradient_norm(self.model)
-        decision = self.policy.decide(self.step, loss, norm.item())
-        for p in self.model.parameters():
-            if p.grad is not None: p.grad = p.grad*torch.clamp(1/norm, max=1.)
-        return decision
+    def restored(self) -> tuple[int, dict]: # finished steps, state of the policy
+        "Read the newest checkpoint without damage; write one if there is none at all."
+        newest, wrong = self.files.newest()
+        for told in wrong:
+            self.tell('damaged', told=told)
+        if newest:
+            about = restore(self.files, newest, self.model, self.opt)
+            return about['step'], about['policy']
+        if wrong: raise RunError(f'every checkpoint in {self.files.root} is damaged: {wrong[0]}')
+        state = self.policy.state_dict()
+        self.files.save(0, self.model, self.opt, dict(policy=state))
+        return 0, state
 
     def rewind(self):
         "Go back to the newest good checkpoint."
@@ -237,38 +210,67 @@ class Training:
         self.policy.back_to(state)
         self.opt.zero_grad()
 
+# %% ../../nbs/scale/21_llm70b.ipynb #78e056e4
+class Training(RankState):
+    "One rank's steps."
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]: # [B/d·k, T/k] inputs and targets
+        "The rows of this copy; a batch that comes again is asked for once more."
+        step, mine = self.step, (self.part.copy, self.e.dp)
+        x, y = self.data.batch(step-self.faults.now('repeat', step), *mine)
+        before = self.repeats.of(step, x)
+        if before is not None:
+            log(self.root, 'repeat', step=step, before=before, rank=self.rank)
+            x, y = self.data.batch(step, *mine)
+            self.repeats.of(step, x)
+        length = length_at(step/self.e.steps, self.e.T) if self.e.short else self.e.T
+        self.part.layout = self.e.layout(self.e.T//length)
+        return recut(x, length).to(self.device), recut(y, length).to(self.device)
+
+    def meet(self, seconds: float): # of this rank alone, before the first collective of a step
+        "Compare how late the ranks are. Raises `RuntimeError` for one that is slow."
+        late = self.stragglers.of(of_all(seconds, self.group))
+        if late is None: return
+        self.tell('slow', step=self.step, rank=late)
+        self.save()
+        self.files.finish()
+        raise RuntimeError(f'rank {late} is slow: start again without it')
+
+    def scale(self, factor: float | torch.Tensor): # of all gradients
+        "Multiply the gradient."
+        for p in self.model.parameters():
+            p.grad = None if p.grad is None else p.grad*factor
+
     def make_step(self) -> float: # the loss; of a step that counts or not
         "Batch, gradient, judgement, update."
-        self.begin, e = time.perf_counter(), self.e
+        begin, e = time.perf_counter(), self.e
         beat(self.root, self.rank, 2*self.step)
         self.faults.before(self.step)
         x, y = self.batch()
         beat(self.root, self.rank, 2*self.step+1)
-        self.meet()
+        self.meet(time.perf_counter()-begin)
         set_rate(self.opt.param_groups[0], e.lr*wsd()(self.step, e.steps)[0])
         loss = self.part.backward(x, y).item()
-        if self.faults.now('spike', self.step):
-            for p in self.model.parameters():
-                if p.grad is not None: p.grad = p.grad*1e6
-        decision = self.judge(loss)
+        self.scale(1e6 if self.faults.now('spike', self.step) else 1.)
+        norm = gradient_norm(self.model)
+        decision = self.policy.decide(self.step, loss, norm.item())
         if decision == 'rewind':
             self.rewind()
             return loss
-        if decision == 'go': self.opt.step()
+        self.scale(torch.clamp(1/norm, max=1.))
+        if decision == 'go':
+            self.opt.step()
         self.opt.zero_grad()
         self.step += 1
-        told = dict(loss=loss, seconds=time.perf_counter()-self.begin)
-        self.tell('step' if decision == 'go' else 'skip', step=self.step, **told)
-        if self.step % e.every == 0: self.save()
+        event, seconds = 'step' if decision == 'go' else 'skip', time.perf_counter()-begin
+        self.tell(event, step=self.step, loss=loss, seconds=seconds)
+        if self.step % e.every == 0:
+            self.save()
         return loss
 
-# %% ../../nbs/scale/21_llm70b.ipynb #25094cff
-class Restart(RuntimeError):
-    "The run has to be started again, from its last checkpoint."
-
+# %% ../../nbs/scale/21_llm70b.ipynb #51f71fc0
 def train_rank(
     rank: int, # of this process
-    e: Llm70b, root: str, faults: dict[str, int], # as in `Training`
+    e: Llm70b, root: str, faults: dict[str, int], # as in `RankState`
     device: str = 'cpu', seed: int = 0, # likewise
 ) -> float: # the loss of the last step
     "Train from the newest good checkpoint to the end."
@@ -279,7 +281,7 @@ def train_rank(
     part.tell('end', step=part.step, loss=loss)
     return loss
 
-# %% ../../nbs/scale/21_llm70b.ipynb #b11a9083
+# %% ../../nbs/scale/21_llm70b.ipynb #8fd44d1e
 @experiment('llm70b', smoke=dict(steps=16, n_layer=1, T=32, accumulate=2, silence=6.),
             lesson=dict(steps=48, every=4, dp=4, accumulate=2),
             full=dict(size='70b', steps=336_400, every=100, T=8192, lr=1.5e-4, dp=64, tp=2, cp=2,
@@ -297,8 +299,7 @@ class Llm70b(Experiment):
     tp: Annotated[int, Ge(1)] = 1 # t, ranks that share each layer
     pp: Annotated[int, Ge(1)] = 1 # p, stages
     cp: Annotated[int, Ge(1)] = 1 # c, parts of each text
-    micro: Annotated[int, Ge(1)] = 1 # texts of a micro-batch
-    accumulate: Annotated[int, Ge(1)] = 4 # micro-batches of a step
+    accumulate: Annotated[int, Ge(1)] = 4 # texts of a copy in a step, one after another
     keep: Literal['all', 'selective', 'full'] = 'all' # policy of recomputation
     chunks: Annotated[int, Ge(1)] = 1 # of the loss
     z: Annotated[float, Ge(0)] = 1e-4 # weight of z-loss
@@ -317,11 +318,11 @@ class Llm70b(Experiment):
     def layout(self, parts: int = 1) -> Layout: # into how many texts each text is cut
         "Degrees of all kinds of parallelism."
         return Layout(self.dp, self.tp, self.pp, self.cp, 1 if self.pp > 1 else 3,
-                      self.micro*parts, self.accumulate, self.keep)
+                      parts, self.accumulate, self.keep)
 
     def rows(self) -> int:
         "B, texts of a step."
-        return self.dp*self.micro*self.accumulate
+        return self.dp*self.accumulate
 
     def shards(self) -> list: # arrays of tokens
         "The corpus."
@@ -347,7 +348,7 @@ class Llm70b(Experiment):
         world = int(os.environ.get('WORLD_SIZE', 1))
         return fit_rank(self, run, world) if world > 1 else fit_here(self, run)
 
-# %% ../../nbs/scale/21_llm70b.ipynb #34b4f6ea
+# %% ../../nbs/scale/21_llm70b.ipynb #a1cf4068
 def claim(
     root: Path, # folder of the run; is made
     e: Llm70b, seed: int, # the settings; of the run
@@ -357,31 +358,32 @@ def claim(
     mine = {name: getattr(e, name) for name in names} | dict(rows=e.rows(), seed=seed)
     root.mkdir(parents=True, exist_ok=True)
     path = root/'run.json'
-    if not path.exists(): write_atomic(path, json.dumps(mine, indent=1)+'\n')
+    if not path.exists():
+        write_atomic(path, json.dumps(mine, indent=1)+'\n')
     there = json.loads(path.read_text('utf-8'))
     other = [f'{name} is {there.get(name)} there, {o} here' for name, o in mine.items()
              if there.get(name) != o]
     if other: raise RunError(f'{root} is the folder of another run: {", ".join(other)}')
 
-# %% ../../nbs/scale/21_llm70b.ipynb #967c36f1
+# %% ../../nbs/scale/21_llm70b.ipynb #a7395206
 def supervised(
     e: Llm70b, root: Path, # the settings; folder of the run
-    faults: dict[str, int] | None = None, # that are planted, with their steps
+    faults: dict[str, int], # that are planted, with their steps
     seed: int = 0, # of the run
 ) -> float: # the loss of the last step
     "Start the ranks until they reach the end. Raises `RunError` if that fails too often."
     claim(root, e, seed)
-    planted = faults or {}
     for _ in range(e.restarts+1):
         with watched(root, e.silence):
-            told = (e, str(root), planted, 'cpu', seed)
+            told = (e, str(root), faults, 'cpu', seed)
             log(root, 'launch')
             try: return launch(train_rank, e.layout().gpus, *told, timeout=600.)[0]
             except RuntimeError as failed: words = str(failed).strip().splitlines()
         if 'RunError: ' in words[-1]: raise RunError(words[-1].split('RunError: ', 1)[1])
         log(root, 'died', told=f'{words[0][:30]} {words[-1]}')
-        there, last = complete(root/'checkpoints'), planted.get('corrupt', -1)
-        if len(there) > 1 and Faults(root, planted).now('corrupt', last): flip_a_bit(there[-1])
+        there, last = complete(root/'checkpoints'), faults.get('corrupt', -1)
+        if len(there) > 1 and Faults(root, faults).now('corrupt', last):
+            flip_a_bit(there[-1])
     raise RunError(f'{e.restarts} restarts were not enough: see {root/"log.jsonl"}')
 
 # %% ../../nbs/scale/21_llm70b.ipynb #8bfd65ce
@@ -428,7 +430,7 @@ def planted_at(steps: int) -> dict[str, int]: # of the whole run
     "The step of each fault."
     return {name: round(share*steps) for name, share in PLANTED.items()}
 
-# %% ../../nbs/scale/21_llm70b.ipynb #5abc06c3
+# %% ../../nbs/scale/21_llm70b.ipynb #e7566e34
 def fit_here(
     e: Llm70b, run: Run, # the settings; of this process
 ) -> dict: # results, and the log as `extra`
@@ -442,37 +444,27 @@ def fit_here(
     for name, faults in (('undisturbed', {}), ('marathon', planted_at(e.steps))):
         loss = supervised(e, root/name, faults, seed)
         lines = read_log(root/name)
-        parts = {f'{name} {part}': share for part, share in shares(lines).items()}
+        result |= {f'{name} {part}': share for part, share in shares(lines).items()}
         took = lines[-1]['time']-lines[0]['time']
-        result |= {f'{name} loss': loss, f'{name} seconds': (took, 's')} | parts
+        result |= {f'{name} loss': loss, f'{name} seconds': (took, 's')}
     for name, (seen, repaired) in repairs(lines).items():
         result |= {f'{name} noticed': (seen, 's'), f'{name} repaired': (repaired, 's')}
-    starts = sum(o['event'] == 'launch' for o in lines)
     def words(o): # of a line of the log
         found = f"{o['time']-lines[0]['time']:.2f}", o['event'], o.get('step'), o.get('name')
         return ' '.join(str(word) for word in found if word is not None)
-    return result | dict(starts=starts, extra=dict(log=[words(o) for o in lines]))
+    told = [words(o) for o in lines]
+    return result | dict(starts=sum('launch' in o for o in told), extra=dict(log=told))
 
-# %% ../../nbs/scale/21_llm70b.ipynb #f5474216
+# %% ../../nbs/scale/21_llm70b.ipynb #802a27b3
 ONE_GPU = 16_384*54*86_400/419 # seconds between failures of one GPU. Grattafiori et al. 2024
 
-def expected_loss(
-    gpus: int, # N
-    tau: float, # seconds between checkpoints
-    cost: float, # c, seconds that training waits for each
-    restart: float, # r, seconds from a failure to the next step
-) -> float: # 0 to 1
-    "The share of the time that is lost, Eq. (4) of the chapter."
-    between = ONE_GPU/gpus
-    return cost/tau+tau/2/between+restart/between
-
-# %% ../../nbs/scale/21_llm70b.ipynb #60cf4845
+# %% ../../nbs/scale/21_llm70b.ipynb #6499d1a8
 def plan_rows(e: Llm70b) -> list: # rows (what, value)
     "The run in numbers; price and time for H100 where it is no marathon."
     c, layout, step = e.config(), e.layout(), e.rows()*e.T
     n, tokens = parameters(c).total, e.steps*step
     rows = [('parameters', f'{n:,}'), ('ranks', layout.gpus), ('tokens of a step', f'{step:,}'),
-            ('steps', f'{e.steps:,}'), ('tokens', f'{tokens:.3g}'),
+            ('steps', f'{e.steps:,}, {tokens:.3g} tokens'),
             ('a checkpoint', f'{12*n/1e9:,.3g} GB')]
     if e.marathon: return [*rows, ('planted faults', ', '.join(FAULTS))]
     gpu, flop = find_gpu('h100'), tokens*flop_per_token(c, e.T, hidden=False)
@@ -486,19 +478,18 @@ def plan_rows(e: Llm70b) -> list: # rows (what, value)
             ('between checkpoints', f'{best_interval(2, between)[0]/60:.0f} minutes; '
                                     f'here {e.every*found.seconds.total/60:.0f}')]
 
-# %% ../../nbs/scale/21_llm70b.ipynb #0774c5c0
+# %% ../../nbs/scale/21_llm70b.ipynb #0d5283f6
 def fit_rank(
     e: Llm70b, run: Run, # the settings; of this process
     world: int, # processes that torchrun has started
 ) -> dict: # results
     "This process's part. Raises `RunError` for a layout of other ranks, or without a folder."
-    if e.marathon: raise RunError('the marathon starts its own processes: --no-marathon, or no torchrun')
+    if e.marathon: raise RunError('the marathon starts its own processes: add --no-marathon')
     if world != e.layout().gpus:
         raise RunError(f'dp × tp × pp × cp is {e.layout().gpus}, but torchrun started {world}')
     if not e.folder: raise RunError('folder is empty: name one that all machines see')
     root, seed = Path(e.folder), run.config['seed']
+    claim(root, e, seed)
     with ranks(run) as (rank, _):
-        if rank == 0: claim(root, e, seed)
-        dist.barrier()
         loss = train_rank(rank, e, str(root), {}, run.device, seed)
     return dict(steps=e.steps) | ({} if math.isnan(loss) else dict(loss=loss))
