@@ -69,7 +69,7 @@ def silent(
     seconds: float, # longer than any step takes
 ) -> dict[int, int]: # rank -> process; empty: somebody has moved
     "The ranks that hold up the others, if nobody has moved for some time."
-    hearts = {int(p.suffix[1:]): json.loads(p.read_text()) for p in root.glob('heartbeat.*')}
+    hearts = {int(p.suffix[1:]): json.loads(p.read_bytes()) for p in root.glob('heartbeat.*')}
     newest = max((when for _, when, _ in hearts.values()), default=math.inf)
     if time.time()-newest <= seconds: return {}
     lowest = min(mark for mark, _, _ in hearts.values())
