@@ -374,45 +374,6 @@ register(Dataset('hh_rlhf', 'HH-RLHF: 2,312 preferences, offensive; [{"chosen": 
     url=_pinned('anthropics/hh-rlhf', '354e5c3cb8960630860dd5774a6ac2a58313bf4d',
                 'harmless-base')));
 
-# %% ../../nbs/core/05_data.ipynb #9de59133
-def _cranfield(folder): # documents, questions, and for each question {document: grade}
-    parts = _read(folder, 'cran.all.1400').split('.I ')[1:]
-    texts = [part.split('.W\n', 1)[1] for part in parts] # the title is their first sentence
-    asked = [part.split('.W\n', 1)[1] for part in _read(folder, 'cran.qry').split('.I ')[1:]]
-    grades: list = [{} for _ in asked]
-    for line in _lines(folder, 'cranqrel'):
-        question, document, grade = map(int, line.split())
-        grades[question-1][document-1] = grade
-    flat = [[' '.join(text.split()) for text in group] for group in (texts, asked)]
-    return dict(documents=flat[0], questions=flat[1], judgements=grades)
-
-# %% ../../nbs/core/05_data.ipynb #4a2799f1
-def _squad(folder): # paragraphs [(title, text)]; questions: text, paragraph, [(start, answer)]
-    paragraphs, questions = [], []
-    for article in json.loads(_read(folder, 'dev-v2.0.json'))['data']:
-        for part in article['paragraphs']:
-            for asked in part['qas']:
-                answers = [(o['answer_start'], o['text']) for o in asked['answers']]
-                questions.append((asked['question'], len(paragraphs), answers))
-            paragraphs.append((article['title'].replace('_', ' '), part['context']))
-    return dict(paragraphs=paragraphs, questions=questions)
-
-# %% ../../nbs/core/05_data.ipynb #21174947
-register(Dataset(
-    'cranfield', 'Cranfield: 1,400 abstracts, 225 questions, judgements; {str: list}',
-    'none stated; research use', _cranfield,
-    {'cran.all.1400': '73d33d7e445b884bc32332034e7bc7d07ad5089d9030ead9f1de3493da21da1d',
-     'cran.qry': '99578ceb88941ef89c14faf7c63c23776a376d8fba319b990f01d0c601d8b03f',
-     'cranqrel': '92e54b58dac0b980152178f350d892fae66c8a239b8a11715b835fb8d2f6bc0e'},
-    url=_pinned('Chetan-Prasad/IR-Lucene_Cran', 'ff1bd825c1781e908fdcb8a20609ef779abb3d2a'),
-    standin='pydocs', mb=1.7))
-register(Dataset(
-    'squad', 'SQuAD 2.0, half of dev: 646 paragraphs, 6,078 questions; {str: list}',
-    'CC BY-SA 4.0', _squad,
-    {'dev-v2.0.json': 'e67e5969b6dc6c1642154740806b79263b77fc048c7c11ee60d534eb48ef81e8'},
-    url=_pinned('chrischute/squad', '85623adeb9e6639f145081fea9cae2d8f3a26379', 'data'),
-    standin='pydocs', mb=2.2));
-
 # %% ../../nbs/core/05_data.ipynb #e7676e35
 _SPLITS = ('train', 'val', 'test_2016_flickr', 'test_2017_flickr')
 
