@@ -157,9 +157,9 @@ def bench_bm25(device='cpu', n=20_000, questions=1_000): # documents, questions
     return {'ours': ours, 'bm25s, NumPy': partial(theirs, 'numpy'),
             'bm25s, Numba': partial(theirs, 'numba')}
 
-# %% ../../nbs/apps/01_retrieval.ipynb #a74b0c25
+# %% ../../nbs/apps/01_retrieval.ipynb #95c6c3c9
 @bench('bm25-index', 'documents', **{'bm25s, NumPy': 1.})
-def bench_bm25_index(device='cpu', n=20_000): # documents
+def bench_bm25_index(device='cpu', n=4_000): # documents
     "Contestants of `era bench bm25-index`: an index of lists of terms."
     documents = zipf_texts(n, 100)
     def ours():
