@@ -70,7 +70,7 @@ def test_bad_input_is_one_clear_line(capsys, tmp_path, monkeypatch):
     bad(capsys, '--steps 30', 'steps is 30', 'multiple of every = 4')
     bad(capsys, '--tp 3', 'tp is 3', 'KV_heads')
     bad(capsys, '--size 80b', "no size '80b'")
-    bad(capsys, '--pp 2', 'short is True', 'False where there is a pipeline')
+    bad(capsys, '--pp 2 --n-layer 2', 'short is True', 'False where there is a pipeline')
     bad(capsys, '--T 20', 'T is 20', 'multiple of 16')
     bad(capsys, '--scale full', 'needs 256 processes', 'torchrun', 'runs/llm70b.sh')
     monkeypatch.setenv('WORLD_SIZE', '3')
