@@ -72,7 +72,9 @@ def test_no_errors_are_stored():
     assert bad == []
 
 # smoke runs whose recorded form takes minutes: the same program, fewer steps
-SHORTER = dict(vision_language=('--seeds', '1', '--steps', '20', '--align-steps', '5'), clip=('--epochs', '2'))
+SHORTER = dict(vision_language=('--seeds', '1', '--steps', '20', '--align-steps', '5'), clip=('--epochs', '2'), translate=('--examples', '1600', '--epochs', '1'),
+               gpt=('--n-layer', '1', '--n-embd', '32'), instruct=('--epochs', '1', '--pretrain', '20', '--n-embd', '32'),
+               instruct_ways=('--seeds', '1', '--size', '.01'), rlvr=('--steps', '2', '--judge', '20'), grpo=('--steps', '4', '--judge', '16'), resnet=('--epochs', '2'))
 
 @pytest.mark.parametrize('name', [n for c in run.chapters() for n in c['experiments']])
 def test_every_smoke_run_works_offline(name, tmp_path):

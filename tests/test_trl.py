@@ -9,9 +9,10 @@ from era_nbdev.llm.instruct import byte_tokenizer
 NBS = Path(__file__).parent.parent/'nbs'
 
 def tiny() -> dict: # instead of the model that the page has trained
+    torch.manual_seed(0)
     tok = byte_tokenizer()
     model = GPT(modern(vocab_size=tok.vocab_size, block_size=64, n_layer=2, n_head=2, n_embd=32, qk_norm=False))
-    for parameter in model.parameters(): torch.nn.init.normal_(parameter, 0, .2)
+    for parameter in model.parameters(): torch.nn.init.normal_(parameter, 0, .5)
     return dict(tok=tok, model=model)
 
 def parity(page: str) -> tuple[list[str], list[str]]:

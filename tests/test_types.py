@@ -91,6 +91,11 @@ scale.scaling
 scale.scaling_laws
 scale.family
 scale.distributed_checkpoints
+scale.steady
+scale.streaming
+scale.api
+scale.overload
+scale.engines
 '''.split()
 NOT_YET: list = [] # of core
 

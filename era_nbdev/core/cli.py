@@ -323,15 +323,17 @@ def serve(
     host: str = '127.0.0.1', # address to listen on; 0.0.0.0 is open to the network
     out: str = 'era_runs', # folder of all runs
     folder: str = '', # of the user's own files, for an app that shows some
+    engine: str = '', # that writes the texts, for a language model
 ):
     "Serve a trained model or an app of the book in the browser and as an API."
     if not 0 < port < 65536: raise RunError(f'port is {port}, expected 1 to 65535')
     if name not in runs.SERVES:
         runs.lookup('serves', name)
     app = runs.SERVES[name]
-    if folder and 'folder' not in inspect.signature(app).parameters:
-        raise RunError(f'{name} shows no folder: leave out --folder')
-    own = {'folder': folder} if folder else {}
+    own = {key: value for key, value in dict(folder=folder, engine=engine).items() if value}
+    for key in own:
+        if key in inspect.signature(app).parameters: continue
+        raise RunError(f'{name} takes no {key}: leave out --{key}')
     app(run=run, host=host, port=port, out=out, **own)
 
 # %% ../../nbs/core/16_cli.ipynb #83cc01a1

@@ -143,7 +143,7 @@ def first_broken(
             return Broken(prop.sentence, told, detail)
     return None
 
-# %% ../../nbs/core/21_exercise.ipynb #b1359b3e
+# %% ../../nbs/core/21_exercise.ipynb #bac53d10
 def shortly(value) -> str: # any value
     "A value in at most 60 characters."
     text = ' '.join(repr(value).split())
@@ -153,8 +153,7 @@ def error_of(
     error: Exception, # that the learner's function raised
 ) -> str:
     "An error in one line: its type, its message, and the line of the learner's file."
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f.filename.endswith(SOLUTION)]
+    own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.endswith(SOLUTION)]
     where = f', line {own[-1].lineno} of your file' if own else ''
     return f'{type(error).__name__}: {error}{where}'
 
@@ -229,7 +228,7 @@ def chapter_imports(
     kept = [line for line in dict.fromkeys(lines) if '__future__' not in line]
     return '\n'.join([*kept, f'from era_nbdev.{module} import *'])
 
-# %% ../../nbs/core/21_exercise.ipynb #564e790e
+# %% ../../nbs/core/21_exercise.ipynb #79b9d9f9
 def judge(
     imports: str, # code: what the chapter imports
     solution: str, # code of the learner
@@ -238,7 +237,9 @@ def judge(
 ) -> list: # of verdicts
     "The verdict on each property. Raises `RunError` if `solution` has no function `name`."
     names: dict = {'__name__': 'exercise', 'Check': Check}
-    exec(compile(imports, 'imports of the chapter', 'exec'), names)
+    try: exec(compile(imports, 'imports of the chapter', 'exec'), names)
+    except ModuleNotFoundError as e:
+        raise RunError(f"{e.name} is not installed: pip install 'era_nbdev[dev]'") from None
     names.pop(name, None) # the book's own function is not the learner's
     try: exec(compile(solution, SOLUTION, 'exec'), names)
     except Exception as e: raise RunError(f'the file does not run: {error_of(e)}') from None
@@ -273,7 +274,7 @@ except MemoryError: told = dict(error='the function takes more memory than is al
 json.dump(told, open(out, 'w', encoding='utf-8'))
 '''
 
-# %% ../../nbs/core/21_exercise.ipynb #a71145de
+# %% ../../nbs/core/21_exercise.ipynb #26017897
 def check_in_process(
     imports: str, # code: what the chapter imports
     solution: str, # code of the learner
@@ -292,6 +293,7 @@ def check_in_process(
                                    cwd=folder)
         except subprocess.TimeoutExpired:
             raise RunError(f'not finished after {2*seconds} s: is there an endless loop?') from None
+        print(done.stdout, end='') # what the learner's function printed
         if not out.exists(): raise RunError(why_stopped(done, seconds))
         told = json.loads(out.read_text(encoding='utf-8'))
     if 'error' in told: raise RunError(told['error'])

@@ -27,7 +27,7 @@ __all__ = ['KEPT', 'Actors', 'gradients_of', 'shared_optimizer', 'push', 'pull',
            'leg_a2c', 'crew_state', 'restore', 'learner', 'thinned', 'learn_all']
 
 # %% ../../nbs/rl/13_actors.ipynb #506a0e06
-@experiment('a3c', smoke=dict(n_steps=800, leg=400, seeds=1, episodes=10), lesson={},
+@experiment('a3c', smoke=dict(n_steps=800, leg=800, seeds=1, episodes=10), lesson={},
             full=dict(n_steps=1_000_000, seeds=10))
 @dataclass
 class Actors(Agent):

@@ -169,8 +169,8 @@ class PixelLearner(Learner):
         return NetworkQ(atari_network(n_actions+duelling), n_actions, duelling)
 
 # %% ../../nbs/rl/08_pixels.ipynb #09e8e32b
-@experiment('pixels', smoke=dict(n_steps=160, capacity=200, start=60, explore=100, episodes=1,
-                                 trials=1, most_steps=30, blocks=2),
+@experiment('pixels', smoke=dict(n_steps=160, capacity=200, start=60, explore=100, bs=8,
+                                 episodes=1, trials=1, most_steps=20, blocks=2),
             lesson=dict(n_steps=2000, capacity=2000, start=500, explore=1000, episodes=2,
                         trials=1, most_steps=1000),
             full=dict(seeds=3))

@@ -184,7 +184,7 @@ def net_for(
     return ActorCritic(vector.observation_size, vector.n_actions, vector.action_size)
 
 # %% ../../nbs/rl/09_policy.ipynb #dc407a33
-@experiment('policy', smoke=dict(n_steps=40_000, seeds=1), lesson={},
+@experiment('policy', smoke=dict(n_steps=16_000, seeds=1), lesson={},
             full=dict(n_steps=1_000_000, seeds=10))
 @dataclass
 class PolicyGradient(Agent):

@@ -1,4 +1,4 @@
-"""A run that lasts months is stopped many times, and goes on elsewhere: on fewer GPUs, in another layout, from a file that may be damaged. You write checkpoints with PyTorch's distributed engine that are made while training goes on, appear under their name only when they are complete, carry a checksum of every byte, and are read into any other layout with equal bits; and you see how much asynchronous writing is worth in a run that fails every three hours.
+"""A run that lasts months is stopped many times, and goes on elsewhere: on fewer GPUs, in another layout, from a file that may be damaged. You write checkpoints with PyTorch's distributed engine that are made while training goes on, appear under their name only when they are complete, carry a checksum of every file, and are read into other layouts with equal bits; and you calculate how much asynchronous writing is worth in a run that fails every three hours, and measure it in a small one.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/distributed_checkpoints.html.md"""
 
@@ -8,6 +8,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/distributed_checkpoints.html.m
 from __future__ import annotations
 import hashlib, json, math, shutil, time, warnings
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,9 +30,9 @@ from .memory import Layout, parameters
 from .sharded import text_batches
 
 # %% auto #0
-__all__ = ['FLAT', 'MANIFEST', 'WAYS', 'best_interval', 'state_of', 'checksum', 'damage', 'folder_of', 'own_files', 'publish',
-           'complete', 'check_config', 'Checkpoints', 'restore', 'read_weights', 'export_hf', 'time_way', 'SavingTime',
-           'spread']
+__all__ = ['FLAT', 'MANIFEST', 'WAYS', 'best_interval', 'state_of', 'checksum', 'damage', 'folder_of', 'own_files', 'give_name',
+           'publish', 'complete', 'check_config', 'of_all', 'damage_of_all', 'recover', 'Checkpoints', 'restore',
+           'read_weights', 'export_hf', 'time_way', 'SavingTime', 'spread']
 
 # %% ../../nbs/scale/20_distributed_checkpoints.ipynb #19966c3b
 def best_interval(
@@ -72,7 +73,7 @@ def damage(
     rank: int = 0, world: int = 1, # this rank checks every R-th file
 ) -> str: # '' if nothing is wrong
     "The first thing that is wrong with a checkpoint, in words."
-    try: about = json.loads((folder/MANIFEST).read_text())
+    try: about = json.loads((folder/MANIFEST).read_text('utf-8'))
     except FileNotFoundError: return f'there is no {MANIFEST}'
     except ValueError: return f'{MANIFEST} is not JSON'
     for name, (size, expected) in sorted(about['files'].items())[rank::world]:
@@ -97,18 +98,27 @@ def own_files(
     rank: int, # of this process
 ) -> dict[str, list]: # name -> size, checksum
     "The files that this rank has written; rank 0 also wrote the table."
-    names = [f'__{rank}_0.distcp', *(['.metadata'] if rank == 0 else [])]
-    there = [folder/name for name in names if (folder/name).exists()]
+    there = sorted(folder.glob(f'__{rank}_*.distcp'))
+    if rank == 0:
+        there += folder.glob('.metadata')
     return {path.name: [path.stat().st_size, checksum(path)] for path in there}
 
-def publish(
-    target: Path, folder: Path, # the temporary name and the proper one
-    about: dict, # the manifest
-):
-    "Write the manifest and rename; a checkpoint of the same step is replaced."
-    write_atomic(target/MANIFEST, json.dumps(about, indent=1)+'\n')
+# %% ../../nbs/scale/20_distributed_checkpoints.ipynb #79101964
+def give_name(
+    target: Path, # a folder whose name ends in .tmp
+) -> Path: # with its proper name
+    "Rename a complete checkpoint; one of the same step is replaced."
+    folder = target.with_suffix('')
     shutil.rmtree(folder, ignore_errors=True)
-    target.rename(folder)
+    return target.rename(folder)
+
+def publish(
+    target: Path, # the folder, under its temporary name
+    about: dict, # the manifest
+) -> Path: # with its proper name
+    "Write the manifest, then rename."
+    write_atomic(target/MANIFEST, json.dumps(about, indent=1)+'\n')
+    return give_name(target)
 
 # %% ../../nbs/scale/20_distributed_checkpoints.ipynb #9d533d4e
 def complete(
@@ -127,6 +137,38 @@ def check_config(
              for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
     if other: raise RunError(f'{folder} is of another model: {", ".join(other)}')
 
+# %% ../../nbs/scale/20_distributed_checkpoints.ipynb #f98f2677
+def of_all(
+    mine: Any, # what this rank has; can be pickled
+    group: Any, # of processes
+) -> list: # by rank
+    "What every rank has."
+    parts: list[Any] = [None]*dist.get_world_size(group)
+    dist.all_gather_object(parts, mine, group=group)
+    return parts
+
+def damage_of_all(
+    folder: Path, # of a checkpoint
+    group: Any, # of processes that share the work
+) -> str: # '' if nothing is wrong
+    "What `damage` finds, the same on all ranks."
+    mine = damage(folder, dist.get_rank(group), dist.get_world_size(group))
+    return next(filter(None, of_all(mine, group)), '')
+
+# %% ../../nbs/scale/20_distributed_checkpoints.ipynb #79b18e4c
+def recover(
+    root: Path, # of all checkpoints of a run; is made
+    group: Any, # of processes that all call this
+):
+    "Give complete folders their name, and delete those that are not."
+    if dist.get_rank(group) == 0:
+        root.mkdir(parents=True, exist_ok=True)
+    for left_over in of_all(sorted(root.glob('*.tmp')), group)[0]: # as rank 0 sees them
+        wrong = damage_of_all(left_over, group)
+        if dist.get_rank(group) == 0:
+            (shutil.rmtree if wrong else give_name)(left_over)
+    dist.barrier(group)
+
 # %% ../../nbs/scale/20_distributed_checkpoints.ipynb #f09ac366
 class Checkpoints:
     "The checkpoints of a run. All ranks make it, and call its methods in the same order."
@@ -139,53 +181,45 @@ class Checkpoints:
         self.root, self.config, self.keep = Path(root), asdict(config), keep
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
         self.group: Any = dist.new_group(backend='gloo')
-        self.pending: Any = None # future, step, extra
-        if self.rank == 0:
-            self.root.mkdir(parents=True, exist_ok=True)
-            for left_over in self.root.glob('*.tmp'):
-                shutil.rmtree(left_over)
-        dist.barrier(self.group)
+        self.thread = ThreadPoolExecutor(1)
+        self.pending: Future | None = None # the folder that is being written
+        recover(self.root, self.group)
 
     def save(self,
         step: int, # finished steps
         model: nn.Module, opt: torch.optim.Optimizer, # of this rank
         extra: dict | None = None, # what else is kept, as JSON; of rank 0
     ):
-        "Begin to write a checkpoint; the one before is finished first."
+        "Begin to write a checkpoint, which then gets its name; the one before is finished first."
         self.finish()
         target = folder_of(self.root, step).with_suffix('.tmp')
-        future = dcp.async_save(state_of(model, opt), checkpoint_id=str(target),
-                                process_group=self.group)
-        self.pending = future, step, extra or {}
+        about = dict(step=step, config=self.config, world=self.world, extra=extra or {})
+        written = dcp.async_save(state_of(model, opt), checkpoint_id=str(target),
+                                 process_group=self.group)
+        self.pending = self.thread.submit(self._publish, written, target, about)
 
-    def finish(self) -> Path | None: # its folder; None: there was none to finish
-        "Wait for the checkpoint that is being written, and give it its name."
-        if self.pending is None: return None
-        (future, step, extra), self.pending = self.pending, None
-        future.result()
-        folder = folder_of(self.root, step)
-        target = folder.with_suffix('.tmp')
-        parts = self.of_all(own_files(target, self.rank))
+    def _publish(self, written, target, about): # in the thread, as soon as all is written
+        written.result()
+        parts = of_all(own_files(target, self.rank), self.group)
         if self.rank == 0:
             files = {name: found for part in parts for name, found in part.items()}
-            about = dict(step=step, config=self.config, world=self.world, files=files, extra=extra)
-            publish(target, folder, about)
+            publish(target, about | dict(files=files))
             for old in complete(self.root)[:-self.keep]:
                 shutil.rmtree(old)
         dist.barrier(self.group)
-        return folder
+        return target.with_suffix('')
 
-    def of_all(self, mine: Any) -> list: # by rank
-        "What every rank has."
-        parts: list[Any] = [None]*self.world
-        dist.all_gather_object(parts, mine, group=self.group)
-        return parts
+    def finish(self) -> Path | None: # its folder; None: there was none to finish
+        "Wait until the checkpoint that is being written has its name."
+        pending, self.pending = self.pending, None
+        return pending.result() if pending else None
 
     def newest(self) -> tuple[Path | None, list[str]]: # None: no good one; faults of others
         "The newest checkpoint without damage, the same on all ranks."
+        self.finish()
         told: list[str] = []
         for folder in reversed(complete(self.root)):
-            wrong = next(filter(None, self.of_all(damage(folder, self.rank, self.world))), '')
+            wrong = damage_of_all(folder, self.group)
             if not wrong: return folder, told
             told.append(f'{folder.name}: {wrong}')
         return None, told
@@ -196,7 +230,7 @@ def restore(
     model: nn.Module, opt: torch.optim.Optimizer, # of this rank, in any layout; changed
 ) -> dict: # what `save` was given as `extra`, and 'step'
     "Read this rank's parts. Raises `RunError` for a checkpoint of another model."
-    about = json.loads((folder/MANIFEST).read_text())
+    about = json.loads((folder/MANIFEST).read_text('utf-8'))
     check_config(about['config'], files.config, folder)
     state = state_of(model, opt)
     dcp.load(state, checkpoint_id=str(folder), process_group=files.group)
@@ -212,7 +246,7 @@ def read_weights(
     folder = Path(folder)
     wrong = damage(folder)
     if wrong: raise RunError(f'{folder} cannot be read: {wrong}')
-    about = json.loads((folder/MANIFEST).read_text())
+    about = json.loads((folder/MANIFEST).read_text('utf-8'))
     known: Any = dcp.FileSystemReader(str(folder)).read_metadata().state_dict_metadata
     weights = {name.removeprefix('model.'): torch.empty(o.size, dtype=o.properties.dtype)
                for name, o in known.items() if name.startswith('model.') and hasattr(o, 'size')}
@@ -260,8 +294,8 @@ def time_way(
     end = time.perf_counter()
     return end-begin, waited+end-start
 
-# %% ../../nbs/scale/20_distributed_checkpoints.ipynb #b2e97db7
-@experiment('dcp', smoke={}, lesson=dict(size='10m', steps=12, seeds=3),
+# %% ../../nbs/scale/20_distributed_checkpoints.ipynb #b7f93db0
+@experiment('dcp', smoke={}, lesson=dict(size='10m', steps=6, seeds=3),
             full=dict(size='100m', steps=40, every=10, seeds=3))
 @dataclass
 class SavingTime(Experiment):

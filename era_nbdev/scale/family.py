@@ -1,4 +1,4 @@
-"""A model that trains on a laptop and one that needs 256 GPUs can be the same code: one class, one configuration with named sizes, one description of the layout. You write it with PyTorch's own engines for sharded, tensor, pipeline and context parallelism, start it without ever holding a whole weight, check on four processes that every layout trains the same model, and run the step of the 70-billion-parameter model with 256 pretended GPUs to count the memory of its ranks.
+"""A model that trains on a laptop and one that needs 256 GPUs can be the same code: one class, one configuration with named sizes, one description of the layout. You write it with PyTorch's own engines for sharded, tensor, pipeline and context parallelism, start it without any process ever holding the whole model, check on four processes that four layouts train the same model, and run the step of the 70-billion-parameter model with 256 pretended GPUs to count the memory of its ranks.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/family.html.md"""
 
@@ -33,9 +33,9 @@ from .memory import Layout, LiveBytes, check_layout, every_second_product
 from .memory import heads_width, llama, memory, parameters
 
 # %% auto #0
-__all__ = ['SIZES', 'FUSED', 'AXES', 'family', 'Heads', 'Gated', 'Layer', 'chunk_loss', 'chunked_loss', 'Family', 'seed_of',
-           'fill', 'gpt_state', 'as_gpt', 'make_mesh', 'tensor_parallel', 'parallelize', 'reduce_partial', 'Parallel',
-           'gradient_norm', 'RankBytes', 'pretend', 'dry_run', 'DryRun']
+__all__ = ['SIZES', 'POLICIES', 'FUSED', 'AXES', 'family', 'Heads', 'Gated', 'Layer', 'chunk_loss', 'chunked_loss', 'Family',
+           'seed_of', 'fill', 'gpt_state', 'as_gpt', 'make_mesh', 'tensor_parallel', 'check_engines', 'parallelize',
+           'reduce_partial', 'Parallel', 'gradient_norm', 'RankBytes', 'pretend', 'dry_run', 'DryRun']
 
 # %% ../../nbs/scale/18_family.ipynb #ec637c36
 def _small(n_layer, n_head, n_kv_head, n_embd, vocab_size): # the hidden width is 3.5 C
@@ -94,16 +94,20 @@ class Gated(nn.Module):
     def forward(self, x: Tensor) -> Tensor: # [B, T, C], both
         return self.down(F.silu(self.gate(x))*self.up(x))
 
+# %% ../../nbs/scale/18_family.ipynb #7de5eb25
+POLICIES: dict[str, Any] = {'all': None, 'selective': dict(context_fn=every_second_product),
+                            'full': {}} # name -> how `checkpoint` is called
+
 # %% ../../nbs/scale/18_family.ipynb #fadbaa13
 class Layer(nn.Module):
-    "One layer, with recomputation in its backward pass if `keep` says so."
+    "One layer, with recomputation if `keep` says so. Raises `RunError` for an unknown policy."
     def __init__(self, c: GPTConfig):
         super().__init__()
         self.norm1 = nn.RMSNorm(c.n_embd, c.norm_eps)
         self.attn = Heads(c)
         self.norm2 = nn.RMSNorm(c.n_embd, c.norm_eps)
         self.mlp = Gated(c)
-        self.keep = 'all' # or 'selective', 'full'
+        self.keep = 'all' # one of `POLICIES`
 
     def once(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         "[B, T, C] to [B, T, C], without recomputation; the others as in `Heads`."
@@ -112,8 +116,8 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None = None) -> Tensor:
         if self.keep == 'all': return self.once(x, cos, sin, mask)
-        how: Any = dict(context_fn=every_second_product) if self.keep == 'selective' else {}
-        return checkpoint(self.once, x, cos, sin, mask, use_reentrant=False, **how)
+        if self.keep not in POLICIES: raise RunError(nearest('policy', self.keep, POLICIES))
+        return checkpoint(self.once, x, cos, sin, mask, use_reentrant=False, **POLICIES[self.keep])
 
 # %% ../../nbs/scale/18_family.ipynb #8ae59a96
 def chunk_loss(
@@ -134,14 +138,16 @@ def chunked_loss(
     h: Tensor, y: Tensor, head: nn.Module, # as in `chunk_loss`
     chunks: int = 1, # pieces of the tokens; in the backward pass each is computed again
     z: float = 0., # as in `chunk_loss`
+    count: Tensor | float | None = None, # what the sum is divided by; None: tokens that count here
 ) -> Tensor: # a scalar
-    "Mean over the tokens that count. Raises `ValueError` for no chunks."
+    "Sum over the tokens that count, divided. Raises `ValueError` for no chunks."
     if chunks < 1: raise ValueError(f'chunks is {chunks}, expected 1 or more')
-    if chunks == 1: return chunk_loss(h, y, head, z)/(y != -100).sum()
+    n = (y != -100).sum().clamp(min=1) if count is None else count
+    if chunks == 1: return chunk_loss(h, y, head, z)/n
     total = torch.zeros((), device=h.device)
     for some, wanted in zip(h.chunk(chunks, 1), y.chunk(chunks, 1)):
         total = total+checkpoint(chunk_loss, some, wanted, head, z, use_reentrant=False)
-    return total/(y != -100).sum()
+    return total/n
 
 # %% ../../nbs/scale/18_family.ipynb #9349efa0
 class Family(nn.Module):
@@ -158,6 +164,7 @@ class Family(nn.Module):
         self.norm = nn.RMSNorm(c.n_embd, c.norm_eps) if self.last else None
         self.head = nn.Linear(c.n_embd, c.vocab_size, bias=False) if self.last else None
         self.chunks, self.z = 1, 0. # of the loss
+        self.count: Any = None # what its sum is divided by, as in `chunked_loss`
         self.tp = 1 # ranks that share the stream
         self.context: Any = None # group of the ranks with other tokens of the same text
 
@@ -181,7 +188,8 @@ class Family(nn.Module):
             x = block(x, cos, sin, mask if mask is None else mask.to(x.device))
         if self.norm is None or self.head is None: return x
         x = self.norm(x)
-        return self.head(x) if y is None else chunked_loss(x, y, self.head, self.chunks, self.z)
+        if y is None: return self.head(x)
+        return chunked_loss(x, y, self.head, self.chunks, self.z, self.count)
 
 # %% ../../nbs/scale/18_family.ipynb #fe817e5d
 def seed_of(
@@ -200,12 +208,9 @@ def fill(
     "First weights, the same in every layout."
     small = .02/math.sqrt(2*model.config.n_layer)
     for name, p in model.named_parameters():
-        if p.ndim == 1:
-            p.fill_(1.)
-            continue
         std = small if name.endswith(('attn.out.weight', 'mlp.down.weight')) else .02
         g = torch.Generator().manual_seed(seed_of(seed, name))
-        whole = torch.empty(p.shape).normal_(0, std, generator=g)
+        whole = torch.normal(0, std, p.shape, generator=g) if p.ndim > 1 else torch.ones(p.shape)
         if isinstance(p, DTensor):
             part = distribute_tensor(whole, p.device_mesh, p.placements, src_data_rank=None)
             p.to_local().copy_(part.to_local())
@@ -219,11 +224,8 @@ def gpt_state(
     state: dict[str, Tensor], # whole weights of a `Family`, by their names
 ) -> dict[str, Tensor]: # of a `GPT`
     "The same weights under the names of a GPT."
-    fused: dict[str, Tensor] = {}
-    pieces = {piece for group in FUSED.values() for piece in group}
-    for name, tensor in state.items():
-        if not any(f'{piece}.' in name for piece in pieces):
-            fused[name] = tensor
+    pieces = [f'{piece}.' for group in FUSED.values() for piece in group]
+    fused = {name: o for name, o in state.items() if not any(piece in name for piece in pieces)}
     for i in sorted({int(name.split('.')[1]) for name in state if name.startswith('blocks.')}):
         for ours, group in FUSED.items():
             rows = [state[f'blocks.{i}.{piece}.weight'] for piece in group]
@@ -280,32 +282,39 @@ def tensor_parallel(
     for block in model.blocks.values():
         parallelize_module(block, mesh, _plan())
 
+# %% ../../nbs/scale/18_family.ipynb #601635ef
+def check_engines(layout: Layout): # how a model is to be divided
+    "Raise `RunError` for a layout that the engines of this page would run as another one."
+    if layout.keep not in POLICIES:
+        raise RunError(f'keep is {layout.keep!r}, but layers here know {", ".join(POLICIES)}')
+    stages = (1,) if layout.pp > 1 else (2, 3)
+    if layout.dp*layout.cp > 1 and layout.zero not in stages:
+        raise RunError(f'zero is {layout.zero}, expected one of {stages} where pp is {layout.pp}')
+
 # %% ../../nbs/scale/18_family.ipynb #7cbaed3f
 def parallelize(
     model: Family, # a stage, on the meta device; changed in place
-    layout: Layout, # how it is divided
-    mesh: DeviceMesh, # of `make_mesh`
+    layout: Layout, mesh: DeviceMesh, # how it is divided; of `make_mesh`
     dtype: torch.dtype | None = None, # of weights when they are gathered; None: theirs
 ) -> Family: # `model`
-    "This rank's part of the model."
+    "This rank's part of the model. Raises `RunError` as `check_engines`."
+    check_engines(layout)
     if layout.tp > 1:
         tensor_parallel(model, mesh['tp'])
-    if layout.cp > 1:
-        model.context = mesh['cp'].get_group()
+    model.context = mesh['cp'].get_group() if layout.cp > 1 else None
     whole: Any = model # whose blocks are layers
     for block in whole.blocks.values():
         block.keep, block.attn.context = layout.keep, model.context
     if layout.dp*layout.cp == 1: return model
     sharded = mesh['dp', 'cp']._flatten('data') if layout.cp > 1 else mesh['dp']
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32 if dtype else None)
+    forget = None if layout.zero == 3 else False # None: all layers, but not the root
     for module in [*whole.blocks.values(), model]:
-        fully_shard(module, mesh=sharded, mp_policy=policy)
+        fully_shard(module, mesh=sharded, mp_policy=policy, reshard_after_forward=forget)
     return model
 
 # %% ../../nbs/scale/18_family.ipynb #fb65462a
-def reduce_partial(
-    model: nn.Module, # after its backward pass; gradients are changed
-):
+def reduce_partial(model: nn.Module): # after its backward pass; gradients are changed
     "Bring every gradient into the form of its parameter."
     for p in model.parameters():
         g = p.grad
@@ -347,6 +356,9 @@ class Parallel:
         if self.layout.cp > 1:
             where = positions_of(self.part, self.layout.cp, x.shape[1])
             x, y = x[:, where], y[:, where]
+        n = (y != -100).sum() # tokens that count
+        dist.all_reduce(n)
+        self.model.count = n.clamp(min=1)/(self.layout.gpus*m)
         losses = self._pipelined(x, y) if self.schedule else self._in_turn(x, y)
         reduce_partial(self.model)
         total = sum((o.detach().float() for o in losses), torch.zeros((), device=x.device))/m
@@ -362,9 +374,8 @@ class Parallel:
 
     def _pipelined(self, x, y): # the same in the last stage, none in the others
         losses: list[Tensor] = []
-        given = (x,) if self.model.first else ()
         wanted = dict(y=y, target=y, losses=losses) if self.model.last else {}
-        self.schedule.step(*given, return_outputs=False, **wanted)
+        self.schedule.step(*[x][:self.model.first], return_outputs=False, **wanted)
         return losses
 
 # %% ../../nbs/scale/18_family.ipynb #6e8b6817
@@ -378,10 +389,8 @@ def _square(g): # of the piece of this rank
 
 # %% ../../nbs/scale/18_family.ipynb #8cd8d31b
 @torch.no_grad()
-def gradient_norm(
-    model: nn.Module, # after the backward pass, on every rank
-) -> Tensor: # a scalar, the same on all ranks
-    "The length of the whole gradient."
+def gradient_norm(model: nn.Module) -> Tensor: # after the backward pass, on every rank
+    "The length of the whole gradient, the same on all ranks."
     there = [p for p in model.parameters() if p.grad is not None]
     total = torch.stack([_square(p.grad)/_copies(p) for p in there]).sum()
     dist.all_reduce(total)
@@ -415,9 +424,7 @@ class RankBytes(LiveBytes):
 
 # %% ../../nbs/scale/18_family.ipynb #f9cdbc41
 @contextlib.contextmanager
-def pretend(
-    rank: int, world: int, # which of how many
-) -> Iterator[None]:
+def pretend(rank: int, world: int) -> Iterator[None]: # which of how many
     "A process group that delivers nothing."
     from torch.testing._internal.distributed.fake_pg import FakeStore
     dist.init_process_group('fake', rank=rank, world_size=world, store=FakeStore())
@@ -433,8 +440,9 @@ def dry_run(
     chunks: int = 8, # of the loss
     dtype: torch.dtype | None = torch.bfloat16, # as in `parallelize`
 ) -> dict[str, int]: # bytes: weights, kept for the backward pass, peak, state between steps
-    "Memory of one rank, without its GPU. Raises `RunError` for a pipeline or no such rank."
+    "Memory of one rank, without its GPU. Raises `RunError` for a pipeline or a bad rank."
     check_layout(c, layout, T)
+    check_engines(layout)
     if layout.pp > 1: raise RunError(f'pp is {layout.pp}, but fake stages cannot send: 1')
     if not 0 <= rank < layout.gpus: raise RunError(f'rank is {rank}, expected 0 to {layout.gpus-1}')
     return launch(_pretended, 1, c, layout, T, rank, chunks, dtype, timeout=1800.)[0]
@@ -490,18 +498,15 @@ class DryRun(Experiment):
     def plan(self) -> list: # rows (what, value)
         "The ranks, and the prediction for each."
         c = family(self.size, n_layer=self.n_layer)
-        total = memory(c, self.layout(), self.T).total
         return [('ranks', self.layout().gpus), ('runs', self.tp*self.cp),
-                ('predicted, one chunk', f'{total/2**30:.1f} GiB')]
+                ('predicted, one chunk', f'{memory(c, self.layout(), self.T).total/2**30:.1f} GiB')]
 
     def fit(self, run: Run) -> dict: # nothing is on a device
         "Run every place of context and tensor parallelism."
         c, layout, result = family(self.size, n_layer=self.n_layer), self.layout(), {}
-        places = self.tp*self.cp
-        for rank in range(places):
+        for rank in range(self.tp*self.cp):
             found = dry_run(c, layout, self.T, rank, self.chunks)
-            print(f'rank {rank}, {rank+places}, …: {found["peak"]/2**30:.2f} GiB')
-            for what, size in found.items():
-                result[f'rank {rank} {what}'] = (size/2**30, 'GiB')
-        parts = memory(c, layout, self.T)._asdict()
-        return result | {f'predicted {name}': (size/2**30, 'GiB') for name, size in parts.items()}
+            print(f'rank {rank}, {rank+self.tp*self.cp}, …: {found["peak"]/2**30:.2f} GiB')
+            result |= {f'rank {rank} {o}': (size/2**30, 'GiB') for o, size in found.items()}
+        parts = memory(c, layout, self.T)._asdict().items()
+        return result | {f'predicted {name}': (size/2**30, 'GiB') for name, size in parts}

@@ -26,9 +26,9 @@ from .tensor import cut, pieces, tensor_parallel, vocab_loss
 from ..vision.ddp import average_gradients
 
 # %% auto #0
-__all__ = ['LAYOUTS', 'BITS', 'alone', 'OneProcess', 'MicroBatches', 'Rows', 'Zero3', 'Columns', 'ColumnsAndTokens', 'Layers',
-           'Tokens', 'ExpertRanks', 'first_model', 'Masters', 'Trained', 'trained', 'Difference', 'difference',
-           'train_kind', 'compare', 'worst', 'reason', 'LayoutDifferences', 'summarize']
+__all__ = ['N_MICRO', 'LAYOUTS', 'BITS', 'alone', 'OneProcess', 'MicroBatches', 'Rows', 'Zero3', 'Columns', 'ColumnsAndTokens',
+           'Layers', 'Tokens', 'ExpertRanks', 'first_model', 'Masters', 'Trained', 'trained', 'Difference',
+           'difference', 'train_kind', 'compare', 'worst', 'reason', 'LayoutDifferences', 'summarize']
 
 # %% ../../nbs/scale/10_layouts.ipynb #6570e893
 class OneProcess:
@@ -57,15 +57,17 @@ class OneProcess:
         "What must happen after the optimizer's step."
 
 # %% ../../nbs/scale/10_layouts.ipynb #847ef361
+N_MICRO = 4 # micro-batches of a step
+
 def _over_ranks(loss: Tensor) -> Tensor: # the sum
     total = loss.detach().clone()
     dist.all_reduce(total)
     return total
 
 class MicroBatches(OneProcess):
-    "One process that goes through the batch in four parts."
+    "One process that goes through the batch in parts."
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
-        parts = zip(x.chunk(4), y.chunk(4))
+        parts = zip(x.chunk(N_MICRO), y.chunk(N_MICRO))
         losses = [exact_loss(self.net(some), wanted, y.numel()) for some, wanted in parts]
         for loss in losses:
             loss.backward()
@@ -128,16 +130,16 @@ class ColumnsAndTokens(Columns):
 
 # %% ../../nbs/scale/10_layouts.ipynb #df3e48e8
 class Layers(OneProcess):
-    "A pipeline of one stage on each rank, 1F1B with four micro-batches."
+    "A pipeline of one stage on each rank, 1F1B."
     def __init__(self, model: GPT):
         self.width = model.config.n_embd
         self.net = Piece(model, dist.get_rank(), dist.get_world_size())
 
     def backward(self, x: Tensor, y: Tensor) -> Tensor:
         rank, world = dist.get_rank(), dist.get_world_size()
-        post = Post(world, 4, next(self.net.parameters()).detach())
-        worker = Worker({rank: self.net}, post, x.chunk(4), y.chunk(4))
-        worker.run(one_forward_one_backward(world, 4)[rank], self.width)
+        post = Post(world, N_MICRO, next(self.net.parameters()).detach())
+        worker = Worker({rank: self.net}, post, x.chunk(N_MICRO), y.chunk(N_MICRO))
+        worker.run(one_forward_one_backward(world, N_MICRO)[rank], self.width)
         return _over_ranks(torch.tensor(worker.loss, dtype=torch.float64))
 
     def own(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -335,7 +337,7 @@ class LayoutDifferences(Experiment):
         "Raise `RunError` for settings that do not fit together."
         super().check()
         self.require(world=(self.world == 2, '2, the number of heads and layers'),
-                     bs=(self.bs % 4 == 0, 'a multiple of 4 micro-batches'))
+                     bs=(self.bs % N_MICRO == 0, f'a multiple of {N_MICRO} micro-batches'))
 
     def fit(self, run: Run) -> dict: # processes run on the CPU, whatever the device is
         "Compare every layout with one process."

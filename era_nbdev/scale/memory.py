@@ -8,7 +8,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/memory.html.md"""
 from __future__ import annotations
 import math, time, weakref
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Annotated, Any, Literal, NamedTuple
 import torch
 import torch.nn.functional as F
@@ -46,8 +46,7 @@ def llama(
 MODELS = {
     'gpt2': GPTConfig(), 'llama-8b': llama(32, 32, 4096, 14_336),
     'gpt3-175b': GPTConfig(block_size=2048, n_layer=96, n_head=96, n_embd=12_288),
-    'llama-70b': llama(80, 64, 8192, 28_672),
-    'llama-405b': llama(126, 128, 16_384, 53_248)}
+    'llama-70b': llama(80, 64, 8192, 28_672), 'llama-405b': llama(126, 128, 16_384, 53_248)}
 
 def find_model(name: str) -> GPTConfig: # one of `MODELS`
     "The configuration of that name. Raises `RunError`, with the nearest name, for an unknown one."
@@ -256,6 +255,7 @@ def run_block(
     return checkpoint(block, x, *tables, use_reentrant=False, **context)
 
 # %% ../../nbs/scale/11_memory.ipynb #b65b18a0
+@cache # a search asks for the same layers again and again
 def kept_bytes_of_layer(
     c: GPTConfig, # a model's configuration
     keep: str = 'all', # one of `KEEP`

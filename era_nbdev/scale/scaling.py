@@ -316,8 +316,10 @@ def exponents_of(
     "The exponent of the best size, by the three approaches."
     first = envelope(runs)
     pairs = (first.C, first.N), isoflop_minima(runs, budgets)
-    found = [power_law(C, N).exponent if len(C) > 1 else math.nan for C, N in pairs]
+    found = [power_law(C, N).exponent if _spans(C) else math.nan for C, N in pairs]
     return np.array([*found, fit_law(runs, start=start).exponents[0]])
+
+def _spans(C): return len(C) > 1 and C.max() > 1.1*C.min() # is there a range to fit?
 
 # %% ../../nbs/scale/16_scaling.ipynb #8b73559e
 def with_embeddings(
