@@ -429,8 +429,8 @@ def ladder_report(
     lesson=dict(),
     full=dict(data='sources', n_layer=4, head_dim=16, base=64, block_size=128, bs=64,
               judge=1_000_000, widths=(48, 64, 80, 96, 128, 160, 192, 256),
-              budgets=(1e13, 3e13, 1e14, 3e14), held_widths=(192, 256, 384, 512),
-              held_budget=1.2e15, low=4., high=380., stretch=4., workers=6))
+              budgets=(1e13, 3e13, 1e14), held_widths=(128, 160, 192, 256),
+              held_budget=3e14, lr=4e-3, low=4., high=380., stretch=4., workers=6))
 @dataclass
 class ScalingLaws(Ladder):
     "Train a ladder of small GPTs, fit the law, predict a larger budget, and train that."
