@@ -161,10 +161,10 @@ def coordinate_change(
         hook.remove()
     return {part: (seen[part]-before[part]).square().mean().sqrt().item() for part in seen}
 
-# %% ../../nbs/scale/17_scaling_laws.ipynb #61081ba0
+# %% ../../nbs/scale/17_scaling_laws.ipynb #b1b2581a
 class Rung(NamedTuple):
     "One training of the ladder."
-    width: int # C
+    width: int # of the residual stream
     tokens: int # D
     seed: int = 0
     lr: float = 0. # of the base width; 0: the experiment's
@@ -422,7 +422,7 @@ def ladder_report(
             'measured': held[-1]['loss'], 'trainings': sum(map(len, parts.values()))}
     return out | dict(extra=dict(rows=parts, prediction=prediction))
 
-# %% ../../nbs/scale/17_scaling_laws.ipynb #2f547455
+# %% ../../nbs/scale/17_scaling_laws.ipynb #b33b90be
 @experiment('scaling_laws',
     smoke=dict(widths=(16, 24, 32), budgets=(5e8, 1e9, 2e9), held_widths=(32, 48), held_budget=4e9,
                low=.5, high=1e4, bs=4, judge=8192, seeds=2, draws=20),
@@ -440,7 +440,7 @@ class ScalingLaws(Ladder):
     base: Annotated[int, Ge(1)] = 32 # width at which lr was chosen
     block_size: Annotated[int, Ge(1)] = 64 # tokens in a window
     bs: Annotated[int, Ge(1)] = 16 # windows in a batch
-    lr: Annotated[float, Gt(0)] = 1e-2 # peak learning rate at the base width
+    lr: Annotated[float, Gt(0)] = 4e-3 # peak learning rate at the base width
     warmup: Annotated[float, Ge(0), Lt(1)] = .05 # share of the steps with a rising rate
     floor: Annotated[float, Ge(0), Lt(1)] = .02 # last rate as a share of the peak
     weight_decay: Annotated[float, Ge(0)] = .1 # of matrices, at the base width
@@ -449,12 +449,12 @@ class ScalingLaws(Ladder):
     judge: Annotated[int, Ge(0)] = 100_000 # held-out tokens to evaluate on; 0: all
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
     workers: Annotated[int, Ge(1)] = 1 # trainings at the same time
-    widths: tuple[int, ...] = (8, 16, 24, 32, 48, 64) # C of the ladder
-    budgets: tuple[float, ...] = (2e10, 6e10, 1.8e11) # FLOP of a training
-    low: Annotated[float, Gt(0)] = 3. # fewest tokens for each weight
-    high: Annotated[float, Gt(0)] = 450. # and most
-    held_widths: tuple[int, ...] = (40, 48, 64) # C of the models that are predicted
-    held_budget: Annotated[float, Gt(0)] = 6e11 # FLOP of their trainings
+    widths: tuple[int, ...] = (8, 16, 24, 32, 40, 48) # of the residual stream, in the ladder
+    budgets: tuple[float, ...] = (1e10, 3e10, 9e10) # FLOP of a training
+    low: Annotated[float, Gt(0)] = 2.5 # fewest tokens for each weight
+    high: Annotated[float, Gt(0)] = 700. # and most
+    held_widths: tuple[int, ...] = (32, 40, 48, 64) # of the models that are predicted
+    held_budget: Annotated[float, Gt(0)] = 3e11 # FLOP of their trainings
     seeds: Annotated[int, Ge(1)] = 3 # trainings of one rung, for the noise
     stretch: Annotated[float, Ge(1)] = 1. # how many times too long the schedule is in a comparison; 1: none
     draws: Annotated[int, Ge(2)] = 100 # of the bootstrap
@@ -500,7 +500,7 @@ class ScalingLaws(Ladder):
         parts['held_out'] = train_all(self, self.held_out(), run, known)
         return ladder_report(parts, prediction)
 
-# %% ../../nbs/scale/17_scaling_laws.ipynb #bcb7fdf6
+# %% ../../nbs/scale/17_scaling_laws.ipynb #a07ba79b
 @experiment('mup',
     smoke=dict(widths=(16, 32), base=16, lrs=(3e-3, 3e-2), steps_each=10, bs=4, judge=4096),
     lesson=dict(),
@@ -525,7 +525,7 @@ class Mup(Ladder):
     judge: Annotated[int, Ge(0)] = 100_000 # held-out tokens to evaluate on; 0: all
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
     workers: Annotated[int, Ge(1)] = 1 # trainings at the same time
-    widths: tuple[int, ...] = (32, 64, 128) # C
+    widths: tuple[int, ...] = (32, 64, 128) # of the residual stream
     lrs: tuple[float, ...] = (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2) # peak rates at the base width
     steps_each: Annotated[int, Ge(1)] = 150 # of every training
     seeds: Annotated[int, Ge(1)] = 1 # trainings of each
