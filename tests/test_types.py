@@ -96,6 +96,7 @@ scale.streaming
 scale.api
 scale.overload
 scale.engines
+apps.retrieval
 '''.split()
 NOT_YET: list = [] # of core
 
