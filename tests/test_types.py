@@ -92,6 +92,7 @@ scale.scaling_laws
 scale.family
 scale.distributed_checkpoints
 scale.steady
+scale.llm70b
 scale.streaming
 scale.api
 scale.overload
