@@ -95,6 +95,7 @@ scale/10_layouts
 scale/11_memory
 scale/12_planner
 scale/16_scaling
+scale/17_scaling_laws
 scale/18_family
 scale/20_distributed_checkpoints
 scale/19_steady

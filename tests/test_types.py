@@ -88,6 +88,7 @@ scale.layouts
 scale.memory
 scale.planner
 scale.scaling
+scale.scaling_laws
 scale.family
 scale.distributed_checkpoints
 scale.steady
