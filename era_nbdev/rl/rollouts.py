@@ -40,12 +40,12 @@ def toy_story(
     rng: np.random.Generator, # source of randomness
 ) -> str:
     "A story of two to four sentences from a fixed grammar."
-    def one_of(words): return words[rng.integers(len(words))]
-    who = one_of(ANIMALS)
-    sentences = [f'one day a {who} went to the {one_of(PLACES)} .']
+    who = rng.choice(ANIMALS)
+    sentences = [f'one day a {who} went to the {rng.choice(PLACES)} .']
     for _ in range(rng.integers(1, 4)):
-        went_on = [f'was {one_of(MOODS)}', f'found a {one_of(THINGS)}', f'met a {one_of(ANIMALS)}']
-        sentences.append(f'the {who} {one_of(went_on)} .')
+        went_on = [f'was {rng.choice(MOODS)}', f'found a {rng.choice(THINGS)}',
+                   f'met a {rng.choice(ANIMALS)}']
+        sentences.append(f'the {who} {rng.choice(went_on)} .')
     return ' '.join(sentences)
 
 # %% ../../nbs/rl/17_rollouts.ipynb #1fc3512d
