@@ -95,6 +95,7 @@ scale.streaming
 scale.api
 scale.overload
 scale.engines
+scale.deploy
 '''.split()
 NOT_YET: list = [] # of core
 
