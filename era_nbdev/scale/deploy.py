@@ -138,7 +138,7 @@ class CodesLayer(NamedTuple):
     up: Codes
     down: Codes
 
-# %% ../../nbs/scale/24_deploy.ipynb #c05c3b6c
+# %% ../../nbs/scale/24_deploy.ipynb #57834b98
 @compiled()
 def run_codes_layers(x, layers, rows, caches, eps, centred, gated, room, codes, scale): # x [R, C]
     "Add the attention and the feed-forward network of all layers to the residual stream."
