@@ -97,6 +97,7 @@ scale.streaming
 scale.api
 scale.overload
 scale.engines
+scale.deploy
 apps.retrieval
 '''.split()
 NOT_YET: list = [] # of core
