@@ -96,6 +96,8 @@ scale.api
 scale.overload
 scale.engines
 apps.retrieval
+apps.dense
+apps.chunks
 '''.split()
 NOT_YET: list = [] # of core
 
