@@ -25,7 +25,7 @@ from ..core.run import Experiment, Run, experiment
 from ..multimodal.neighbours import exact_search, flat_index, unit_rows
 
 # %% auto #0
-__all__ = ['mean_pool', 'MiniLM', 'minilm', 'encode', 'embed', 'reciprocal_rank_fusion', 'fused', 'maxsim', 'reranked',
+__all__ = ['mean_pool', 'MiniLM', 'minilm', 'encode', 'encoded', 'embed', 'reciprocal_rank_fusion', 'fused', 'maxsim', 'reranked',
            'VectorTable', 'score_sums', 'Retrieval']
 
 # %% ../../nbs/apps/02_dense.ipynb #3572a7f1
@@ -91,7 +91,7 @@ def minilm() -> MiniLM:
     "The encoder, opened once. Raises `MissingExtra` without its package."
     return MiniLM()
 
-# %% ../../nbs/apps/02_dense.ipynb #c0092532
+# %% ../../nbs/apps/02_dense.ipynb #f86b495f
 def encode(
     encoder: MiniLM,
     texts: Sequence[str], # n
@@ -108,6 +108,11 @@ def encode(
         for row, states, kept in zip(rows, hidden.numpy(), mask.numpy() > 0):
             tokens[row] = unit_rows(states[kept]).astype(np.float16)
     return vectors, tokens
+
+@functools.lru_cache(maxsize=4)
+def encoded(texts: tuple[str, ...]) -> tuple[np.ndarray, list[np.ndarray]]: # as `encode`
+    "Vectors and token vectors of a collection, computed once."
+    return encode(minilm(), texts)
 
 def embed(texts: Sequence[str]) -> np.ndarray: # [n, 384] of length 1
     "A vector for each text, by MiniLM."
@@ -214,7 +219,7 @@ def score_sums(
         total += (scores-low)/np.maximum(high-low, 1e-9)
     return np.argsort(-total, axis=1, kind='stable')[:, :k].tolist()
 
-# %% ../../nbs/apps/02_dense.ipynb #6a6a1ab7
+# %% ../../nbs/apps/02_dense.ipynb #9e61b23d
 @experiment('retrieval', smoke={}, lesson=dict(data='cranfield'), full=dict(data='squad'))
 @dataclass
 class Retrieval(Experiment):
@@ -226,11 +231,11 @@ class Retrieval(Experiment):
 
     def rankings(self) -> tuple[dict, dict]: # search -> rankings; what is told besides
         "The rankings of all searches."
-        collection, encoder = open_collection(self.data), minilm()
+        collection = open_collection(self.data)
         start = time.process_time()
-        documents, document_tokens = encode(encoder, collection.documents)
+        documents, document_tokens = encoded(tuple(collection.documents))
         seconds = time.process_time()-start
-        questions, question_tokens = encode(encoder, collection.questions)
+        questions, question_tokens = encoded(tuple(collection.questions))
         index = BM25([terms(text) for text in collection.documents])
         scores = np.stack([index.scores(terms(question)) for question in collection.questions])
         by_words = bm25_rankings(collection, k=self.depth)
@@ -239,7 +244,7 @@ class Retrieval(Experiment):
         found = {'BM25': by_words, 'vectors': by_vectors, 'hybrid': first,
                  'sum of scores': score_sums(scores, questions @ documents.T, self.k),
                  'reranked': reranked(first, question_tokens, document_tokens, self.k)}
-        cut = sum(len(tokens) == encoder.longest for tokens in document_tokens)
+        cut = sum(len(tokens) == MiniLM.longest for tokens in document_tokens)
         return found, {'encode s': (seconds, 's'), 'cut': cut, 'documents': len(documents)}
 
     def fit(self, run: Run) -> dict:
