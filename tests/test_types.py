@@ -97,7 +97,6 @@ scale.overload
 scale.engines
 apps.retrieval
 apps.dense
-apps.chunks
 '''.split()
 NOT_YET: list = [] # of core
 
