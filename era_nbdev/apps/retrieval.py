@@ -1,4 +1,4 @@
-"""A question of a few words, thousands of documents: which come first? BM25 is derived, written by hand, equal to a library and timed against it; recall, reciprocal rank and nDCG say how good a ranking is, with intervals, on Cranfield and SQuAD.
+"""A question of a few words, thousands of documents: which come first? BM25 is derived, written by hand, equal to a library and timed against it; recall, reciprocal rank and nDCG say how good a ranking is, and nDCG with intervals what each part of BM25 is worth on Cranfield and SQuAD.
 
 Docs: https://era-nbdev.github.io/era_nbdev/apps/retrieval.html.md"""
 
