@@ -97,7 +97,9 @@ scale.streaming
 scale.api
 scale.overload
 scale.engines
+scale.deploy
 apps.retrieval
+apps.dense
 '''.split()
 NOT_YET: list = [] # of core
 
