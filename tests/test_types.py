@@ -99,6 +99,7 @@ scale.overload
 scale.engines
 scale.deploy
 apps.retrieval
+apps.dense
 '''.split()
 NOT_YET: list = [] # of core
 

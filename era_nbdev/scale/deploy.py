@@ -158,7 +158,7 @@ def run_codes_layers(x, layers, rows, caches, eps, centred, gated, room, codes, 
         linear_codes(room.hidden, w.down, codes, scale, room.change)
         x += room.change
 
-# %% ../../nbs/scale/24_deploy.ipynb #09bbf31f
+# %% ../../nbs/scale/24_deploy.ipynb #ee11e0b7
 class ModelCodes(NamedTuple):
     "All matrices of a model in 8 bits."
     layers: tuple # of `CodesLayer`
@@ -170,13 +170,14 @@ def model_codes(model: GPT) -> ModelCodes: # a model for which `can_compile` is 
         raise ValueError('this model has no compiled step: expected plain layers in 32 bits on the '
                          'CPU, and Numba installed')
     def pair(o): return _numbers(o.weight), _numbers(getattr(o, 'bias', None))
-    layers = []
-    for block in model.blocks:
+    def layer_of(block: Any) -> CodesLayer:
         attn, mlp = block.attn, block.mlp
-        on_heads = [_numbers(None if o is None else o.weight) for o in (attn.q_norm, attn.k_norm)]
-        layers.append(CodesLayer(pair(block.norm1), matrix_codes(attn.qkv), *on_heads,
-                                 matrix_codes(attn.out), pair(block.norm2), matrix_codes(mlp.up),
-                                 matrix_codes(mlp.down)))
+        q_norm, k_norm = (_numbers(o and o.weight) for o in (attn.q_norm, attn.k_norm))
+        return CodesLayer(pair(block.norm1), matrix_codes(attn.qkv), q_norm, k_norm,
+                          matrix_codes(attn.out), pair(block.norm2), matrix_codes(mlp.up),
+                          matrix_codes(mlp.down))
+
+    layers = [layer_of(block) for block in model.blocks]
     return ModelCodes(tuple(layers), matrix_codes(model.head))
 
 def _numbers(t: Tensor | None) -> np.ndarray:
