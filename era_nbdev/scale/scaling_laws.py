@@ -1,4 +1,4 @@
-"""You train a ladder of small GPTs with one recipe, fit the law to them in three ways, write the prediction for a larger budget and for sizes that were never trained into a file, and only then run those trainings. The prediction misses, and you look for the reason. On the way you derive how the learning rate must change with the width, and measure whether it then stays the same.
+"""You train a ladder of small GPTs with one recipe, fit the law to them in three ways, predict a larger budget and a model wider than all others, and compare with trainings that the law has not seen; in one of the two ladders the prediction stood in a file before they began. It misses, and you look for the reason. On the way you derive how the learning rate must change with the width, and measure whether it then stays the same.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/scaling_laws.html.md"""
 
