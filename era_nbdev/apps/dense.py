@@ -1,4 +1,4 @@
-"""A question and its answer often share no word. MiniLM turns both into vectors, pooled by hand as its authors do; the ranking by cosine is joined with that of BM25 by reciprocal ranks, reranked by token vectors, and kept in FAISS or in a database that is a single file. All of it is evaluated on Cranfield and SQuAD.
+"""A question and its answer often share no word. MiniLM turns both into vectors, pooled by hand as its authors do; the ranking by cosine is joined with that of BM25 by reciprocal ranks, reranked by token vectors, and kept in FAISS or in a database that is a single file. The rankings are evaluated on Cranfield and SQuAD.
 
 Docs: https://era-nbdev.github.io/era_nbdev/apps/dense.html.md"""
 

@@ -410,7 +410,7 @@ ENGINES_8 = {'32 bits': OwnEngine, '8 bits': CodesEngine}
 @dataclass
 class Load(Experiment):
     "Time to first token, inter-token latency and throughput of our engine under load."
-    clients: Annotated[int, Ge(1)] = 32 # at most, in closed loops: 1, 4, 16, …
+    clients: Annotated[int, Ge(1)] = 32 # at most, in closed loops: 1, 2, 4, …
     requests: Annotated[int, Ge(1)] = 64 # of each test
     tokens: Annotated[int, Ge(1)] = 32 # of a prompt, and of an answer
     seeds: Annotated[int, Ge(1)] = 3 # repetitions of each test
