@@ -6,9 +6,10 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/deploy.html.md"""
 
 # %% ../../nbs/scale/24_deploy.ipynb #4452cc33
 from __future__ import annotations
-import asyncio, json, statistics, tempfile, time
+import asyncio, json, statistics, sys, tempfile, time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,13 +32,13 @@ from ..llm.generate import Cache, Sampling
 from ..llm.gpt import GPT, modern
 from ..llm.tokenizers import train_bpe
 from .api import Answers, listen
-from .engines import converted, serve_answers
+from .engines import RemoteEngine, converted, serve_answers, start_server
 from .streaming import Job, KeptLogits, OwnEngine, TokenEngine
 try: from numba import njit
 except ModuleNotFoundError: njit: Any = None
 
 # %% auto #0
-__all__ = ['BLOCK', 'tile_1x4', 'product', 'ENGINES_8', 'rows_to_codes', 'product_simple', 'product_tiles', 'Codes',
+__all__ = ['BLOCK', 'tile_1x4', 'product', 'ENGINES_8', 'SERVERS_8', 'rows_to_codes', 'product_simple', 'product_tiles', 'Codes',
            'matrix_codes', 'linear_codes', 'CodesLayer', 'ModelCodes', 'model_codes', 'run_codes_layers', 'CodesStep',
            'CodesDecoder', 'greedy_codes', 'text_loss', 'bench_decode_int8', 'bench_decode_int8_16', 'Timing', 'timed',
            'load_metrics', 'closed_loop', 'open_loop', 'CodesEngine', 'Load', 'over_seeds', 'serve_llm_int8',
@@ -298,11 +299,15 @@ def _bench_model(n_layer: int = 8) -> GPT: # the shape of `era bench generate`
     return GPT(modern(vocab_size=1024, block_size=256, n_layer=n_layer, n_head=8, n_embd=256,
                       hidden=768, qk_norm=False)).eval()
 
+def _bench_folder(model: GPT, folder: Path): # of the hub, with some tokenizer
+    save_hf(model, folder)
+    digits = ' '.join(map(str, range(10_000))) # a text with pairs enough for all ids of the model
+    train_bpe(digits, model.config.vocab_size).save(folder/'tokenizer.json')
+
 def _in_ctranslate2(quantization: str, prompts: list, n: int) -> Any: # a function that works
     library = need('ctranslate2', 'serve')
     with tempfile.TemporaryDirectory() as folder:
-        save_hf(_bench_model(), Path(folder))
-        train_bpe('one day a dog ran home and a cat slept', 270).save(Path(folder)/'tokenizer.json')
+        _bench_folder(_bench_model(), Path(folder))
         out = converted(folder, quantization)
         generator = library.Generator(str(out), inter_threads=1, intra_threads=1)
         names = json.loads((out/'vocabulary.json').read_text(encoding='utf-8'))
@@ -397,6 +402,7 @@ class CodesEngine(OwnEngine):
 
 # %% ../../nbs/scale/24_deploy.ipynb #65b4f966
 ENGINES_8 = {'32 bits': OwnEngine, '8 bits': CodesEngine}
+SERVERS_8 = {'32 bits': 'llm', '8 bits': 'llm-int8'} # of `era serve`
 
 @experiment('load', smoke=dict(clients=2, requests=4, tokens=4, seeds=1, n_layer=2),
             lesson=dict(tokens=16), full=dict(clients=64, requests=400, seeds=5))
@@ -408,6 +414,7 @@ class Load(Experiment):
     tokens: Annotated[int, Ge(1)] = 32 # of a prompt, and of an answer
     seeds: Annotated[int, Ge(1)] = 3 # repetitions of each test
     n_layer: Annotated[int, Ge(1)] = 8 # of the model
+    http: bool = False # each engine in a server process of its own, asked over HTTP
 
     def check(self):
         "Raise `RunError` for settings that do not fit together."
@@ -417,13 +424,21 @@ class Load(Experiment):
     def fit(self, run: Run) -> dict: # on the CPU, whatever the device is
         "Test each engine; the mean over the seeds, with the deviation of what users feel."
         result = {}
-        for name, kind in ENGINES_8.items():
-            engine = kind(_bench_model(self.n_layer))
-            with ThreadPoolExecutor(1) as thread: # a thread has no event loop yet
-                try: found = thread.submit(asyncio.run, self.test(engine)).result()
-                finally: engine.close()
+        for name in ENGINES_8:
+            # a thread has no event loop yet
+            with self.engine(name) as engine, ThreadPoolExecutor(1) as thread:
+                found = thread.submit(asyncio.run, self.test(engine)).result()
             result |= {f'{name} {key}': value for key, value in found.items()}
         return result
+
+    @contextmanager
+    def engine(self, name: str) -> Iterator[TokenEngine]: # one of `ENGINES_8`
+        "The engine, in this process or in a server; it is closed at the end."
+        model = _bench_model(self.n_layer)
+        with tempfile.TemporaryDirectory() as folder:
+            engine = _served(name, model, Path(folder)) if self.http else ENGINES_8[name](model)
+            try: yield engine
+            finally: engine.close()
 
     def jobs(self, seed: int) -> list: # of `Job`
         "Prompts of random ids."
@@ -454,6 +469,17 @@ class Load(Experiment):
         "How many requests there will be."
         tests = 2*self.seeds*(len(self.numbers())+3)
         return [('tests', tests), ('requests', tests*self.requests)]
+
+def _served(name: str, model: GPT, folder: Path) -> RemoteEngine: # a server process
+    _bench_folder(model, folder)
+    sock = listen()
+    port = sock.getsockname()[1] # free, and free again when the socket is closed
+    sock.close()
+    words = [sys.executable, '-m', 'era_nbdev', 'serve', SERVERS_8[name], '--run', str(folder),
+             '--port', str(port)]
+    url = f'http://127.0.0.1:{port}/v1'
+    process = start_server(words, url, folder/'log', ERA_API_KEY='')
+    return RemoteEngine(url, folder.resolve().name, model.config.block_size, process=process)
 
 def over_seeds(
     name: str, # of a test
