@@ -303,7 +303,7 @@ register(Dataset('squad', 'SQuAD 2.0, half of dev: 646 paragraphs, 6,078 questio
     {'dev-v2.0.json': 'e67e5969b6dc6c1642154740806b79263b77fc048c7c11ee60d534eb48ef81e8'},
     url=f'{_HUB}/chrischute/squad/85623adeb9e6639f145081fea9cae2d8f3a26379/data', mb=2.2))
 
-# %% ../../nbs/apps/01_retrieval.ipynb #eb1526ea
+# %% ../../nbs/apps/01_retrieval.ipynb #acef6091
 @dataclass
 class Collection:
     "Documents and questions with judgements of which document answers which."
@@ -311,7 +311,7 @@ class Collection:
     questions: list[str]
     judgements: list[dict[int, float]] # document number -> grade above 0, for each question
 
-def topic_collection(words: int = 80) -> Collection: # first words of each topic
+def topic_collection(words: int = 50) -> Collection: # first words of each topic
     "Questions about Python and the beginnings of its help topics."
     topics = help_topics()
     names, judgements = list(topics), []
