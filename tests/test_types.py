@@ -96,6 +96,7 @@ scale.api
 scale.overload
 scale.engines
 apps.retrieval
+apps.dense
 '''.split()
 NOT_YET: list = [] # of core
 
