@@ -97,6 +97,7 @@ scale.overload
 scale.engines
 apps.retrieval
 apps.dense
+apps.chunks
 '''.split()
 NOT_YET: list = [] # of core
 
