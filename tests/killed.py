@@ -21,7 +21,18 @@ def wait_until_held(gate: Path, *processes: subprocess.Popen) -> None:
         assert time.monotonic() < until, 'no checkpoint in 300 s'
         time.sleep(.02)
 
+def killed_alone(command: list, gate: Path, checkpoints: int = 3) -> None:
+    "Start a program of one process, and kill it after so many checkpoints."
+    env = os.environ | dict(OMP_NUM_THREADS='1') | held(gate, checkpoints)
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try: wait_until_held(gate, process)
+    finally:
+        process.kill()
+        told, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, told
+
 def only_run(out: Path, experiment: str) -> Run:
+    "The only run of an experiment in `out`."
     folder, = (out/experiment).iterdir()
     return Run(folder)
 

@@ -1,5 +1,5 @@
 "Agents that learn to act: a run that is killed goes on as if nothing had happened; what PPO does not depend on; `era watch` and its folders."
-import multiprocessing, os, signal, subprocess, sys
+import multiprocessing, os, sys
 from dataclasses import fields, replace
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from era_nbdev.core.cli import main
 from era_nbdev.core.run import Run
-from killed import held, wait_until_held
+from killed import killed_alone, only_run
 
 pytest.importorskip('gymnasium')
 from era_nbdev.rl import ppo
@@ -31,18 +31,6 @@ def one_thread():
     "The processes of these tests compute with one thread; sums in another order differ in their last bits."
     n = torch.get_num_threads(); torch.set_num_threads(1); yield; torch.set_num_threads(n)
 
-def run_of(out):
-    dir, = (d for d in out.glob('*/*') if d.is_dir())
-    return Run(dir)
-
-def kill_after_checkpoints(argv, gate, n=4):
-    "Starts a real process, waits until its checkpoint was written `n` times, and kills it."
-    env = os.environ | dict(OMP_NUM_THREADS='1') | held(gate, n)
-    p = subprocess.Popen([sys.executable, '-c', START, *argv], env=env, stdout=subprocess.DEVNULL)
-    try: wait_until_held(gate, p)
-    finally: p.kill()
-    assert p.wait() == -signal.SIGKILL
-
 @pytest.mark.parametrize('name', ACTING)
 def test_killed_and_resumed(name, tmp_path, monkeypatch):
     "SIGKILL in the middle of learning: environments, memory, network, optimizer and generators go on where they were."
@@ -50,13 +38,13 @@ def test_killed_and_resumed(name, tmp_path, monkeypatch):
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     argv = ['run', name, '--device', 'cpu', *settings, '--out']
     assert main([*argv, str(tmp_path/'straight')]) == 0
-    kill_after_checkpoints([*argv, str(tmp_path/'killed')], tmp_path/'gate')
-    killed = run_of(tmp_path/'killed')
+    killed_alone([sys.executable, '-c', START, *argv, str(tmp_path/'killed')], tmp_path/'gate', 4)
+    killed = only_run(tmp_path/'killed', name)
     assert not killed.finished
     if name == 'continuous': # in the middle of a seed, so that the memory is part of what was saved
         assert 0 < len(killed.load_state()['going']['history']) < 8
     assert main(['run', name, '--resume', str(killed.dir)]) == 0
-    straight = run_of(tmp_path/'straight').summary
+    straight = only_run(tmp_path/'straight', name).summary
     assert {key: Run(killed.dir).summary[key] for key in keys} == {key: straight[key] for key in keys}
 
 def learned(rule, n_updates=4, **options):
@@ -140,7 +128,7 @@ def test_ppo_with_four_actors_or_one(monkeypatch):
 def test_watch_names_what_is_missing(tmp_path, capsys):
     "No run, no folder for the film, another kind of file: each is one line, and no film is begun."
     assert main(['run', 'ppo', '--n-steps', '512', '--seeds', '1', '--episodes', '1', '--out', str(tmp_path)]) == 0
-    run = str(run_of(tmp_path).dir)
+    run = str(only_run(tmp_path, 'ppo').dir)
     for argv, told in (([str(tmp_path/'nowhere')], 'nowhere'), ([run, '--out', str(tmp_path/'missing'/'a.webp')], 'is no folder'),
                        ([run, '--out', str(tmp_path/'a.mp4')], 'expected .webp or .gif')):
         assert main(['watch', *argv]) != 0

@@ -7,7 +7,7 @@ from era_nbdev.core.cli import serve
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT/'runs'/'serve'
-DRAIN = 30 # seconds, the default of run_server
+DRAIN = 25 # seconds, the default of run_server
 
 def read(name): return list(yaml.safe_load_all((HOME/name).read_text(encoding='utf-8')))
 

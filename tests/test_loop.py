@@ -1,10 +1,10 @@
 "What no notebook cell can test of the loop around language models: SIGKILL of a real process, and two processes of `torchrun`."
-import os, signal, subprocess, sys
+import sys
 import pytest
 import torch
 from era_nbdev.core.cli import main
 from era_nbdev.core.run import Run, launch, settings, to_resume
-from killed import held, interrupted_at, killed_and_finished, wait_until_held
+from killed import interrupted_at, killed_alone, killed_and_finished
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='the loopback interface is named lo')
 SMALL = dict(steps=24, n_prompts=8, n_new=24, judge=8, save_every=2)
@@ -25,12 +25,7 @@ def whole(one_thread, tmp_path_factory) -> Run:
 
 def test_killed_and_resumed_to_the_bit(tmp_path, whole):
     command = [sys.executable, '-m', 'era_nbdev.core.cli', 'run', 'reinforce_lm', *WORDS, '--device', 'cpu', '--out', str(tmp_path)]
-    gate = tmp_path/'gate'
-    p = subprocess.Popen(command, env=os.environ | dict(OMP_NUM_THREADS='1') | held(gate), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try: wait_until_held(gate, p)
-    finally: p.kill()
-    told, _ = p.communicate()
-    assert p.returncode == -signal.SIGKILL, told
+    killed_alone(command, tmp_path/'gate')
     assert interrupted_at(tmp_path, 'reinforce_lm') == 3*SMALL['save_every']
     run = to_resume('reinforce_lm', str(tmp_path))
     launch(run.experiment(), run=run)

@@ -59,10 +59,11 @@ def fixed_chunks(
     pieces = [spans[first:first+size] for first in starts]
     return [Chunk(text[p[0][0]:p[-1][1]], source, p[0][0]) for p in pieces]
 
-# %% ../../nbs/apps/03_chunks.ipynb #0dbd5768
+# %% ../../nbs/apps/03_chunks.ipynb #a2bb4622
 def sentence_spans(text: str) -> list[tuple[int, int]]: # (start, end) in characters
     "Where the sentences of a text stand."
-    ends = re.finditer(r'(?<=[.!?])[)"\'”’\]]*\s+(?=[A-Z0-9"\'“(\[*`])|\n\s*\n', text)
+    after = r'(?:(?<=[.!?])|(?<=[.!?][)"\'”’\]]))' # perhaps a closing quotation mark
+    ends = re.finditer(after+r'\s+(?=[A-Z0-9"\'“(\[*`])|\n\s*\n', text)
     cuts = [0, *(place for found in ends for place in found.span()), len(text)]
     spans = []
     for first, last in zip(cuts[::2], cuts[1::2]):
@@ -357,7 +358,7 @@ def chunk_scores(
         words.append(sum(len(chunk.text.split()) for chunk in found))
     return {'kept': np.mean(kept), 'hit@5': np.mean(hits), 'words': np.mean(words)}
 
-# %% ../../nbs/apps/03_chunks.ipynb #2775e066
+# %% ../../nbs/apps/03_chunks.ipynb #2592d53d
 def over_seeds(
     rows: list[dict], # one for each seed: measure -> number
 ) -> dict[str, float]: # measure -> mean, 'measure sd' -> standard deviation
@@ -367,6 +368,7 @@ def over_seeds(
     ddof = int(len(rows) > 1)
     return means | {f'{name} sd': float(np.std(v, ddof=ddof)) for name, v in table.items()}
 
+# %% ../../nbs/apps/03_chunks.ipynb #61d0f532
 @experiment('chunks', smoke={}, lesson=dict(data='squad', n=1_000),
             full=dict(data='squad', n=2_900))
 @dataclass

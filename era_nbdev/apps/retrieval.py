@@ -26,9 +26,9 @@ from ..multimodal.neighbours import top_k
 
 # %% auto #0
 __all__ = ['STOP_WORDS', 'MEASURES', 'TOPIC_QUESTIONS', 'VARIANTS', 'GRID', 'PARTS', 's_stem', 'terms', 'idf', 'BM25',
-           'help_topics', 'zipf_texts', 'bm25s_index', 'bench_bm25', 'bench_bm25_index', 'recall', 'reciprocal_rank',
-           'dcg', 'ndcg', 'evaluate_rankings', 'mean_interval', 'Collection', 'topic_collection', 'open_collection',
-           'bm25_rankings', 'unweighted_rankings', 'tuning', 'told_measures', 'KeywordSearch']
+           'help_topics', 'zipf_texts', 'bm25s_index', 'bench_bm25', 'recall', 'reciprocal_rank', 'dcg', 'ndcg',
+           'evaluate_rankings', 'mean_interval', 'Collection', 'topic_collection', 'open_collection', 'bm25_rankings',
+           'unweighted_rankings', 'tuning', 'told_measures', 'KeywordSearch']
 
 # %% ../../nbs/apps/01_retrieval.ipynb #e29ca527
 def s_stem(word: str) -> str: # in lower case
@@ -156,19 +156,6 @@ def bench_bm25(device='cpu', n=20_000, questions=1_000): # documents, questions
         return answer_by_bm25s
     return {'ours': ours, 'bm25s, NumPy': partial(theirs, 'numpy'),
             'bm25s, Numba': partial(theirs, 'numba')}
-
-# %% ../../nbs/apps/01_retrieval.ipynb #a74b0c25
-@bench('bm25-index', 'documents', **{'bm25s, NumPy': 1.})
-def bench_bm25_index(device='cpu', n=20_000): # documents
-    "Contestants of `era bench bm25-index`: an index of lists of terms."
-    documents = zipf_texts(n, 100)
-    def ours():
-        BM25(documents)
-        return n
-    def theirs():
-        bm25s_index(documents)
-        return n
-    return {'ours': lambda: ours, 'bm25s, NumPy': lambda: theirs}
 
 # %% ../../nbs/apps/01_retrieval.ipynb #f3c2ff68
 def recall(

@@ -254,28 +254,36 @@ class Answers:
                 if step.token in job.ends:
                     yield Piece(writer.end(), [step], 'stop')
                     return
-                text = writer.push(step.token)
-                yield Piece(text, [step], 'stop' if writer.stopped else None)
+                yield Piece(writer.push(step.token), [step], 'stop' if writer.stopped else None)
                 if writer.stopped: return
-        yield Piece(writer.end(), [], 'length')
+        yield Piece(writer.end(), [], 'stop' if writer.stopped else 'length') # `end` runs first
 
 # %% ../../nbs/scale/22_api.ipynb #78f49eea
+def _bytes_of(tokenizer, token: int) -> list | None: # None: the tokenizer does not know them
+    if hasattr(tokenizer, 'decode_bytes'): return list(tokenizer.decode_bytes([token]))
+    name = tokenizer.tokens([token])[0] if hasattr(tokenizer, 'bytes') else ''
+    if name and name in tokenizer.bytes: return [tokenizer.bytes[name]] # as SentencePiece has them
+    text = tokenizer.decode([token])
+    return None if UNKNOWN in text else list(text.encode())
+
+def _label(tokenizer, token: int) -> str: # its text, or the bytes of a part of a character
+    text, found = tokenizer.decode([token]), _bytes_of(tokenizer, token)
+    if found is None or found == list(text.encode()): return text
+    return 'bytes:'+''.join(f'\\x{byte:02x}' for byte in found)
+
 def completion_logprobs(
     tokenizer: Any, # of the model
     steps: list, # of `Step`
-    start: int = 0, # characters of the answer before these steps
+    offsets: list, # characters of the answer that are settled before each step
 ) -> dict:
     "Log-probabilities in the form of a completion."
-    texts = [tokenizer.decode([step.token]) for step in steps]
-    offsets = np.cumsum([start, *map(len, texts)]).tolist()[:-1]
-    best = [{tokenizer.decode([i]): p for i, p in step.best} for step in steps]
-    return dict(tokens=texts, token_logprobs=[step.logprob for step in steps], top_logprobs=best,
-                text_offset=offsets)
+    texts = [_label(tokenizer, step.token) for step in steps]
+    best = [{_label(tokenizer, i): p for i, p in step.best[::-1]} for step in steps]
+    return dict(tokens=texts, token_logprobs=[step.logprob for step in steps],
+                top_logprobs=best, text_offset=offsets)
 
 def _entry(tokenizer, token: int, logprob: float | None) -> dict:
-    text = tokenizer.decode([token])
-    whole = None if UNKNOWN in text else list(text.encode())
-    return dict(token=text, logprob=logprob, bytes=whole)
+    return dict(token=tokenizer.decode([token]), logprob=logprob, bytes=_bytes_of(tokenizer, token))
 
 def chat_logprobs(
     tokenizer: Any, # of the model
@@ -297,10 +305,9 @@ class Form:
         job: Job, # made from it
     ):
         self.tokenizer, self.ask, self.job = answers.tokenizer, ask, job
-        self.chat, self.tokens, self.offset = isinstance(ask, ChatAsk), 0, 0
-        kind, short = 'text_completion', 'cmpl'
-        if self.chat:
-            kind, short = 'chat.completion', 'chatcmpl'
+        self.chat, self.tokens, self.settled = isinstance(ask, ChatAsk), 0, 0
+        self.writer = Writer(answers.tokenizer.decode, job.prompt)
+        kind, short = ('chat.completion', 'chatcmpl') if self.chat else ('text_completion', 'cmpl')
         if self.chat and ask.stream:
             kind += '.chunk'
         self.head = dict(id=f'{short}-{uuid.uuid4().hex}', object=kind, created=int(time.time()),
@@ -327,8 +334,7 @@ class Form:
 
     def chunk(self, text: str, steps: list, why: str | None) -> dict:
         "One object of a stream."
-        choice = self.choice(text, steps, why, delta=dict(content=text))
-        return self.head | dict(choices=[choice])
+        return self.head | dict(choices=[self.choice(text, steps, why, delta=dict(content=text))])
 
     def opening(self) -> dict:
         "The first object of a chat's stream."
@@ -338,9 +344,11 @@ class Form:
     def _logprobs(self, steps: list) -> dict | None:
         if self.job.n_best < 0: return None
         if self.chat: return chat_logprobs(self.tokenizer, steps)
-        start = self.offset
-        self.offset += sum(len(self.tokenizer.decode([step.token])) for step in steps)
-        return completion_logprobs(self.tokenizer, steps, start)
+        offsets = []
+        for step in steps:
+            offsets.append(self.settled)
+            self.settled += len(self.writer.push(step.token))
+        return completion_logprobs(self.tokenizer, steps, offsets)
 
 # %% ../../nbs/scale/22_api.ipynb #9ebad600
 def event(content: dict | str) -> str: # an object, or text as it is

@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/distributed_checkpoints.html.m
 
 # %% ../../nbs/scale/20_distributed_checkpoints.ipynb #cd87660b
 from __future__ import annotations
-import hashlib, json, math, shutil, time, warnings
+import hashlib, json, math, os, shutil, time, warnings
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -30,9 +30,9 @@ from .memory import Layout, parameters
 from .sharded import text_batches
 
 # %% auto #0
-__all__ = ['FLAT', 'MANIFEST', 'WAYS', 'best_interval', 'state_of', 'checksum', 'damage', 'folder_of', 'own_files', 'give_name',
-           'publish', 'complete', 'check_config', 'of_all', 'damage_of_all', 'recover', 'Checkpoints', 'restore',
-           'read_weights', 'export_hf', 'time_way', 'SavingTime', 'spread']
+__all__ = ['FLAT', 'MANIFEST', 'WAYS', 'best_interval', 'state_of', 'checksum', 'damage', 'folder_of', 'own_files', 'to_disk',
+           'give_name', 'publish', 'complete', 'check_config', 'of_all', 'damage_of_all', 'recover', 'Checkpoints',
+           'restore', 'read_weights', 'export_hf', 'time_way', 'SavingTime', 'spread']
 
 # %% ../../nbs/scale/20_distributed_checkpoints.ipynb #19966c3b
 def best_interval(
@@ -104,13 +104,27 @@ def own_files(
     return {path.name: [path.stat().st_size, checksum(path)] for path in there}
 
 # %% ../../nbs/scale/20_distributed_checkpoints.ipynb #79101964
+def to_disk(
+    folder: Path, # whose entries have changed
+):
+    "Have the names in a folder written, where the system opens folders."
+    if not hasattr(os, 'O_DIRECTORY'): return
+    place = os.open(folder, os.O_RDONLY)
+    try: os.fsync(place)
+    finally: os.close(place)
+
 def give_name(
     target: Path, # a folder whose name ends in .tmp
 ) -> Path: # with its proper name
-    "Rename a complete checkpoint; one of the same step is replaced."
-    folder = target.with_suffix('')
-    shutil.rmtree(folder, ignore_errors=True)
-    return target.rename(folder)
+    "Rename a complete checkpoint; one of the same step is replaced, and deleted at the end."
+    folder, old = target.with_suffix(''), target.with_suffix('.old')
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    target.rename(folder)
+    to_disk(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
 
 def publish(
     target: Path, # the folder, under its temporary name
@@ -125,7 +139,7 @@ def complete(
     root: Path, # of all checkpoints of a run
 ) -> list[Path]:
     "The checkpoints that were given their name, by steps."
-    return sorted(p for p in root.glob('step_*') if p.suffix != '.tmp')
+    return sorted(p for p in root.glob('step_*') if not p.suffix)
 
 def check_config(
     there: dict, here: dict, # configurations, of the file and of the model
@@ -167,6 +181,11 @@ def recover(
         wrong = damage_of_all(left_over, group)
         if dist.get_rank(group) == 0:
             (shutil.rmtree if wrong else give_name)(left_over)
+    if dist.get_rank(group) == 0:
+        for old in root.glob('*.old'):
+            there = old.with_suffix('')
+            shutil.rmtree(old) if there.exists() else old.rename(there)
+        to_disk(root)
     dist.barrier(group)
 
 # %% ../../nbs/scale/20_distributed_checkpoints.ipynb #f09ac366
@@ -312,15 +331,17 @@ class SavingTime(Experiment):
         return [('trainings', 3*self.seeds), ('a checkpoint', f'{size:,.0f} MB')]
 
     def fit(self, run: Run) -> dict: # two processes on the CPU, whatever the device is
-        "Train in each way with each seed."
+        "Train in all ways with one seed after another, so that other work meets all ways."
+        found: dict[str, list] = {way: [] for way in WAYS}
+        for seed in range(self.seeds):
+            for way in WAYS[seed % 3:]+WAYS[:seed % 3]: # another one begins each time
+                root = run.dir/f'{way}_{seed}'
+                told = launch(time_way, 2, way, self, str(root), seed, timeout=600.)[0]
+                found[way].append(told)
+                shutil.rmtree(root)
         result: dict = {}
         for way in WAYS:
-            found = []
-            for seed in range(self.seeds):
-                root = run.dir/f'{way}_{seed}'
-                found.append(launch(time_way, 2, way, self, str(root), seed, timeout=600.)[0])
-                shutil.rmtree(root)
-            for name, values in zip(('seconds', 'waited'), zip(*found)):
+            for name, values in zip(('seconds', 'waited'), zip(*found[way])):
                 mean, sd = spread(values)
                 result |= {f'{way} {name}': (mean, 's'), f'{way} {name} sd': (sd, 's')}
         return result

@@ -1,4 +1,4 @@
-"""One checkpoint, one API, three engines behind it: our own, CTranslate2, and vLLM in an environment of its own. In 32 bits the greedy tokens of the first two are those of transformers, as the page shows; the same test stands ready for vLLM, which does not run on this page.
+"""One checkpoint, one API, three engines behind it: our own, CTranslate2, and vLLM in an environment of its own. In 32 bits the greedy tokens of all three are those of transformers: the page shows it for the first two, and a recorded run for vLLM.
 
 Docs: https://era-nbdev.github.io/era_nbdev/scale/engines.html.md"""
 

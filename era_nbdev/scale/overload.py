@@ -16,8 +16,8 @@ from .api import Answers, Piece, Refusal, event, make_app
 from .streaming import Job
 
 # %% auto #0
-__all__ = ['BOUNDS', 'PATHS', 'Limits', 'retry_after', 'read_body', 'until_gone', 'while_here', 'Door', 'Meters', 'Counted',
-           'create_app', 'impatient', 'run_server']
+__all__ = ['SPREAD', 'BOUNDS', 'PATHS', 'Limits', 'retry_after', 'read_body', 'until_gone', 'while_here', 'Door', 'Meters',
+           'Counted', 'create_app', 'impatient', 'run_server']
 
 # %% ../../nbs/scale/26_overload.ipynb #9062ffa7
 assert need('fastapi', 'serve') # says how to install what the next lines import
@@ -105,6 +105,8 @@ async def while_here(
     return 'left' if watch in done else 'late'
 
 # %% ../../nbs/scale/26_overload.ipynb #7daefaec
+SPREAD = 3 # seconds at most that are added to Retry-After
+
 class Door:
     "Middleware: key, body, limits, clients that leave and requests that take too long."
     def __init__(self,
@@ -121,8 +123,9 @@ class Door:
         try:
             self._check_key(dict(scope['headers']))
             if scope['method'] != 'POST': return await self.app(scope, receive, send)
+            self._check_room() # a full server reads no bodies
             body = await read_body(receive, self.limits)
-            self._check_room()
+            self._check_room() # others may have come in meanwhile
         except Refusal as e: return await e.response()(scope, receive, send)
         if body is None: return
         self.inside, begun = self.inside+1, time.monotonic()
@@ -138,7 +141,7 @@ class Door:
 
     def _check_room(self):
         if self.inside < self.limits.inside: return
-        seconds = retry_after(self.mean_seconds, self.inside)
+        seconds = retry_after(self.mean_seconds, self.inside)+secrets.randbelow(SPREAD+1)
         raise Refusal(429, f'{self.inside} requests are being answered, as many as this server '
                            f'takes: try again in {seconds} s', code='server_full',
                       retry_after=seconds)
@@ -266,7 +269,7 @@ def run_server(
     app: FastAPI, # of `create_app`
     sock: socket.socket, # of `listen`
     limits: Limits = Limits(),
-    drain: int = 30, # seconds for answers that have begun, when the server is stopped
+    drain: int = 25, # seconds for answers that have begun, when the server is stopped
 ):
     "Answer requests until SIGTERM or Ctrl-C; answers that have begun are finished first."
     uvicorn = need('uvicorn', 'serve')

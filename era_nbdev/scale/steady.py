@@ -24,8 +24,8 @@ from .distributed_checkpoints import spread
 from .family import Family, family, fill
 
 # %% auto #0
-__all__ = ['ROUNDS', 'permuted', 'Order', 'TokenOrder', 'digest', 'Repeats', 'length_at', 'recut', 'Watch', 'Policy', 'Faulty',
-           'run_with', 'for_small_batches', 'SteadyRun']
+__all__ = ['ROUNDS', 'TRAININGS', 'permuted', 'Order', 'TokenOrder', 'digest', 'Repeats', 'length_at', 'recut', 'Watch', 'Policy',
+           'Faulty', 'run_with', 'for_small_batches', 'SteadyRun']
 
 # %% ../../nbs/scale/19_steady.ipynb #517ce302
 ROUNDS = 4
@@ -157,6 +157,16 @@ class Watch:
         self.values: deque[float] = deque(maxlen=window)
         self.limit, self.least, self.patience, self.in_a_row = limit, least, patience, 0
 
+    def state_dict(self) -> dict: # as JSON can hold it
+        "What it remembers."
+        return dict(values=list(self.values), in_a_row=self.in_a_row)
+
+    def load_state_dict(self, state: dict): # of `state_dict`
+        "Remember what `state` says, and nothing else."
+        self.values.clear()
+        self.values.extend(state['values'])
+        self.in_a_row = state['in_a_row']
+
     def bound(self) -> float: # infinity at the beginning
         "The largest value that is no spike, Eq. (3) of the chapter."
         if len(self.values) < self.least: return math.inf
@@ -180,8 +190,10 @@ class Policy:
     "Decides what happens to a step."
     def __init__(self,
         loss: Watch | None = None, norm: Watch | None = None, # of the loss and of the gradient
+        rewinds: int = 20, skips: int = 200, # the most of either in the whole run
     ):
         self.loss, self.norm = loss or Watch(), norm or Watch()
+        self.rewinds, self.skips, self.gone_back = rewinds, skips, 0
         self.tried: set[int] = set() # steps at which the run went back
         self.skipped: set[int] = set() # steps whose batches are left out
 
@@ -189,29 +201,59 @@ class Policy:
         step: int,
         loss: float, norm: float, # before the update
     ) -> Literal['go', 'rewind', 'skip']:
-        "'go': make the update; 'rewind': go back to the last checkpoint; 'skip': leave it out."
+        "'go': update; 'rewind': back to the last checkpoint; 'skip'. `RunError` beyond a limit."
+        spike = self.loss.is_spike(loss) | self.norm.is_spike(norm)
         if step in self.skipped: return 'skip'
-        if not self.loss.is_spike(loss) | self.norm.is_spike(norm): return 'go'
-        if step in self.tried:
+        if not spike: return 'go'
+        again = step in self.tried or step-1 in self.skipped
+        done, most = (len(self.skipped), self.skips) if again else (self.gone_back, self.rewinds)
+        if done >= most:
+            what = 'batches were left out' if again else 'times the run went back'
+            raise RunError(f'{done} {what}, as many as allowed, and step {step} is a spike '
+                           f'(loss {loss:.4g}, norm {norm:.4g}): look at data and learning rate')
+        if again:
             self.skipped.add(step)
             return 'skip'
         self.tried.add(step)
+        self.gone_back += 1
         return 'rewind'
+
+    def state_dict(self) -> dict: # as JSON can hold it
+        "What it knows, for a checkpoint."
+        return dict(loss=self.loss.state_dict(), norm=self.norm.state_dict(),
+                    tried=sorted(self.tried), skipped=sorted(self.skipped),
+                    gone_back=self.gone_back)
+
+    def back_to(self, state: dict): # of `state_dict`, at the checkpoint
+        "Restore the watches only, for the steps that are made again."
+        self.loss.load_state_dict(state['loss'])
+        self.norm.load_state_dict(state['norm'])
+
+    def load_state_dict(self, state: dict): # of `state_dict`
+        "Go on as the policy that gave `state`, after an interruption."
+        self.back_to(state)
+        self.tried, self.skipped = set(state['tried']), set(state['skipped'])
+        self.gone_back = state['gone_back']
 
 # %% ../../nbs/scale/19_steady.ipynb #eeb85245
 class Faulty:
     "A small training with faults at three steps."
-    def __init__(self, e: SteadyRun, seed: int, faults: bool): # settings; of the run; plant them?
-        self.e, self.model = e, Family(family('1m', n_layer=2, n_embd=64, hidden=224, head_dim=16))
+    def __init__(self,
+        e: SteadyRun, seed: int, # the settings; of weights and order
+        faults: bool, # plant them?
+        clip: float = math.inf, # the largest norm of a gradient
+    ):
+        self.e, self.clip = e, clip
+        self.model = Family(family('1m', n_layer=2, n_embd=64, hidden=224, head_dim=16))
         fill(self.model, seed)
         text = np.frombuffer(load('pydocs').encode(), dtype=np.uint8)
         self.data = TokenOrder([text], e.T, e.rows, seed)
         self.opt = torch.optim.AdamW(self.model.parameters(), e.lr)
-        third = e.steps//4
-        self.once = {third, 2*third} if faults else set() # a gradient that is disturbed
-        self.damaged = 3*third if faults else -1 # a batch
+        first, second, third = (k*e.steps//13 for k in (3, 6, 9))
+        self.once = {first, second} if faults else set() # a gradient that is disturbed
+        self.damaged = third if faults else -1 # a batch
 
-    def gradient(self, step: int) -> tuple[float, float]: # loss, norm
+    def gradient(self, step: int) -> tuple[float, float]: # loss, norm before it is clipped
         "Forward and backward pass of a step."
         x, y = self.data.batch(step)
         if step == self.damaged:
@@ -220,12 +262,13 @@ class Faulty:
         self.opt.zero_grad()
         loss = self.model(x, y)
         loss.backward()
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         if step in self.once:
             self.once.discard(step)
-            for g in gradients:
-                g.mul_(1e4)
-        return loss.item(), torch.nn.utils.get_total_norm(gradients).item()
+            for p in self.model.parameters():
+                if p.grad is None: continue
+                p.grad.mul_(1e4)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        return loss.item(), norm.item()
 
     def state(self) -> tuple: # copies
         "A checkpoint in memory."
@@ -243,16 +286,17 @@ def run_with(
 ) -> dict: # loss of the last ten steps, steps made again, steps left out
     "Train to the end."
     e, step, losses, again = training.e, 0, {}, 0
-    kept = 0, training.state()
+    kept = 0, training.state(), policy.state_dict() if policy else {}
     while step < e.steps:
         if step % e.every == 0:
-            kept = step, training.state()
+            kept = step, training.state(), policy.state_dict() if policy else {}
         loss, norm = training.gradient(step)
         decision = policy.decide(step, loss, norm) if policy else 'go'
-        if decision == 'rewind':
+        if policy and decision == 'rewind':
             again += step-kept[0]
             step = kept[0]
             training.back_to(kept[1])
+            policy.back_to(kept[2])
             continue
         if decision == 'go':
             losses[step] = loss
@@ -265,6 +309,10 @@ def run_with(
 def for_small_batches() -> Policy:
     "A policy with wide bounds."
     return Policy(Watch(limit=10.), Watch(limit=100.))
+
+# %% ../../nbs/scale/19_steady.ipynb #8e1ecdbb
+TRAININGS = ('undisturbed', 'ignored', 'policy',
+             'undisturbed, clipped', 'ignored, clipped', 'policy, clipped')
 
 # %% ../../nbs/scale/19_steady.ipynb #63054f4c
 @experiment('steady', smoke={}, lesson=dict(steps=120, seeds=3),
@@ -281,14 +329,15 @@ class SteadyRun(Experiment):
 
     def plan(self) -> list: # rows (what, value)
         "Trainings and steps."
-        return [('trainings', 3*self.seeds), ('steps', 3*self.seeds*self.steps)]
+        return [('trainings', 6*self.seeds), ('steps', 6*self.seeds*self.steps)]
 
     def fit(self, run: Run) -> dict: # on the CPU
-        "Train in three ways with each seed."
+        "Train in each way with each seed."
         result: dict = {}
-        for way in ('undisturbed', 'ignored', 'policy'):
-            runs = [Faulty(self, seed, way != 'undisturbed') for seed in range(self.seeds)]
-            found = [run_with(o, for_small_batches() if way == 'policy' else None) for o in runs]
+        for way in TRAININGS:
+            faults, clip = 'undisturbed' not in way, 1. if 'clipped' in way else math.inf
+            runs = [Faulty(self, seed, faults, clip) for seed in range(self.seeds)]
+            found = [run_with(o, for_small_batches() if 'policy' in way else None) for o in runs]
             mean, sd = spread([o['loss'] for o in found])
             result |= {f'{way} loss': mean, f'{way} loss sd': sd,
                        f'{way} again': statistics.mean(o['again'] for o in found),

@@ -79,9 +79,7 @@ def check_beginning(
         raise RunError(f'{path} begins with {start[:40]!r}, expected WARC/: it is no crawl file')
 
 # %% ../../nbs/scale/04_webtext.ipynb #7321b9ba
-def check_language(
-    plan: Plan, # of any settings
-):
+def check_language(plan: Plan): # of any settings
     "Raise `RunError` for a language that no page could have."
     known = languages()
     if plan.language not in known:
@@ -94,9 +92,7 @@ def check_language(
         if plan.language not in made:
             raise RunError(f'words is spacy, which has none of {plan.language!r}: expected spaces')
 
-def check_tokenizer(
-    plan: Plan, # of any settings
-):
+def check_tokenizer(plan: Plan): # of any settings
     "Raise `RunError` for a tokenizer that cannot be read, or nothing to hold out."
     if plan.hold_out < 1:
         raise RunError(f'hold_out is {plan.hold_out}, expected 1 or more tokens')
@@ -105,9 +101,7 @@ def check_tokenizer(
         raise RunError(f'tokenizer is {plan.tokenizer!r}, expected gpt2 or a file: {e}') from e
 
 # %% ../../nbs/scale/04_webtext.ipynb #49b44942
-def check_plan(
-    plan: Plan, # of any settings
-):
+def check_plan(plan: Plan): # of any settings
     "Raise `RunError` for what cannot work, before anything is started."
     if not Path(plan.source).is_dir():
         raise RunError(f'{plan.source} is no folder: expected one with .warc or .warc.gz files')
@@ -145,9 +139,7 @@ def begun_with(
     return json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
 
 # %% ../../nbs/scale/04_webtext.ipynb #1a39acf8
-def remember(
-    plan: Plan, # of the run that begins or goes on
-):
+def remember(plan: Plan): # of the run that begins or goes on
     "Write the plan into its folder. Raises `RunError` if another one stands there."
     now = recorded(plan)
     old = begun_with(plan.out) or now
