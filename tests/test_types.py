@@ -98,6 +98,7 @@ scale.engines
 apps.retrieval
 apps.dense
 apps.chunks
+apps.rag
 '''.split()
 NOT_YET: list = [] # of core
 

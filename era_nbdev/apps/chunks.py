@@ -59,7 +59,7 @@ def fixed_chunks(
     pieces = [spans[first:first+size] for first in starts]
     return [Chunk(text[p[0][0]:p[-1][1]], source, p[0][0]) for p in pieces]
 
-# %% ../../nbs/apps/03_chunks.ipynb #a2bb4622
+# %% ../../nbs/apps/03_chunks.ipynb #0d892f91
 def sentence_spans(text: str) -> list[tuple[int, int]]: # (start, end) in characters
     "Where the sentences of a text stand."
     after = r'(?:(?<=[.!?])|(?<=[.!?][)"\'”’\]]))' # perhaps a closing quotation mark
@@ -73,6 +73,7 @@ def sentence_spans(text: str) -> list[tuple[int, int]]: # (start, end) in charac
             spans.append((left, left+len(piece.strip())))
     return spans
 
+# %% ../../nbs/apps/03_chunks.ipynb #bebf3d80
 def sentence_chunks(
     text: str, # of a document
     source: str = '', # its name
@@ -94,7 +95,7 @@ def sentence_chunks(
             first -= 1
     return chunks
 
-# %% ../../nbs/apps/03_chunks.ipynb #4b5bd2f0
+# %% ../../nbs/apps/03_chunks.ipynb #f6512a50
 def sections(text: str) -> list[tuple[str, int, int]]: # (path of headings, start, end)
     "The sections of a Markdown text; before the first heading the path is empty."
     def blank(found): return re.sub(r'[^\n]', ' ', found[0])
@@ -106,6 +107,7 @@ def sections(text: str) -> list[tuple[str, int, int]]: # (path of headings, star
         path = [*((d, title) for d, title in path if d < depth), (depth, line[2])]
     return [*found, (' › '.join(title for _, title in path), start, len(text))]
 
+# %% ../../nbs/apps/03_chunks.ipynb #9f510bc0
 def heading_chunks(
     text: str, # of a document, in Markdown
     source: str = '', # its name
@@ -122,7 +124,7 @@ def heading_chunks(
 CHUNKERS: dict[str, Callable[..., list[Chunk]]] = dict(
     fixed=fixed_chunks, sentence=sentence_chunks, heading=heading_chunks)
 
-# %% ../../nbs/apps/03_chunks.ipynb #23d42a49
+# %% ../../nbs/apps/03_chunks.ipynb #d52f1c90
 @dataclass
 class Index:
     "Chunks that can be searched by words, and by meaning if there are vectors."
@@ -145,6 +147,7 @@ class Index:
             rankings.append(exact_search(self.vectors, embed([question]), depth)[1][0].tolist())
         return [self.chunks[row] for row, _ in reciprocal_rank_fusion(rankings)[:k]]
 
+# %% ../../nbs/apps/03_chunks.ipynb #e4e92a9a
 def build_index(
     documents: dict[str, str], # name -> text
     how: str = 'heading', # one of `CHUNKERS`
@@ -160,7 +163,7 @@ def build_index(
     if not chunks: raise RunError('the documents hold no words: nothing can be indexed')
     return Index(chunks, embed([chunk.searched for chunk in chunks]) if dense else None)
 
-# %% ../../nbs/apps/03_chunks.ipynb #53de15cb
+# %% ../../nbs/apps/03_chunks.ipynb #d32302a4
 KIND, VERSION = 0x45524149, 1 # in the header of the file: 'ERAI', and the layout of the tables
 
 def save_index(
@@ -179,6 +182,7 @@ def save_index(
         database.execute(f'pragma user_version = {VERSION}')
         write_atomic(path, database.serialize())
 
+# %% ../../nbs/apps/03_chunks.ipynb #77e01044
 def read_index(
     path: Path, # of a file from `save_index`
 ) -> Index:
