@@ -213,7 +213,7 @@ def auroc(
 ) -> float: # 0.5: chance, 1: perfect
     "The probability that a score of the first kind exceeds one of the second."
     truth = np.repeat([1, 0], [len(high), len(low)])
-    return Ranking(truth, np.concatenate([high, low])).auc()
+    return Ranking(truth, np.concatenate([high, low])).auc() # pyright: ignore
 
 # %% ../../nbs/apps/04_rag.ipynb #06b02a1e
 def answer_scores(
