@@ -626,6 +626,29 @@ def actions(model, observations):
     return (observations @ model > 0).astype(int)
 '''
 
+# %% ../../nbs/core/22_race.ipynb #9c678d36
+START['fashion'] = '''"The nearest of the ten mean images."
+import numpy as np
+
+def train(images, labels, seconds, seed):
+    "images: [N, 1, 28, 28] uint8, labels: [N]. Returns a model."
+    return np.stack([images[labels == c].mean(0).ravel() for c in range(10)])
+
+def classes(model, images):
+    "images: [N, 1, 28, 28] uint8. Returns [N], the class of each."
+    flat = images.reshape(len(images), -1)
+    return ((flat[:, None]-model)**2).sum(-1).argmin(1)
+'''
+START['tokenizer'] = '''"Every byte, and the most frequent words with the space before them."
+from collections import Counter
+import re
+
+def train(text, seconds, seed):
+    "text: bytes. Returns a list of at most 4,096 byte strings."
+    words = Counter(re.findall(rb' ?[^ ]+', text))
+    return [bytes([b]) for b in range(256)]+[w for w, _ in words.most_common(4096-256)]
+'''
+
 # %% ../../nbs/core/22_race.ipynb #0d316d2d
 def describe(
     race: Race,

@@ -1,7 +1,7 @@
 "Fits linear dynamics to random pushes, and steers by the linear-quadratic regulator."
 import numpy as np
 
-STEPS = 150 # random pushes
+STEPS = 30 # random pushes
 
 def collect(env, rng):
     "Observations, pushes of -1 or +1, and the observations behind them."
