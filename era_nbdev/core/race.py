@@ -20,8 +20,8 @@ from .referee import Race, machine_factor, run_entry
 # %% auto #0
 __all__ = ['WINDOW', 'MOST_TOKENS', 'GOAL', 'RACES', 'START', 'numbers', 'bits_per_byte', 'surprise', 'check_causal',
            'error_rate', 'fewest_tokens', 'bytes_per_token', 'CartPole', 'steps_to_goal', 'shakespeare', 'fashion',
-           'wikitext', 'no_data', 'describe', 'attempt', 'put_on_board', 'ranked', 'find_race', 'board', 'race_',
-           'list_races', 'aim', 'show_race', 'write_start', 'run_try']
+           'wikitext', 'no_data', 'describe', 'attempt', 'put_on_board', 'ranked', 'find_race', 'board', 'list_races',
+           'aim', 'show_race', 'write_start', 'run_try', 'race_']
 
 # %% ../../nbs/core/23_race.ipynb #9b868704
 def numbers(
@@ -97,10 +97,10 @@ def error_rate(
         wrong += int((classes != labels[rows]).sum())
     return 100*wrong/len(labels)
 
-# %% ../../nbs/core/23_race.ipynb #9611c8c7
+# %% ../../nbs/core/23_race.ipynb #36848197
 def fewest_tokens(
-    text: bytes,
-    tokens: set[bytes],
+    text: bytes, # to be spelled
+    tokens: set[bytes], # none of them empty
 ) -> int:
     "The fewest `tokens` that spell `text`, by dynamic programming. Raises `RunError` if none do."
     beginnings = {token[:n] for token in tokens for n in range(1, len(token)+1)}
@@ -203,7 +203,7 @@ def steps_to_goal(
         raise RunError(f'the mean return is {total/len(envs):.1f}, expected {GOAL}')
     return float(world.steps)
 
-# %% ../../nbs/core/23_race.ipynb #27f188e6
+# %% ../../nbs/core/23_race.ipynb #fbca7041
 RACES: dict[str, Race] = {}
 START: dict[str, str] = {} # name of a race -> text of the starting file
 
@@ -219,6 +219,7 @@ RACES['shakespeare'] = Race(
     'text is [n] uint8, the training text. windows is [N, 256] uint8; the answer is '
     '[N, 256, 256], the logits of the byte behind each position.', shakespeare, bits_per_byte)
 
+# %% ../../nbs/core/23_race.ipynb #ade0d115
 START['shakespeare'] = '''"Counts which byte follows which: a bigram model."
 import numpy as np
 
@@ -233,7 +234,7 @@ def logits(model, windows):
     return model[windows]
 '''
 
-# %% ../../nbs/core/23_race.ipynb #b32d96de
+# %% ../../nbs/core/23_race.ipynb #7bc63e0d
 def fashion() -> tuple[tuple, tuple]: # (images, labels), (images, labels)
     "The images and labels of training and test."
     data = load('fashion_mnist')
@@ -246,6 +247,7 @@ RACES['fashion'] = Race(
     'images is [N, 1, 28, 28] uint8, labels [N] from 0 to 9; the answer is [N], a class for '
     'each image.', fashion, error_rate)
 
+# %% ../../nbs/core/23_race.ipynb #ffd79c2f
 START['fashion'] = '''"The nearest of the ten mean images."
 import numpy as np
 
@@ -259,7 +261,7 @@ def classes(model, images):
     return ((flat[:, None]-model)**2).sum(-1).argmin(1)
 '''
 
-# %% ../../nbs/core/23_race.ipynb #54faa1fc
+# %% ../../nbs/core/23_race.ipynb #811bd9da
 def wikitext() -> tuple[tuple, bytes]: # (bytes,), bytes
     "Text for the vocabulary, and held-out text."
     data = load('wikitext2')
@@ -271,6 +273,7 @@ RACES['tokenizer'] = Race(
     'text is bytes. train returns a list of at most 4,096 byte strings; the referee spells the '
     'held-out text with the fewest of them, which must be possible.', wikitext, bytes_per_token)
 
+# %% ../../nbs/core/23_race.ipynb #6457e47c
 START['tokenizer'] = '''"Every byte, and the most frequent words with the space before them."
 from collections import Counter
 import re
@@ -281,7 +284,7 @@ def train(text, seconds, seed):
     return [bytes([b]) for b in range(256)]+[w for w, _ in words.most_common(4096-256)]
 '''
 
-# %% ../../nbs/core/23_race.ipynb #8e68c259
+# %% ../../nbs/core/23_race.ipynb #b7c25e4a
 def no_data() -> tuple[tuple, None]:
     "There is nothing to be loaded."
     return (), None
@@ -294,6 +297,7 @@ RACES['cartpole'] = Race(
     'swapped, in another way in each training. observations is [N, 4]; the answer is [N]. The '
     'mean return of 100 episodes must reach 475.', no_data, steps_to_goal, 3, CartPole)
 
+# %% ../../nbs/core/23_race.ipynb #d0678d05
 START['cartpole'] = '''"Draws linear policies until one stands for three episodes."
 import time
 import numpy as np
@@ -389,25 +393,6 @@ def board(
         rows.append([row['entry'], value, used, row['note'], row['device']])
     return ledger.Table(head, rows)
 
-# %% ../../nbs/core/23_race.ipynb #fe8582d9
-@command
-def race_(
-    words: list[str] = [], # NAME, NAME FILE, or new NAME FILE; nothing: list the races
-    /,
-    record: bool = False, # put the result onto the board
-    out: Path = Path('era_runs'), # folder of all runs, with the log of the tries
-) -> int: # exit status: 1 if a try has no result
-    "Races with a budget of CPU seconds: list them, show a board, or run your entry."
-    is_new = words[:1] == ['new']
-    if record and (is_new or len(words) != 2):
-        raise RunError("--record needs a race and a file: 'era race NAME FILE --record'")
-    if not words: return list_races()
-    if is_new: return write_start(words[1:])
-    if len(words) > 2: raise RunError(f"{len(words)} words given, expected 'era race NAME FILE'")
-    race = find_race(words[0])
-    if len(words) == 1: return show_race(race)
-    return run_try(race, Path(words[1]), out/'race', record)
-
 # %% ../../nbs/core/23_race.ipynb #cb3c3824
 def list_races() -> int: # exit status
     "Print the races with their budgets and the best entries."
@@ -478,3 +463,22 @@ def run_try(
     if record:
         put_on_board(race, tried)
     return 0
+
+# %% ../../nbs/core/23_race.ipynb #fe8582d9
+@command
+def race_(
+    words: list[str] = [], # NAME, NAME FILE, or new NAME FILE; nothing: list the races
+    /,
+    record: bool = False, # put the result onto the board
+    out: Path = Path('era_runs'), # folder of all runs, with the log of the tries
+) -> int: # exit status: 1 if a try has no result
+    "Races with a budget of CPU seconds: list them, show a board, or run your entry."
+    is_new = words[:1] == ['new']
+    if record and (is_new or len(words) != 2):
+        raise RunError("--record needs a race and a file: 'era race NAME FILE --record'")
+    if not words: return list_races()
+    if is_new: return write_start(words[1:])
+    if len(words) > 2: raise RunError(f"{len(words)} words given, expected 'era race NAME FILE'")
+    race = find_race(words[0])
+    if len(words) == 1: return show_race(race)
+    return run_try(race, Path(words[1]), out/'race', record)

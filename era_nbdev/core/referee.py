@@ -161,7 +161,7 @@ def error_of(
     where = f' (line {own[-1].lineno} of the file)' if own else ''
     return f'{type(error).__name__}: {" ".join(str(error).split())[:200]}{where}'
 
-# %% ../../nbs/core/22_referee.ipynb #1d7935c1
+# %% ../../nbs/core/22_referee.ipynb #cbe5fd2b
 def entry_process(
     kind: str, # 'train' or 'answer'
     descriptor: int, # of the pipe
@@ -174,8 +174,10 @@ def entry_process(
     limit(seconds)
     try:
         entry = execute(Path('entry.py').read_text(encoding='utf-8'), functions)
-        if kind == 'train': train_model(pipe, entry, seconds, seed)
-        else: answer_all(pipe, entry, functions[1:])
+        if kind == 'train':
+            train_model(pipe, entry, seconds, seed)
+        else:
+            answer_all(pipe, entry, functions[1:])
     except EOFError: pass # the referee has heard enough
     except Exception as e: send(pipe, ['error', error_of(e)])
     sys.stdout.flush()
@@ -243,14 +245,15 @@ def closed_environment() -> dict[str, str]: # variable -> value
     paths = [here, *filter(None, [os.environ.get('PYTHONPATH')])]
     return os.environ | VARIABLES | dict(PYTHONPATH=os.pathsep.join(paths))
 
-# %% ../../nbs/core/22_referee.ipynb #6708bafe
+# %% ../../nbs/core/22_referee.ipynb #6ee839d1
 def finish(
     process: subprocess.Popen, # in a group of its own
     kill: bool, # do not wait until it ends by itself
 ) -> tuple[float, bool]: # CPU seconds, did it leave processes behind?
     "End a process and its group, and read its time."
     if kill:
-        with contextlib.suppress(ProcessLookupError): os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = usage.ru_utime+usage.ru_stime
@@ -258,7 +261,7 @@ def finish(
     except (ProcessLookupError, PermissionError): return seconds, False
     return seconds, not kill
 
-# %% ../../nbs/core/22_referee.ipynb #fb8f6f7e
+# %% ../../nbs/core/22_referee.ipynb #5e8ae143
 PROGRAM = '''import json, sys
 from era_nbdev.core.referee import entry_process
 entry_process(*json.loads(sys.argv[1]))'''
@@ -297,7 +300,8 @@ class Worker:
         question: Any, # an array, or what JSON can write
     ) -> Any: # the answer
         "Put a question to the model. Raises `RunError` as `hear` does."
-        with contextlib.suppress(OSError): send(self.pipe, question)
+        with contextlib.suppress(OSError):
+            send(self.pipe, question)
         return self.hear() # if the process has ended, this says why
 
     def hear(self) -> Any: # the next message
@@ -309,7 +313,8 @@ class Worker:
         except (EOFError, ConnectionError):
             self.end()
             raise RunError(self.why_ended()) from None
-        if isinstance(said, list) and said[:1] == ['error']: raise RunError(' '.join(map(str, said[1:])))
+        if isinstance(said, list) and said[:1] == ['error']:
+            raise RunError(' '.join(map(str, said[1:])))
         return said
 
     def why_ended(self) -> str:
