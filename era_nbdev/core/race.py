@@ -323,7 +323,7 @@ def actions(model, observations):
     return (observations @ model > 0).astype(int)
 '''
 
-# %% ../../nbs/core/23_race.ipynb #318f92b4
+# %% ../../nbs/core/23_race.ipynb #a6fca4f0
 def describe(
     race: Race,
     file: Path, # of the entry
@@ -338,6 +338,7 @@ def describe(
     return dict(race=race.name, entry=file.stem, note=note, sha256=checksum, when=now,
                 commit=ledger.commit(), device=ledger.device_name(), factor=round(factor, 3))
 
+# %% ../../nbs/core/23_race.ipynb #561bdf44
 def attempt(
     race: Race,
     file: Path, # of the entry
