@@ -1,4 +1,4 @@
-"Draws linear policies until one stands for three episodes."
+"Draws linear policies until one stands for five episodes in a row."
 import time
 import numpy as np
 
@@ -15,7 +15,7 @@ def train(env, seconds, seed):
     rng, end = np.random.default_rng(seed), time.process_time()+0.9*seconds
     while time.process_time() < end:
         weights = rng.normal(size=4)
-        if all(episode(env, weights) == 500 for _ in range(3)): break
+        if all(episode(env, weights) == 500 for _ in range(5)): break
     return weights
 
 def actions(model, observations):

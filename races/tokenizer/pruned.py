@@ -1,8 +1,8 @@
-"BPE of whole lines with 6,000 tokens, cut to those that a shortest spelling uses most."
+"BPE of whole lines with 5,000 tokens, cut to those that a shortest spelling uses most."
 from collections import Counter
 from era_nbdev.llm.tokenizers import train_bpe
 
-FIRST, ROUNDS = 6000, 3
+FIRST, ROUNDS = 5000, 2
 
 def spelled(text, tokens):
     "How often each token occurs in a spelling of `text` with the fewest tokens."

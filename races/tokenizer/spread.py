@@ -1,0 +1,33 @@
+"As pruned, but the tokens are kept that are used in the most parts of the text."
+from collections import Counter
+from era_nbdev.llm.tokenizers import train_bpe
+
+FIRST, ROUNDS, PART = 6000, 3, 5000 # bytes of a part
+
+def spelled(text, tokens):
+    "In how many parts each token occurs, in a spelling of `text` with the fewest tokens."
+    beginnings = {t[:n] for t in tokens for n in range(1, len(t)+1)}
+    fewest, last = [0]+[len(text)+1]*len(text), [0]*(len(text)+1)
+    for i in range(len(text)):
+        count = fewest[i]+1
+        for j in range(i+1, len(text)+1):
+            part = text[i:j]
+            if part not in beginnings: break
+            if part in tokens and count < fewest[j]:
+                fewest[j], last[j] = count, i
+    used, j = set(), len(text)
+    while j:
+        used.add((text[last[j]:j], j//PART))
+        j = last[j]
+    return Counter(token for token, _ in used)
+
+def train(text, seconds, seed):
+    "text: bytes. Returns a list of at most 4,096 byte strings."
+    single = {bytes([b]) for b in range(256)}
+    tokens = set(train_bpe(text.decode(), FIRST, pattern=r'[^\n]*\n').vocab)
+    for i in range(ROUNDS):
+        used = spelled(text, tokens)
+        size = FIRST-(FIRST-4096)*(i+1)//ROUNDS
+        longer = [t for t, _ in used.most_common() if t not in single]
+        tokens = single | set(longer[:size-256])
+    return list(tokens)
