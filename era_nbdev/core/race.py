@@ -36,7 +36,7 @@ def numbers(
     if not np.isfinite(values).all(): raise RunError('the entry answers NaN or infinity')
     return values
 
-# %% ../../nbs/core/23_race.ipynb #f682c5b9
+# %% ../../nbs/core/23_race.ipynb #58fa3eac
 WINDOW = 256 # bytes that a model sees at once
 
 def bits_per_byte(
@@ -53,7 +53,7 @@ def bits_per_byte(
         logits = numbers(ask(batch), (*batch.shape, 256))
         check_causal(ask, batch, logits)
         total += surprise(logits[:, :-1], batch[:, 1:]).sum()
-    return total/(n*(WINDOW-1))
+    return float(total)/(n*(WINDOW-1))
 
 # %% ../../nbs/core/23_race.ipynb #6d103acd
 def surprise(
@@ -374,7 +374,7 @@ def ranked(
     def metric(row): return ledger.value(row, race.metric)
     return sorted(rows, key=metric, reverse=race.more_is_better)
 
-# %% ../../nbs/core/23_race.ipynb #2f7c2af7
+# %% ../../nbs/core/23_race.ipynb #906e014a
 def find_race(
     name: str, # 'tokenizer'
 ) -> Race:
@@ -387,10 +387,11 @@ def board(
 ) -> ledger.Table: # one row for each entry
     "The board of a race: the entries, the best first."
     race = find_race(name)
-    head = ['entry', f'{race.metric} ({race.unit})', 'reference seconds', 'what it does', 'machine']
+    metric = race.metric if race.unit in race.metric else f'{race.metric} ({race.unit})'
+    head = ['entry', metric, 'reference seconds', 'what it does', 'machine']
     rows = []
     for row in ranked(race):
-        value, used = (ledger.value(row, metric) for metric in (race.metric, 'CPU time'))
+        value, used = ledger.value(row, race.metric), ledger.value(row, 'CPU time')
         rows.append([row['entry'], value, used, row['note'], row['device']])
     return ledger.Table(head, rows)
 
@@ -411,7 +412,7 @@ def aim(
     "What is better."
     return 'more' if race.more_is_better else 'less'
 
-# %% ../../nbs/core/23_race.ipynb #73504ef7
+# %% ../../nbs/core/23_race.ipynb #c2430beb
 def show_race(
     race: Race,
 ) -> int: # exit status
@@ -428,6 +429,7 @@ def show_race(
         show(table.head, table.rows)
     return 0
 
+# %% ../../nbs/core/23_race.ipynb #40e6e6cb
 def write_start(
     words: list[str], # the race and the file
 ) -> int: # exit status

@@ -1,7 +1,7 @@
 "Fits linear dynamics to random pushes, and steers by the linear-quadratic regulator."
 import numpy as np
 
-STEPS = 30 # random pushes
+STEPS, PRICE = 20, 0.01 # random pushes; of a push
 
 def collect(env, rng):
     "Observations, pushes of -1 or +1, and the observations behind them."
@@ -18,8 +18,8 @@ def collect(env, rng):
 def regulator(A, B):
     "Gains of the cheapest pushes, from the Riccati equation iterated until it stands."
     P = np.eye(4)
-    for _ in range(2000):
-        gain = B.T @ P @ A/(1+B.T @ P @ B)
+    for _ in range(500):
+        gain = B @ P @ A/(PRICE+B @ P @ B)
         P = np.eye(4)+A.T @ P @ (A-np.outer(B, gain))
     return gain
 
