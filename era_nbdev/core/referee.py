@@ -23,14 +23,14 @@ __all__ = ['UNIT', 'PARTS', 'NO_PROXY', 'VARIABLES', 'PROGRAM', 'products', 'loo
            'answer_all', 'Steps', 'closed_environment', 'finish', 'Worker', 'train_entry', 'secret', 'run_entry',
            'run_seed']
 
-# %% ../../nbs/core/22_referee.ipynb #576a066d
+# %% ../../nbs/core/22_referee.ipynb #d338fc35
 UNIT = 0.1 # CPU seconds of each part on the reference machine, by definition
 
 def products():
     "28 products of square matrices of 512 rows in single precision: 7.5 GFLOP."
     matrix = np.ones((512, 512), np.float32)
     for _ in range(28):
-        matrix @ matrix
+        np.matmul(matrix, matrix)
 
 def loop():
     "1.2 million turns of a loop of Python."
@@ -261,7 +261,7 @@ def finish(
     except (ProcessLookupError, PermissionError): return seconds, False
     return seconds, not kill
 
-# %% ../../nbs/core/22_referee.ipynb #5e8ae143
+# %% ../../nbs/core/22_referee.ipynb #3557bd5d
 PROGRAM = '''import json, sys
 from era_nbdev.core.referee import entry_process
 entry_process(*json.loads(sys.argv[1]))'''
@@ -277,7 +277,8 @@ class Worker:
     ):
         self.folder, self.seconds, self.used, self.leaves = folder, seconds, 0., False
         self.deadline = time.monotonic()+30*seconds+60
-        self.pipe, there = multiprocessing.Pipe()
+        ends: Any = multiprocessing.Pipe()
+        self.pipe, there = ends
         words = json.dumps([kind, there.fileno(), seconds, seed, functions])
         with open(folder/'errors', 'w', encoding='utf-8') as errors:
             self.process = subprocess.Popen(
