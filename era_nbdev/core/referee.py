@@ -245,23 +245,27 @@ def closed_environment() -> dict[str, str]: # variable -> value
     paths = [here, *filter(None, [os.environ.get('PYTHONPATH')])]
     return os.environ | VARIABLES | dict(PYTHONPATH=os.pathsep.join(paths))
 
-# %% ../../nbs/core/22_referee.ipynb #6ee839d1
+# %% ../../nbs/core/22_referee.ipynb #95b28f3c
 def finish(
     process: subprocess.Popen, # in a group of its own
-    kill: bool, # do not wait until it ends by itself
+    deadline: float, # of the monotonic clock, at which it is killed
 ) -> tuple[float, bool]: # CPU seconds, did it leave processes behind?
-    "End a process and its group, and read its time."
-    if kill:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    _, status, usage = os.wait4(process.pid, 0)
+    "Wait for a process, end its group, and read its time."
+    ended, killed = 0, False
+    while not ended:
+        if time.monotonic() >= deadline:
+            killed = True
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        ended, status, usage = os.wait4(process.pid, 0 if killed else os.WNOHANG)
+        time.sleep(0 if ended else 0.01)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = usage.ru_utime+usage.ru_stime
     try: os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError): return seconds, False
-    return seconds, not kill
+    return seconds, not killed
 
-# %% ../../nbs/core/22_referee.ipynb #3557bd5d
+# %% ../../nbs/core/22_referee.ipynb #9a6eb5ee
 PROGRAM = '''import json, sys
 from era_nbdev.core.referee import entry_process
 entry_process(*json.loads(sys.argv[1]))'''
@@ -294,8 +298,9 @@ class Worker:
     ):
         "End the process, and read its time."
         if self.process.returncode is None:
+            deadline = 0 if kill else self.deadline
+            self.used, self.leaves = finish(self.process, deadline)
             self.pipe.close()
-            self.used, self.leaves = finish(self.process, kill)
 
     def ask(self,
         question: Any, # an array, or what JSON can write
@@ -322,7 +327,8 @@ class Worker:
         "What to tell about a process that ended without a word."
         if self.process.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
             return f'stopped after {self.used:.1f} CPU seconds, {self.seconds:.1f} are allowed'
-        lines = (self.folder/'errors').read_text(errors='replace').strip().splitlines()
+        told = (self.folder/'errors').read_text(encoding='utf-8', errors='replace').split('\n')
+        lines = [line for line in told if line.strip()]
         return f'the process ended: {lines[-1] if lines else self.process.returncode}'
 
 # %% ../../nbs/core/22_referee.ipynb #dff6f351
