@@ -1,4 +1,4 @@
-"N-grams of up to 7 bytes by Kneser-Ney smoothing: shorter contexts count their kinds."
+"Contexts of up to 6 bytes by Kneser-Ney smoothing: shorter ones count kinds."
 import numpy as np
 
 ORDERS, DISCOUNT = range(1, 7), 0.9

@@ -1,7 +1,7 @@
-"Counts of the byte behind the last 1 to 7 bytes, interpolated by absolute discounting."
+"Counts of the byte behind the last 1 to 6 bytes, interpolated by absolute discounting."
 import numpy as np
 
-ORDERS, DISCOUNT = range(1, 8), 0.75
+ORDERS, DISCOUNT = range(1, 7), 0.9
 
 def codes(text, k):
     "The last k bytes at each place as one number; [..., n] uint8 -> [..., n] uint64."
