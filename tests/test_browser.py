@@ -16,11 +16,11 @@ def url(tmp_path_factory):
     server.task_dispatcher.shutdown(); server.close()
 
 def settled(page): # what the status line says once the model has answered about the finished drawing
-    playwright.expect(page.locator('#answer')).to_have_attribute('aria-busy', 'false', timeout=10_000)
+    playwright.expect(page.locator('#answer')).to_have_attribute('aria-busy', 'false', timeout=60_000)
     status(page, re.compile('^The model says'))
     return page.locator('#status').inner_text()
 
-def status(page, text): playwright.expect(page.locator('#status')).to_contain_text(text, timeout=10_000) # wait_for_function needs eval, which the page forbids
+def status(page, text): playwright.expect(page.locator('#status')).to_contain_text(text, timeout=60_000) # wait_for_function needs eval, which the page forbids
 
 def read(page): # label -> percent
     return {li.get_attribute('data-label'): float(li.locator('.value').inner_text().split()[0]) for li in page.locator('#bars li').all()}

@@ -55,3 +55,14 @@ def test_no_test_depends_on_the_load_of_the_machine():
     assert not TIMED.search('assert row.ratio > 0')
     assert [f'{where}: {line.strip()}' for where, line in source_lines() if TIMED.search(line)
             and 'TIMED.search' not in line] == []
+
+
+SHORT = re.compile(r'''\.wait\((?!0?\.)[1-5]?\d(\.\d*)?\)|wait_for\(.*[^\d.][1-5]?\d(\.\d*)?\)+$|communicate\(timeout=[1-5]?\d\)''')
+
+def test_nothing_waits_for_success_with_a_short_limit():
+    "Twenty seconds for a program to end were too few on a busy machine; a limit is for what hangs, and a minute says that as well."
+    for line in ('p.wait(20)', "await asyncio.wait_for(f(x), 1)", 'p.communicate(timeout=20)'): assert SHORT.search(line)
+    for line in ('p.wait(120)', 'event.wait(.2)', 'await asyncio.wait_for(f(x), 60)', 'p.wait()', 'p.communicate(timeout=400)'):
+        assert not SHORT.search(line)
+    assert [f'{where}: {line.strip()}' for where, line in source_lines() if SHORT.search(line) and 'SHORT.search' not in line
+            and not line.lstrip().startswith('for line in')] == []

@@ -520,7 +520,7 @@ class Handler(BaseHTTPRequestHandler):
         if not body: return self.send_error(416)
         self.send_response(206 if start else 200); self.send_header('Content-Length', str(len(body))); self.end_headers()
         self.wfile.write(body[:len(body)//2 if act in ('cut', 'stall') else len(body)]); self.wfile.flush()
-        if act == 'stall': s.over.wait(20)
+        if act == 'stall': s.over.wait(120)
 
 @pytest.fixture
 def server():

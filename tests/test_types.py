@@ -88,13 +88,18 @@ scale.layouts
 scale.memory
 scale.planner
 scale.scaling
+scale.scaling_laws
 scale.family
 scale.distributed_checkpoints
 scale.steady
+scale.llm70b
 scale.streaming
 scale.api
 scale.overload
 scale.engines
+scale.deploy
+apps.retrieval
+apps.dense
 '''.split()
 NOT_YET: list = [] # of core
 
