@@ -14,5 +14,6 @@ meet=(--standalone)
 if [ "${NODES:-1}" -gt 1 ]; then
   meet=(--nnodes "$NODES" --node-rank "${NODE_RANK:?}" --master-addr "${MASTER_ADDR:?}" --master-port "${MASTER_PORT:-29500}")
 fi
-exec torchrun "${meet[@]}" --nproc-per-node "$processes" --max-restarts "${RESTARTS:-20}" -m era_nbdev.core.cli \
-  run llm70b --scale "$scale" --folder "$FOLDER" --out "${OUT:-$FOLDER/runs}" "${data[@]}" "$@"
+run=(-m era_nbdev.core.cli run llm70b --scale "$scale" --folder "$FOLDER" --out "${OUT:-$FOLDER/runs}" "${data[@]}" "$@")
+python "${run[@]}" --plan >/dev/null # a wrong setting ends here, in one line, and not after 20 restarts
+exec torchrun "${meet[@]}" --nproc-per-node "$processes" --max-restarts "${RESTARTS:-20}" "${run[@]}"

@@ -30,7 +30,7 @@ def test_scripts_are_shell(file):
 
 def test_torchrun_starts_a_command_that_exists():
     text = SH.read_text().replace('\\\n', ' ')
-    launcher, ours = text[text.index('exec torchrun'):].split('-m era_nbdev.core.cli')
+    launcher, ours = text[text.index('exec torchrun'):], re.search(r'run=\(-m era_nbdev.core.cli(.*)\)', text)[1]
     assert known(ours) == {'scale', 'folder', 'out'} and known(re.search(r'data=\((--.*)\)', text)[1]) == {'data'}
     assert shlex.split(ours)[:2] == ['run', 'llm70b']
     from torch.distributed.run import get_args_parser
@@ -86,6 +86,14 @@ def test_a_folder_of_another_run_is_refused(capsys, tmp_path, monkeypatch):
     bad(capsys, f'--folder {tmp_path}/shared', 'is the folder of another run', 'lr is 0.01 there, 0.003 here')
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='the loopback interface is named lo')
+def test_the_script_refuses_a_wrong_setting_before_torchrun_starts(tmp_path):
+    env = os.environ | dict(FOLDER=str(tmp_path/'run'), SCALE='smoke', PROCESSES='2', PYTHONPATH=str(ROOT),
+                            PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')
+    words = ['bash', str(SH), '--no-marathon', '--device', 'cpu', '--steps', '7', '--every', '4']
+    r = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert (r.returncode, r.stdout) == (2, '') and r.stderr == 'era: steps is 7, expected a multiple of every = 4\n'
+    assert list(tmp_path.iterdir()) == []
+
 def test_a_rehearsal_goes_on_with_other_processes(tmp_path):
     env = os.environ | dict(FOLDER=str(tmp_path/'run'), SCALE='smoke', OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT), GLOO_SOCKET_IFNAME='lo',
                             PATH=f'{Path(sys.executable).parent}:{os.environ["PATH"]}')

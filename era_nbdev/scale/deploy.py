@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/deploy.html.md"""
 
 # %% ../../nbs/scale/24_deploy.ipynb #4452cc33
 from __future__ import annotations
-import asyncio, json, os, statistics, tempfile, time
+import asyncio, json, statistics, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -31,15 +31,14 @@ from ..llm.generate import Cache, Sampling
 from ..llm.gpt import GPT, modern
 from ..llm.tokenizers import train_bpe
 from .api import Answers, listen
-from .engines import converted
-from .overload import Limits, create_app, run_server
+from .engines import converted, serve_answers
 from .streaming import Job, KeptLogits, OwnEngine, TokenEngine
 try: from numba import njit
 except ModuleNotFoundError: njit: Any = None
 
 # %% auto #0
 __all__ = ['BLOCK', 'tile_1x4', 'product', 'ENGINES_8', 'rows_to_codes', 'product_simple', 'product_tiles', 'Codes',
-           'matrix_codes', 'linear_codes', 'CodesLayer', 'run_codes_layers', 'ModelCodes', 'model_codes', 'CodesStep',
+           'matrix_codes', 'linear_codes', 'CodesLayer', 'ModelCodes', 'model_codes', 'run_codes_layers', 'CodesStep',
            'CodesDecoder', 'greedy_codes', 'text_loss', 'bench_decode_int8', 'bench_decode_int8_16', 'Timing', 'timed',
            'load_metrics', 'closed_loop', 'open_loop', 'CodesEngine', 'Load', 'over_seeds', 'serve_llm_int8',
            'answers_8']
@@ -138,27 +137,6 @@ class CodesLayer(NamedTuple):
     up: Codes
     down: Codes
 
-# %% ../../nbs/scale/24_deploy.ipynb #57834b98
-@compiled()
-def run_codes_layers(x, layers, rows, caches, eps, centred, gated, room, codes, scale): # x [R, C]
-    "Add the attention and the feed-forward network of all layers to the residual stream."
-    for i in range(len(layers)):
-        w, (K, V) = layers[i], caches[i]
-        for r in range(len(x)):
-            norm(x[r], w.norm1[0], w.norm1[1], eps, centred, room.normed[r])
-        linear_codes(room.normed, w.qkv, codes, scale, room.qkv)
-        store(room.qkv, w.q_norm, w.k_norm, eps, rows, K, V)
-        attend(room.qkv, rows, K, V, room.scores, room.heads)
-        linear_codes(room.heads, w.out, codes, scale, room.change)
-        x += room.change
-        for r in range(len(x)):
-            norm(x[r], w.norm2[0], w.norm2[1], eps, centred, room.normed[r])
-        linear_codes(room.normed, w.up, codes, scale, room.up)
-        activate(room.up, gated, room.hidden)
-        linear_codes(room.hidden, w.down, codes, scale, room.change)
-        x += room.change
-
-# %% ../../nbs/scale/24_deploy.ipynb #ee11e0b7
 class ModelCodes(NamedTuple):
     "All matrices of a model in 8 bits."
     layers: tuple # of `CodesLayer`
@@ -182,6 +160,26 @@ def model_codes(model: GPT) -> ModelCodes: # a model for which `can_compile` is 
 
 def _numbers(t: Tensor | None) -> np.ndarray:
     return np.empty(0, np.float32) if t is None else t.detach().numpy()
+
+# %% ../../nbs/scale/24_deploy.ipynb #57834b98
+@compiled()
+def run_codes_layers(x, layers, rows, caches, eps, centred, gated, room, codes, scale): # x [R, C]
+    "Add the attention and the feed-forward network of all layers to the residual stream."
+    for i in range(len(layers)):
+        w, (K, V) = layers[i], caches[i]
+        for r in range(len(x)):
+            norm(x[r], w.norm1[0], w.norm1[1], eps, centred, room.normed[r])
+        linear_codes(room.normed, w.qkv, codes, scale, room.qkv)
+        store(room.qkv, w.q_norm, w.k_norm, eps, rows, K, V)
+        attend(room.qkv, rows, K, V, room.scores, room.heads)
+        linear_codes(room.heads, w.out, codes, scale, room.change)
+        x += room.change
+        for r in range(len(x)):
+            norm(x[r], w.norm2[0], w.norm2[1], eps, centred, room.normed[r])
+        linear_codes(room.normed, w.up, codes, scale, room.up)
+        activate(room.up, gated, room.hidden)
+        linear_codes(room.hidden, w.down, codes, scale, room.change)
+        x += room.change
 
 # %% ../../nbs/scale/24_deploy.ipynb #a94d2beb
 class CodesStep(CompiledStep):
@@ -209,13 +207,8 @@ class CodesStep(CompiledStep):
                          c.mlp == 'swiglu', room, self.room_codes, self.scale)
         return x
 
-    def _logits(self, x: np.ndarray, wanted: np.ndarray) -> Tensor:
-        c, normed = self.config, self.room.normed[:len(wanted)]
-        for i, r in enumerate(wanted):
-            norm(x[r], *self.norm, np.float32(c.norm_eps), c.norm == 'layer', normed[i])
-        logits = np.empty((len(wanted), c.vocab_size), np.float32)
+    def _head(self, normed: np.ndarray, logits: np.ndarray): # [R, C]; fills [R, V]
         linear_codes(normed, self.codes.head, self.room_codes, self.scale, logits)
-        return torch.from_numpy(logits)
 
 # %% ../../nbs/scale/24_deploy.ipynb #4050fca5
 class CodesDecoder(CompiledDecoder):
@@ -481,9 +474,8 @@ def serve_llm_int8(
     out: str = 'era_runs', # folder of all runs
 ):
     "A language model with 8-bit weights behind the API of OpenAI."
-    sock, limits = listen(host, port), Limits()
-    answers = answers_8(run or 'gpt', out)
-    run_server(create_app(answers, limits, os.environ.get('ERA_API_KEY', '')), sock, limits)
+    sock = listen(host, port)
+    serve_answers(answers_8(run or 'gpt', out), sock)
 
 def answers_8(
     source: str, # a run, a folder of the hub, or an experiment: its latest finished run
