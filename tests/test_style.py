@@ -130,6 +130,8 @@ core/18_notebooks
 core/19_book
 core/20_style
 core/21_exercise
+core/22_referee
+core/23_race
 '''.split()
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.

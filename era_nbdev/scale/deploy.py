@@ -399,7 +399,7 @@ class CodesEngine(OwnEngine):
 ENGINES_8 = {'32 bits': OwnEngine, '8 bits': CodesEngine}
 
 @experiment('load', smoke=dict(clients=2, requests=4, tokens=4, seeds=1, n_layer=2),
-            lesson=dict(requests=16, tokens=16), full=dict(clients=64, requests=400, seeds=5))
+            lesson=dict(tokens=16), full=dict(clients=64, requests=400, seeds=5))
 @dataclass
 class Load(Experiment):
     "Time to first token, inter-token latency and throughput of our engine under load."

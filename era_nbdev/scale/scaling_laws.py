@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/scaling_laws.html.md"""
 
 # %% ../../nbs/scale/17_scaling_laws.ipynb #9cb9e6a1
 from __future__ import annotations
-import hashlib, json, math, multiprocessing, os, signal, threading, time
+import hashlib, json, math, multiprocessing, os, signal, time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import astuple, dataclass, replace
@@ -25,17 +25,19 @@ from ..core.run import Diverged, Experiment, Interrupted, Run, RunError, experim
 from ..foundations.learner import Learner
 from ..foundations.schedules import cosine
 from ..llm.ablations import Stop
-from ..llm.corpus import Corpus, Windows, head_of, is_shards, n_tokens, read_corpus
+from ..llm.corpus import Corpus, Windows, about_shards, head_of, is_shards, n_tokens
+from ..llm.corpus import read_corpus
 from ..llm.gpt import GPT, GPTConfig, lm_loss, lm_total, modern
 from ..llm.parts import gated_width
 from ..llm.pretraining import evaluate
 from .scaling import Law, Runs, fit_law, interval, resampled, runs_of
+from .webtext import end_with
 
 # %% auto #0
 __all__ = ['ALPHABET', 'PARTS', 'characters', 'in_fixed_order', 'stdlib_corpus', 'source_corpus', 'sources', 'package_texts',
-           'mup_init', 'mup_groups', 'Rung', 'Ladder', 'train_rung', 'leave_with_parent', 'worker_starts',
-           'worker_trains', 'in_processes', 'keep', 'train_all', 'known_of', 'Mup', 'best_rate', 'isoflop_rungs',
-           'as_runs', 'predict_held', 'ladder_report', 'ScalingLaws']
+           'mup_init', 'mup_groups', 'Rung', 'Ladder', 'train_rung', 'worker_starts', 'worker_trains', 'in_processes',
+           'keep', 'train_all', 'known_of', 'Mup', 'best_rate', 'isoflop_rungs', 'as_runs', 'predict_held',
+           'ladder_report', 'ScalingLaws']
 
 # %% ../../nbs/scale/17_scaling_laws.ipynb #4b9494fb
 ALPHABET = '\n'+''.join(map(chr, range(32, 127))) # V = 96 characters
@@ -178,10 +180,19 @@ class Ladder(Experiment):
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32' # of matrix products
     workers: Annotated[int, Ge(1)] = 1 # trainings at the same time
 
+    def check(self):
+        "Raise `RunError` for widths without whole heads."
+        super().check()
+        widths, heads = [self.base, *self.widths, *getattr(self, 'held_widths', ())], self.head_dim
+        if any(width < 1 or width % heads for width in widths):
+            raise RunError(f'the widths are {widths}, expected multiples of head_dim = {heads}')
+
     def corpus(self) -> Corpus:
-        "The characters of the standard library, or of a folder of shards."
-        if self.data == 'stdlib': return stdlib_corpus()
-        return read_corpus(self.data, len(ALPHABET))
+        "The characters of the standard library or of a folder, `judge` of them held out."
+        own = is_shards(self.data) and about_shards(self.data)['vocab_size'] == len(ALPHABET)
+        self.require(data=(own or self.data == 'stdlib', "'stdlib' or a folder of 'era sources'"))
+        d = read_corpus(self.data, len(ALPHABET)) if own else stdlib_corpus()
+        return replace(d, valid=head_of(d.valid, self.judge))
 
     def config(self, width: int) -> GPTConfig:
         "The shape of the model of that width."
@@ -250,26 +261,17 @@ def train_rung(
 # %% ../../nbs/scale/17_scaling_laws.ipynb #860cd946
 _held: dict = {} # what a worker process keeps between two trainings
 
-def leave_with_parent():
-    "End this process when the one that started it has ended."
-    parent = multiprocessing.parent_process()
-    if parent is None: return # not a worker
-    def wait():
-        parent.join()
-        os._exit(1)
-    threading.Thread(target=wait, daemon=True).start()
-
 def worker_starts(
     e: Ladder, # settings
     device: str, # 'cpu' or 'cuda'
+    parent: int, # process id of the one that has started this
 ):
     "What a worker process does first."
     for sig in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sig, signal.SIG_IGN) # the parent decides
-    leave_with_parent()
+    end_with(parent)
     torch.set_num_threads(1)
-    d = e.corpus()
-    _held.update(e=e, device=device, d=replace(d, valid=head_of(d.valid, e.judge)))
+    _held.update(e=e, device=device, d=e.corpus())
 
 def worker_trains(
     rung: Rung, # what to train
@@ -287,7 +289,8 @@ def in_processes(
     "Train all of `rungs` in `workers` processes, those with most work first."
     order = sorted(rungs, key=lambda o: -e.size(o.width)*o.tokens)
     context = multiprocessing.get_context('spawn')
-    pool = ProcessPoolExecutor(e.workers, context, worker_starts, (e, run.device))
+    pool = ProcessPoolExecutor(e.workers, context, worker_starts,
+                               (e, run.device, os.getpid()))
     try:
         waiting = {pool.submit(worker_trains, o, run.config['seed']): o for o in order}
         for done in as_completed(waiting):
@@ -324,7 +327,6 @@ def train_all(
         in_processes(e, missing, run, known)
     elif missing:
         d = e.corpus()
-        d = replace(d, valid=head_of(d.valid, e.judge))
         for o in missing:
             if run.stop: raise Interrupted(run.stop, f'stopped after {len(known)} trainings')
             found = train_rung(e, o, d, run.device, [Stop(run), *run.callbacks], run.config['seed'])
@@ -337,8 +339,7 @@ def known_of(
     run: Run, # new, or one that goes on
 ) -> dict: # results by name of the rung
     "The trainings that a run has finished."
-    has_state = run.resumed and (run.dir/'state.pt').exists()
-    return run.load_state()['known'] if has_state else {}
+    return run.load_state()['known'] if run.resumed and (run.dir/'state.pt').exists() else {}
 
 # %% ../../nbs/scale/17_scaling_laws.ipynb #dd7165cf
 @experiment('mup',
