@@ -82,8 +82,7 @@ def front_matter(
     page: str, # 'foundations/05_tensors'
 ) -> dict: # key -> text
     "Title, promise and the front matter of a notebook."
-    text = (project()/'nbs'/f'{page}.ipynb').read_text(encoding='utf-8')
-    cells = json.loads(text)['cells']
+    cells = json.loads((project()/'nbs'/f'{page}.ipynb').read_text(encoding='utf-8'))['cells']
     head = ''.join(cells[0]['source']).splitlines()
     promises = [line[2:] for line in head if line.startswith('> ')]
     raw = [''.join(c['source']) for c in cells[:3] if c['cell_type'] == 'raw']
@@ -161,9 +160,7 @@ def colab_requirements(
     chosen = f'[{",".join(extras)}]' if extras else ''
     return [f'era_nbdev{chosen} @ git+{repository()}', *alone]
 
-def colab_cell(
-    page: str, # 'vision/05_resnet'
-) -> str:
+def colab_cell(page: str) -> str: # 'vision/05_resnet'
     "The source of the cell that prepares Colab for `page`: one requirement a line."
     installs = [f'    %pip install -q "{wanted}"' for wanted in colab_requirements(page)]
     return '\n'.join(['#| hide', 'import sys', "if 'google.colab' in sys.modules:", *installs])

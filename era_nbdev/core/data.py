@@ -99,8 +99,7 @@ def read_idx(
 # %% ../../nbs/core/05_data.ipynb #4e92f7f0
 def _idx_half(folder: Path, half: str): # images [N, 1, H, W] and labels [N]
     images = read_idx(folder/f'{half}-images-idx3-ubyte.gz')
-    labels = read_idx(folder/f'{half}-labels-idx1-ubyte.gz')
-    return images[:, None], labels.long()
+    return images[:, None], read_idx(folder/f'{half}-labels-idx1-ubyte.gz').long()
 
 def _idx_set(classes: tuple): # a function folder -> Images
     def parse(folder):

@@ -149,9 +149,7 @@ def shortly(value) -> str: # any value
     text = ' '.join(repr(value).split())
     return text if len(text) <= 60 else text[:57]+'…'
 
-def error_of(
-    error: Exception, # that the learner's function raised
-) -> str:
+def error_of(error: Exception) -> str: # that the learner's function raised
     "An error in one line: its type, its message, and the line of the learner's file."
     own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.endswith(SOLUTION)]
     where = f', line {own[-1].lineno} of your file' if own else ''

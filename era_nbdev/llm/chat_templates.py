@@ -57,9 +57,8 @@ def _raise(message: str): raise TemplateError(message)
 @lru_cache
 def compiled_template(source: str): # Jinja
     "The template, compiled once in Jinja's sandbox. Raises `ValueError` for bad Jinja."
-    extensions = [GenerationTag, loopcontrols]
     sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
-                                            extensions=extensions)
+                                            extensions=[GenerationTag, loopcontrols])
     sandbox.filters['tojson'] = partial(json.dumps, ensure_ascii=False) # Jinja's writes &lt; for <
     sandbox.globals['raise_exception'] = _raise
     try: return sandbox.from_string(source)
@@ -290,8 +289,7 @@ def inputs_and_targets(
     if not any(counted[1:]):
         raise ValueError('no token counts in the loss: expected at least one, after the first')
     every = torch.tensor(ids, dtype=torch.long)
-    wanted = torch.tensor(counted[1:], dtype=torch.bool)
-    return every[:-1], every[1:].masked_fill(~wanted, -100)
+    return every[:-1], every[1:].masked_fill(~torch.tensor(counted[1:], dtype=torch.bool), -100)
 
 # %% ../../nbs/llm/24_chat_templates.ipynb #fe4ae835
 WORDS = ('ant bee cat dog eel fox gnu hen ibex jay kite lion mole newt owl pig quail rat seal '
@@ -325,9 +323,7 @@ def marks(
     return counted
 
 # %% ../../nbs/llm/24_chat_templates.ipynb #139c3687
-def talker(
-    n_embd: int = 64, # width
-) -> tuple: # model, tokenizer
+def talker(n_embd: int = 64) -> tuple: # width; model, tokenizer
     "A new model over bytes that knows ChatML's tokens."
     model = GPT(modern(vocab_size=256, n_embd=n_embd, n_head=2, n_layer=2, block_size=256))
     return model, add_special_tokens(model, BPE([bytes([b]) for b in BYTES], []), CHATML.special)

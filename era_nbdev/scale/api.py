@@ -156,9 +156,7 @@ def room(
                   'context_length_exceeded')
 
 # %% ../../nbs/scale/22_api.ipynb #bba9b112
-def sampling_of(
-    ask: Ask, # a request
-) -> Sampling:
+def sampling_of(ask: Ask) -> Sampling: # of a request
     "How the tokens are chosen."
     seed = secrets.randbits(62) if ask.seed is None else ask.seed
     return Sampling(ask.temperature, ask.top_k, ask.top_p, ask.min_p,
@@ -356,9 +354,7 @@ def event(content: dict | str) -> str: # an object, or text as it is
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False)
     return f'data: {text}\n\n'
 
-def engine_failed(
-    e: RuntimeError, # what the engine said
-) -> Refusal:
+def engine_failed(e: RuntimeError) -> Refusal: # what the engine said
     "The sentence for a client; the engine's own goes to the log."
     logging.getLogger('era_nbdev.scale.api').error('the engine failed', exc_info=e)
     return Refusal(500, 'the engine failed on this request')

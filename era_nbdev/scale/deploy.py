@@ -32,7 +32,8 @@ from ..llm.generate import Cache, Sampling
 from ..llm.gpt import GPT, modern
 from ..llm.tokenizers import train_bpe
 from .api import Answers, listen
-from .engines import RemoteEngine, converted, serve_answers, start_server
+from .engines import RemoteEngine, converted, free_port, serve_answers
+from .engines import start_server
 from .streaming import Job, KeptLogits, OwnEngine, TokenEngine
 try: from numba import njit
 except ModuleNotFoundError: njit: Any = None
@@ -156,8 +157,7 @@ def model_codes(model: GPT) -> ModelCodes: # a model for which `can_compile` is 
                           matrix_codes(attn.out), pair(block.norm2), matrix_codes(mlp.up),
                           matrix_codes(mlp.down))
 
-    layers = [layer_of(block) for block in model.blocks]
-    return ModelCodes(tuple(layers), matrix_codes(model.head))
+    return ModelCodes(tuple(layer_of(block) for block in model.blocks), matrix_codes(model.head))
 
 def _numbers(t: Tensor | None) -> np.ndarray:
     return np.empty(0, np.float32) if t is None else t.detach().numpy()
@@ -247,8 +247,7 @@ def greedy_codes(
     texts, first, added = np.arange(B), start.numpy(), [token]
     for column in range(T, T+n-1):
         at = np.full(B, column)
-        logits = decoder.step(token, at-first, texts[:, None], first, at, texts)
-        token = logits.numpy().argmax(1)
+        token = decoder.step(token, at-first, texts[:, None], first, at, texts).numpy().argmax(1)
         added.append(token)
     return np.stack(added, 1).tolist()
 
@@ -277,8 +276,7 @@ def _bench_codes(B: int, n: int = 128) -> dict: # contestants
         model = _bench_model()
         return lambda: sum(map(len, generate(model, prompts, n)))
 
-    def theirs(quantization):
-        return partial(_in_ctranslate2, quantization, prompts, n)
+    def theirs(quantization): return partial(_in_ctranslate2, quantization, prompts, n)
 
     return {'ours': ours, 'CTranslate2 int8': theirs('int8'),
             'CTranslate2 float32': theirs('float32'), 'ours, 32 bits': ours_32}
@@ -299,10 +297,9 @@ def _bench_model(n_layer: int = 8) -> GPT: # the shape of `era bench generate`
     return GPT(modern(vocab_size=1024, block_size=256, n_layer=n_layer, n_head=8, n_embd=256,
                       hidden=768, qk_norm=False)).eval()
 
-def _bench_folder(model: GPT, folder: Path): # of the hub, with some tokenizer
+def _bench_folder(model: GPT, folder: Path): # of the hub, with a tokenizer of as many ids
     save_hf(model, folder)
-    digits = ' '.join(map(str, range(10_000))) # a text with pairs enough for all ids of the model
-    train_bpe(digits, model.config.vocab_size).save(folder/'tokenizer.json')
+    train_bpe(' '.join(map(str, range(10_000))), 1024).save(folder/'tokenizer.json')
 
 def _in_ctranslate2(quantization: str, prompts: list, n: int) -> Any: # a function that works
     library = need('ctranslate2', 'serve')
@@ -315,8 +312,7 @@ def _in_ctranslate2(quantization: str, prompts: list, n: int) -> Any: # a functi
     options = dict(max_length=n, min_length=n, sampling_topk=1, end_token=[],
                    include_prompt_in_result=False)
     def work():
-        found = generator.generate_batch(words, **options)
-        return sum(len(o.sequences_ids[0]) for o in found)
+        return sum(len(o.sequences_ids[0]) for o in generator.generate_batch(words, **options))
     return work
 
 # %% ../../nbs/scale/24_deploy.ipynb #859992eb
@@ -449,16 +445,14 @@ class Load(Experiment):
     async def test(self, engine: TokenEngine) -> dict:
         "Closed loops, the capacity, open loops."
         await closed_loop(engine, self.jobs(0)[:2], 2) # to warm up
-        result, best = {}, 0.
+        result, best, seeds = {}, 0., range(self.seeds)
         for n in self.numbers():
-            found = [load_metrics(await closed_loop(engine, self.jobs(seed), n))
-                     for seed in range(self.seeds)]
+            found = [load_metrics(await closed_loop(engine, self.jobs(s), n)) for s in seeds]
             result |= over_seeds(f'closed {n}', found)
             best = max(best, result[f'closed {n} tokens/s']/self.tokens)
-        for share in (.5, .8, 1.2):
-            found = [load_metrics(await open_loop(engine, self.jobs(seed), share*best, seed))
-                     for seed in range(self.seeds)]
-            result |= over_seeds(f'open {share}', found)
+        for part in (.5, .8, 1.2):
+            runs = [await open_loop(engine, self.jobs(s), part*best, s) for s in seeds]
+            result |= over_seeds(f'open {part}', [load_metrics(o) for o in runs])
         return result | {'capacity': best}
 
     def numbers(self) -> list: # of clients
@@ -472,9 +466,7 @@ class Load(Experiment):
 
 def _served(name: str, model: GPT, folder: Path) -> RemoteEngine: # a server process
     _bench_folder(model, folder)
-    sock = listen()
-    port = sock.getsockname()[1] # free, and free again when the socket is closed
-    sock.close()
+    port = free_port()
     words = [sys.executable, '-m', 'era_nbdev', 'serve', SERVERS_8[name], '--run', str(folder),
              '--port', str(port)]
     url = f'http://127.0.0.1:{port}/v1'

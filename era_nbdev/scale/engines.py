@@ -24,7 +24,7 @@ from .streaming import Job, OwnEngine, Step, TokenEngine, lacking
 
 # %% auto #0
 __all__ = ['ENGINES', 'converted', 'require', 'CTranslate2Engine', 'RemoteEngine', 'steps_of', 'stop_process', 'vllm_commands',
-           'name_vllm', 'default_env', 'deploy', 'start_server', 'start_vllm', 'open_answers', 'serve_llm',
+           'name_vllm', 'default_env', 'deploy', 'start_server', 'free_port', 'start_vllm', 'open_answers', 'serve_llm',
            'serve_answers']
 
 # %% ../../nbs/scale/23_engines.ipynb #d9b9d61c
@@ -283,6 +283,11 @@ def start_server(
     last = '\n'.join(log.read_text(encoding='utf-8', errors='replace').splitlines()[-5:])
     raise RunError(f'{words[0]} {why} (its log is {log}): {last}')
 
+def free_port() -> int: # of this machine
+    "A port that nobody listens on."
+    with listen() as sock:
+        return sock.getsockname()[1]
+
 def start_vllm(
     folder, # of the hub
     env, # folder of the environment
@@ -294,9 +299,7 @@ def start_vllm(
         raise RunError(f"{program} is not there: 'era deploy env vllm' installs it, with --cpu "
                        'for a machine without a GPU')
     dtype = json.loads((folder/'config.json').read_text(encoding='utf-8')).get('dtype', 'auto')
-    sock = listen()
-    port = sock.getsockname()[1]
-    sock.close()
+    port = free_port()
     url = f'http://127.0.0.1:{port}/v1'
     log = Path(tempfile.mkdtemp(prefix='era-vllm-'))/'log' # the folder may be read-only
     words = [str(program), 'serve', str(folder), '--served-model-name', 'model',

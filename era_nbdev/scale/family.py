@@ -78,8 +78,7 @@ class Heads(nn.Module):
         q, k = (rotate(o, cos, sin).to(v.dtype) for o in (q, k))
         if self.context is not None:
             k, v = all_gather(k, 2, self.context), all_gather(v, 2, self.context)
-        o = F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None,
-                                           enable_gqa=True)
+        o = F.scaled_dot_product_attention(q, k, v, mask, is_causal=mask is None, enable_gqa=True)
         return self.out(o.transpose(1, 2).flatten(2))
 
 # %% ../../nbs/scale/18_family.ipynb #bfc5a045
@@ -220,16 +219,14 @@ def fill(
 # %% ../../nbs/scale/18_family.ipynb #ffaf248f
 FUSED = {'attn.qkv': ('attn.q', 'attn.k', 'attn.v'), 'mlp.up': ('mlp.gate', 'mlp.up')}
 
-def gpt_state(
-    state: dict[str, Tensor], # whole weights of a `Family`, by their names
-) -> dict[str, Tensor]: # of a `GPT`
-    "The same weights under the names of a GPT."
+def gpt_state(state: dict[str, Tensor]) -> dict[str, Tensor]: # of a `Family`; of a `GPT`
+    "The same whole weights under the names of a GPT."
     pieces = [f'{piece}.' for group in FUSED.values() for piece in group]
     fused = {name: o for name, o in state.items() if not any(piece in name for piece in pieces)}
     for i in sorted({int(name.split('.')[1]) for name in state if name.startswith('blocks.')}):
         for ours, group in FUSED.items():
-            rows = [state[f'blocks.{i}.{piece}.weight'] for piece in group]
-            fused[f'blocks.{i}.{ours}.weight'] = torch.cat(rows)
+            rows = torch.cat([state[f'blocks.{i}.{piece}.weight'] for piece in group])
+            fused[f'blocks.{i}.{ours}.weight'] = rows
     return fused
 
 # %% ../../nbs/scale/18_family.ipynb #29c3476b
@@ -380,8 +377,7 @@ class Parallel:
 
 # %% ../../nbs/scale/18_family.ipynb #6e8b6817
 def _copies(p): # ranks that have the same piece of a parameter
-    if not isinstance(p, DTensor): return 1
-    pairs = zip(p.device_mesh.shape, p.placements)
+    pairs = zip(p.device_mesh.shape, p.placements) if isinstance(p, DTensor) else ()
     return math.prod(size for size, how in pairs if how.is_replicate())
 
 def _square(g): # of the piece of this rank

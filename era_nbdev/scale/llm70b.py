@@ -85,9 +85,7 @@ def _watch(root, seconds): # in a process of its own
 
 # %% ../../nbs/scale/21_llm70b.ipynb #1464a12d
 @contextlib.contextmanager
-def watched(
-    root: Path, seconds: float, # as in `silent`
-) -> Iterator[None]:
+def watched(root: Path, seconds: float) -> Iterator[None]: # as in `silent`
     "End ranks that are silent, as long as the block runs."
     for old in root.glob('heartbeat.*'):
         old.unlink()

@@ -289,8 +289,7 @@ def in_processes(
     "Train all of `rungs` in `workers` processes, those with most work first."
     order = sorted(rungs, key=lambda o: -e.size(o.width)*o.tokens)
     context = multiprocessing.get_context('spawn')
-    pool = ProcessPoolExecutor(e.workers, context, worker_starts,
-                               (e, run.device, os.getpid()))
+    pool = ProcessPoolExecutor(e.workers, context, worker_starts, (e, run.device, os.getpid()))
     try:
         waiting = {pool.submit(worker_trains, o, run.config['seed']): o for o in order}
         for done in as_completed(waiting):
@@ -397,9 +396,7 @@ def isoflop_rungs(
 # %% ../../nbs/scale/17_scaling_laws.ipynb #ed73557d
 PARTS = 'ladder', 'noise', 'cut'
 
-def as_runs(
-    rows: list[dict], # of `train_rung`
-) -> Runs:
+def as_runs(rows: list[dict]) -> Runs: # of `train_rung`
     "N, D and loss of trainings."
     return runs_of(*([row[key] for row in rows] for key in ('N', 'D', 'loss')))
 
