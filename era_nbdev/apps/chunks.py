@@ -372,8 +372,8 @@ def over_seeds(
     ddof = int(len(rows) > 1)
     return means | {f'{name} sd': float(np.std(v, ddof=ddof)) for name, v in table.items()}
 
-# %% ../../nbs/apps/03_chunks.ipynb #61d0f532
-@experiment('chunks', smoke={}, lesson=dict(data='squad', n=1_000),
+# %% ../../nbs/apps/03_chunks.ipynb #a4fb29fc
+@experiment('chunks', smoke={}, lesson=dict(data='squad', n=300),
             full=dict(data='squad', n=2_900))
 @dataclass
 class Cutting(Experiment):
