@@ -31,7 +31,7 @@ __all__ = ['FOLLOWS', 'ASKING', 'NOTHING', 'plain_markdown', 'shown_code', 'page
            'book_sections', 'content_terms', 'standalone', 'Source', 'TutorAnswer', 'numbered', 'site_address',
            'prose_of', 'stream_model', 'growing_statements', 'Tutor', 'vectors_of', 'sources_of']
 
-# %% ../../nbs/apps/05_tutor.ipynb #9d6acbd7
+# %% ../../nbs/apps/05_tutor.ipynb #4f1dd26e
 def plain_markdown(
     source: str, # of a Markdown cell
 ) -> str: # words and formulas; headings stay
@@ -54,7 +54,7 @@ def shown_code(
     shown = caption[1] if caption else ''
     seen = cell.visible and not cell.folded and 'echo: false' not in cell.source
     if not seen: return shown
-    lines = cell.code.strip().splitlines()
+    lines = [line for line in cell.code.splitlines() if line.strip()] # so no cut goes through it
     if len(lines) > longest:
         lines = [line for line in lines if re.match(r'\s*(?:def |class |"[^"]+"$)', line)]
     return f'{shown}\n\n```\n{chr(10).join(lines)}\n```' if lines else shown
@@ -88,7 +88,7 @@ def anchors(
         counts[name] += 1
     return found
 
-# %% ../../nbs/apps/05_tutor.ipynb #bd74496b
+# %% ../../nbs/apps/05_tutor.ipynb #62a3a8cf
 @dataclass(frozen=True)
 class Section(Chunk):
     "A piece of a section of the book, with the anchor of its heading."
@@ -115,7 +115,7 @@ def page_sections(
     starts = [start for _, start, _ in whole]
     names = ['', *anchors([path.split(' › ')[-1] for path, _, _ in whole[1:]])]
     found = []
-    for chunk in heading_chunks(text, page, size):
+    for chunk in heading_chunks(text, page, size, overlap=0):
         number = int(np.searchsorted(starts, chunk.start, 'right'))-1
         heading = re.sub(r' ?\{#[^}]*\}|[`$]', '', chunk.heading)
         anchor = names[number] if ' › ' in heading else ''
@@ -191,7 +191,7 @@ def numbered(statement: Statement) -> str:
     marks = ''.join(f'[{n+1}]' for n in statement.cites)
     return f'{statement.text} {marks}'.strip()
 
-# %% ../../nbs/apps/05_tutor.ipynb #73b97319
+# %% ../../nbs/apps/05_tutor.ipynb #8e7ad017
 def site_address() -> str: # ends with a slash
     "Where the pages of this book lie, from the metadata of the installed package."
     for line in metadata.metadata('era_nbdev').get_all('Project-URL') or []:
@@ -201,7 +201,8 @@ def site_address() -> str: # ends with a slash
 
 def prose_of(text: str) -> str: # of a section, in Markdown
     "The text without code and tables."
-    return re.sub(r'(?ms)^```.*?^```$|^\|.*?$', '', text).strip()
+    whole = re.sub(r'(?ms)^```.*?^```$', '', text)
+    return re.sub(r'(?m)^\|.*$|^```$', '', whole).strip()
 
 # %% ../../nbs/apps/05_tutor.ipynb #bd0f2a0a
 def stream_model(
@@ -360,12 +361,12 @@ class Tutor:
         pieces = stream_model(self.url, self.model, messages, self.key)
         return growing_statements(pieces, len(found))
 
-# %% ../../nbs/apps/05_tutor.ipynb #687d90d8
+# %% ../../nbs/apps/05_tutor.ipynb #2d666ea8
 def vectors_of(
     found: list[Section], # n
 ) -> Optional[np.ndarray]: # [n, 384]; None without the encoder
     "A vector for each section, if MiniLM is installed."
-    try: return embed([section.searched for section in found])
+    try: return embed([f'{s.heading}\n{prose_of(s.text)}' for s in found])
     except MissingExtra: return None
 
 def sources_of(
