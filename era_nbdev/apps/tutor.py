@@ -98,7 +98,7 @@ def anchors(
         counts[name] += 1
     return found
 
-# %% ../../nbs/apps/05_tutor.ipynb #6c3cdd5f
+# %% ../../nbs/apps/05_tutor.ipynb #8736adb9
 @dataclass(frozen=True)
 class Section(Chunk):
     "A piece of a section of the book, with the anchor of its heading."
@@ -118,27 +118,29 @@ class Section(Chunk):
 def page_sections(
     text: str, # of a page, in Markdown
     page: str, # 'llm/13_generate'
-    size: int = 160, # words of a piece
+    size: int = 90, # words of a piece, without code
 ) -> list[Section]:
     "The sections of a page, in pieces; the list of references is left out."
-    whole = sections(text)
-    starts = [start for _, start, _ in whole]
+    plain = re.sub(r'(?ms)^```.*?^```$', lambda code: re.sub(r'[^\n]', ' ', code[0]), text)
+    whole, chunks = sections(text), heading_chunks(plain, page, size, overlap=0)
+    starts, cuts = [start for _, start, _ in whole], [chunk.start for chunk in chunks[1:]]
     names = ['', *anchors([path.split(' › ')[-1] for path, _, _ in whole[1:]])]
     found = []
-    for chunk in heading_chunks(text, page, size, overlap=0):
+    for chunk, after in zip(chunks, [*cuts, len(text)]):
         number = int(np.searchsorted(starts, chunk.start, 'right'))-1
+        piece = text[chunk.start:min(after, whole[number][2])].strip()
         heading = re.sub(r' ?\{#[^}]*\}|[`$]', '', chunk.heading)
         anchor = names[number] if ' › ' in heading else ''
-        if not heading.endswith('› References') and terms(chunk.text):
-            found.append(Section(chunk.text, page, chunk.start, heading, anchor))
+        if not heading.endswith('› References') and terms(piece):
+            found.append(Section(piece, page, chunk.start, heading, anchor))
     return found
 
-# %% ../../nbs/apps/05_tutor.ipynb #78b9a29d
+# %% ../../nbs/apps/05_tutor.ipynb #cef21e49
 def book_sections(
     nbs: Path, # the folder of the notebooks
 ) -> list[Section]:
     "The sections of all pages. Raises `RunError` if there are no notebooks."
-    paths = sorted(nbs.glob('*/*.ipynb'))
+    paths = sorted(path for path in nbs.glob('*/*.ipynb') if path.stem != '05_tutor')
     if not paths: raise RunError(f'no notebooks in {nbs}: the tutor needs a clone of the book')
     found = []
     for path in paths:
