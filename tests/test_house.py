@@ -88,7 +88,7 @@ def test_every_smoke_run_works_offline(name, tmp_path):
 def test_ledger_entries_name_their_circumstances(file):
     assert book.bad_entries(file) == []
     for o in json.loads(file.read_text()):
-        assert o['kind'] in ('run', 'parity', 'bench', 'trial', 'ablation', 'acceptance') and all(isinstance(m['value'], (int, float)) for m in o['metrics'].values())
+        assert o['kind'] in ('run', 'parity', 'bench', 'trial', 'ablation', 'acceptance', 'race') and all(isinstance(m['value'], (int, float)) for m in o['metrics'].values())
         assert {'python', 'torch', 'era_nbdev'} <= set(o['versions']) and re.fullmatch(r'[0-9a-f]{7,}\+?', o['commit']), o['name']
         if o['kind'] == 'parity': assert o['metrics']['error']['value'] <= o['metrics']['allowed']['value']
 

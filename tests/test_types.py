@@ -88,13 +88,16 @@ scale.layouts
 scale.memory
 scale.planner
 scale.scaling
+scale.scaling_laws
 scale.family
 scale.distributed_checkpoints
 scale.steady
+scale.llm70b
 scale.streaming
 scale.api
 scale.overload
 scale.engines
+scale.deploy
 apps.retrieval
 apps.dense
 apps.chunks

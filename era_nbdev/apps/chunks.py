@@ -271,8 +271,9 @@ def index_(
     if not paths: raise RunError("name files or folders: 'era index FOLDER'")
     target = Path(out).expanduser()
     if not target.parent.is_dir(): raise RunError(f'no folder {target.parent} for {target.name}')
-    if target.exists():
-        read_index(target) # refuses to overwrite anything else
+    if target.is_dir(): raise RunError(f'{target} is a folder, and --out names a file')
+    if target.exists() and target.read_bytes()[68:72] != KIND.to_bytes(4, 'big'):
+        raise RunError(f'{target} is there and not an index of era: --out FILE names another')
     index = build_index(read_documents(paths), chunks, size, overlap, dense)
     save_index(index, target)
     n_sources = len({chunk.source for chunk in index.chunks})

@@ -21,6 +21,7 @@ from .retrieval import BM25, terms
 from ..core.cli import command
 from ..core.errors import RunError
 from ..core.run import Experiment, Run, experiment
+from ..foundations.evaluation import Ranking
 
 # %% auto #0
 __all__ = ['RULES', 'ORDER', 'SUSPICIOUS', 'Statement', 'scored_sentences', 'extract', 'show_answer', 'messages_of',
@@ -68,8 +69,8 @@ def extract(
 # %% ../../nbs/apps/04_rag.ipynb #787c652f
 def show_answer(
     answer: list[Statement],
-    chunks: list[Chunk],
-) -> str:
+    chunks: list[Chunk], # that its numbers count
+) -> str: # several lines
     "The answer with its sources as text."
     if not answer: return 'The documents do not answer this.'
     used = list(dict.fromkeys(n for statement in answer for n in statement.cites))
@@ -128,14 +129,16 @@ def ask_model(
         reply.raise_for_status()
         return str(reply.json()['choices'][0]['message']['content'])
     except (requests.RequestException, KeyError, IndexError, TypeError, ValueError) as e:
-        raise RunError(f'the engine at {url} gave no answer ({type(e).__name__}: {str(e)[:120]})')
+        why = str(e)[:80] if isinstance(e, requests.HTTPError) else type(e).__name__
+        told = 'does it run, and is this the address that ends in /v1?'
+        raise RunError(f'the engine at {url} gave no answer ({why}): {told}') from None
 
 # %% ../../nbs/apps/04_rag.ipynb #583f0dee
 def support(
     statement: str,
     passage: str, # all cited passages
 ) -> float: # 0 to 1
-    "The share of a statement's terms in the passage; 0 if a number is not there."
+    "The share of a statement's terms in the passage, Eq. (1) of the chapter."
     claimed = set(terms(statement, stop=True))
     held = set(terms(passage))
     missing = claimed-held
@@ -209,8 +212,8 @@ def auroc(
     low: Sequence[float], # scores that should be low
 ) -> float: # 0.5: chance, 1: perfect
     "The probability that a score of the first kind exceeds one of the second."
-    a, b = np.asarray(high)[:, None], np.asarray(low)[None]
-    return float((a > b).mean()+(a == b).mean()/2)
+    truth = np.repeat([1, 0], [len(high), len(low)])
+    return Ranking(truth, np.concatenate([high, low])).auc() # pyright: ignore
 
 # %% ../../nbs/apps/04_rag.ipynb #06b02a1e
 def answer_scores(

@@ -1,4 +1,4 @@
-"""A question of a few words, thousands of documents: which come first? BM25 is derived, written by hand, equal to a library and timed against it; recall, reciprocal rank and nDCG say how good a ranking is, with intervals, on Cranfield and SQuAD.
+"""A question of a few words, thousands of documents: which come first? BM25 is derived, written by hand, equal to a library and timed against it; recall, reciprocal rank and nDCG say how good a ranking is, and nDCG with intervals what each part of BM25 is worth on Cranfield and SQuAD.
 
 Docs: https://era-nbdev.github.io/era_nbdev/apps/retrieval.html.md"""
 
@@ -26,9 +26,9 @@ from ..multimodal.neighbours import top_k
 
 # %% auto #0
 __all__ = ['STOP_WORDS', 'MEASURES', 'TOPIC_QUESTIONS', 'VARIANTS', 'GRID', 'PARTS', 's_stem', 'terms', 'idf', 'BM25',
-           'help_topics', 'zipf_texts', 'bm25s_index', 'bench_bm25', 'recall', 'reciprocal_rank', 'dcg', 'ndcg',
-           'evaluate_rankings', 'mean_interval', 'Collection', 'topic_collection', 'open_collection', 'bm25_rankings',
-           'unweighted_rankings', 'tuning', 'told_measures', 'KeywordSearch']
+           'help_topics', 'zipf_texts', 'bm25s_index', 'bench_bm25', 'relevant', 'recall', 'reciprocal_rank', 'dcg',
+           'ndcg', 'evaluate_rankings', 'mean_interval', 'Collection', 'topic_collection', 'open_collection',
+           'bm25_rankings', 'unweighted_rankings', 'tuning', 'told_measures', 'KeywordSearch']
 
 # %% ../../nbs/apps/01_retrieval.ipynb #e29ca527
 def s_stem(word: str) -> str: # in lower case
@@ -61,6 +61,11 @@ def idf(
     "The inverse document frequency, Eq. (3) of the chapter."
     return np.log(1+(n_documents-frequency+.5)/(frequency+.5))
 
+# %% ../../nbs/apps/01_retrieval.ipynb #e898ae94
+def _no_text(terms: Sequence[str]):
+    if isinstance(terms, str):
+        raise TypeError(f'{terms[:40]!r} is a text, expected a list of terms: cut it with `terms`')
+
 # %% ../../nbs/apps/01_retrieval.ipynb #4bc7883c
 class BM25:
     "An inverted index whose postings are finished products, Eq. (4) of the chapter."
@@ -70,8 +75,10 @@ class BM25:
         b: float = .75, # how much the length counts, 0 to 1
     ):
         if not documents: raise ValueError('there are no documents to index')
-        if k1 < 0 or not 0 <= b <= 1:
+        if not (0 <= k1 < math.inf and 0 <= b <= 1):
             raise ValueError(f'k1={k1}, b={b}: expected 0 or more, 0 to 1')
+        for document in documents:
+            _no_text(document)
         self.n_documents, self.vocabulary = len(documents), {}
         ids = [self.vocabulary.setdefault(term, len(self.vocabulary))
                for document in documents for term in document]
@@ -90,6 +97,7 @@ class BM25:
         question: Sequence[str], # terms; a repeated one counts repeatedly
     ) -> np.ndarray: # [N]
         "The score of every document; terms that no document holds are passed over."
+        _no_text(question)
         total = np.zeros(self.n_documents)
         for term in question:
             number = self.vocabulary.get(term)
@@ -158,13 +166,20 @@ def bench_bm25(device='cpu', n=20_000, questions=1_000): # documents, questions
             'bm25s, Numba': partial(theirs, 'numba')}
 
 # %% ../../nbs/apps/01_retrieval.ipynb #f3c2ff68
+def relevant(grades: dict) -> set: # document number -> grade
+    "The documents with a grade above 0. Raises `ValueError` if there is none."
+    found = {row for row, grade in grades.items() if grade > 0}
+    if not found: raise ValueError('no document is relevant: nothing can be measured')
+    return found
+
 def recall(
     ranking: Sequence[int], # document numbers, the best first
     grades: dict, # document number -> grade above 0
     k: int = 10, # first documents that count
 ) -> float: # 0 to 1
-    "The share of relevant documents among the first k."
-    return len(grades.keys() & set(ranking[:k]))/len(grades)
+    "The share of relevant documents among the first k. Raises `ValueError` if none is relevant."
+    found = relevant(grades)
+    return len(found & set(ranking[:k]))/len(found)
 
 def reciprocal_rank(
     ranking: Sequence[int],
@@ -172,7 +187,8 @@ def reciprocal_rank(
     k: int = 10,
 ) -> float: # 0 to 1
     "One by the rank of the first relevant document, or 0 if none is among the first k."
-    ranks = [rank for rank, row in enumerate(ranking[:k], 1) if row in grades]
+    found = relevant(grades)
+    ranks = [rank for rank, row in enumerate(ranking[:k], 1) if row in found]
     return 1/ranks[0] if ranks else 0.
 
 # %% ../../nbs/apps/01_retrieval.ipynb #7352a2dc
@@ -185,9 +201,13 @@ def ndcg(
     grades: dict, # document number -> grade above 0
     k: int = 10,
 ) -> float: # 0 to 1
-    "The discounted cumulative gain relative to that of the best order."
+    "The discounted cumulative gain relative to that of the best order. Each document once."
+    first = ranking[:k]
+    if len(set(first)) < len(first):
+        raise ValueError(f'a document is twice in the ranking: {list(first)}')
+    relevant(grades)
     best = sorted(grades.values(), reverse=True)[:k]
-    return dcg([grades.get(row, 0) for row in ranking[:k]])/dcg(best)
+    return dcg([grades.get(row, 0) for row in first])/dcg(best)
 
 # %% ../../nbs/apps/01_retrieval.ipynb #ee42a688
 MEASURES: dict[str, Callable] = dict(ndcg=ndcg, recall=recall, mrr=reciprocal_rank)
@@ -198,7 +218,8 @@ def evaluate_rankings(
     k: int = 10,
 ) -> dict[str, np.ndarray]: # measure -> [questions]
     "The measures of each question that has a relevant document. Raises `ValueError` if none has."
-    pairs = [(r, g) for r, g in zip(rankings, judgements, strict=True) if g]
+    pairs = [(r, g) for r, g in zip(rankings, judgements, strict=True)
+             if any(grade > 0 for grade in g.values())]
     if not pairs: raise ValueError('no question has a relevant document: nothing can be measured')
     return {name: np.array([f(r, g, k) for r, g in pairs]) for name, f in MEASURES.items()}
 
@@ -335,9 +356,9 @@ def bm25_rankings(
 
 # %% ../../nbs/apps/01_retrieval.ipynb #41c0d105
 def unweighted_rankings(
-    collection: Collection,
-    k: int = 10,
-) -> list[list[int]]:
+    collection: Collection, # questions and documents
+    k: int = 10, # results for each question
+) -> list[list[int]]: # positions of documents, the best first
     "The rankings when all terms weigh the same."
     index = BM25([terms(text) for text in collection.documents])
     held = np.diff(index.offsets)

@@ -342,8 +342,11 @@ class CompiledStep:
         for i, r in enumerate(wanted):
             norm(x[r], *self.norm, np.float32(c.norm_eps), c.norm == 'layer', normed[i])
         logits = np.empty((len(wanted), c.vocab_size), np.float32)
-        linear(normed, *self.head, logits)
+        self._head(normed, logits)
         return torch.from_numpy(logits)
+
+    def _head(self, normed: np.ndarray, logits: np.ndarray): # [R, C]; fills [R, V]
+        linear(normed, *self.head, logits)
 
 # %% ../../nbs/llm/14_engine.ipynb #a1e00052
 def _share_threads(): # as many as PyTorch has; both may use one library, so keep its number

@@ -220,8 +220,7 @@ class Before(Callback):
 # %% ../../nbs/llm/29_forgetting.ipynb #f511dc71
 def tune(
     e: Instruct, # with its settings
-    start: Start,
-    data: Material,
+    start: Start, data: Material,
     seed: int, # of the order, and of what is sampled
     callbacks: list, # of the Learner
     device: str = 'cpu',
@@ -250,8 +249,7 @@ def tune(
     lesson=dict(model='stories260k', data='instruct_rasbt', n=1000, epochs=6, bs=16, lr=2e-3),
     full=dict(model='Llama-3.2-1B', data='conversations.jsonl', n=256, epochs=2, bs=8,
               accumulate=16, lr=1e-5, weight_decay=0., precision='bf16', plan_tokens=10_000_000,
-              n_layer=16, n_head=32, n_kv_head=8, n_embd=2048, block_size=2048,
-              vocab_size=128_256))
+              n_layer=16, n_head=32, n_kv_head=8, n_embd=2048, block_size=2048, vocab_size=128_256))
 @dataclass
 class Instruct(InstructSettings):
     "Train a language model to answer."
@@ -432,8 +430,7 @@ WAYS: dict[str, Instruct] = {
     'instruct_rasbt': _RASBT,
     'instruct_rasbt, loss on everything': replace(_RASBT, everything=True),
     'instruct_rasbt, from scratch': replace(_RASBT, scratch=True),
-    'instruct_demo': _DEMO,
-    'instruct_demo, from scratch': replace(_DEMO, scratch=True)}
+    'instruct_demo': _DEMO, 'instruct_demo, from scratch': replace(_DEMO, scratch=True)}
 
 # %% ../../nbs/llm/29_forgetting.ipynb #6e17d63e
 class Stop(Callback):

@@ -73,8 +73,7 @@ class Comparison(NamedTuple):
     chosen: list[int]
     rejected: list[int]
 
-def encode_comparison(
-    texts: Texts,
+def encode_comparison(texts: Texts,
     encode: Callable, # a text to its ids
     block_size: int, # longest text of the model, tokens
 ) -> Comparison: # the prompt without its beginning, an answer without its end, if need be
@@ -257,8 +256,7 @@ def length_correlation(
     return (gaps @ longer/size).item() if size else 0.
 
 # %% ../../nbs/rl/16_rewards.ipynb #178cc2d4
-def split_comparisons(
-    texts: Sequence[Texts],
+def split_comparisons(texts: Sequence[Texts],
     seed: int, # of the split
 ) -> tuple[list[Texts], list[Texts]]: # for training, held out
     "Four fifths and one, without a common prompt; texts without any are split one by one."
@@ -273,9 +271,7 @@ def split_comparisons(
     return parts
 
 # %% ../../nbs/rl/16_rewards.ipynb #a5c29fe9
-def bag_of_words(
-    train: Sequence[Comparison],
-    test: Sequence[Comparison],
+def bag_of_words(train: Sequence[Comparison], test: Sequence[Comparison],
     n_ids: int, # V
     strength: float = .03, # C of scikit-learn: smaller values keep the weights smaller
 ) -> Tensor: # [len(test)] score gaps
@@ -353,8 +349,7 @@ def generated_parts(e: RewardTraining, seed: int) -> Parts: # of the settings
     kept = [j.comparison for j in train]
     if e.same_length:
         kept = [c for c in kept if len(c.chosen) == len(c.rejected)]
-    test = [j.comparison for j in generated(1000, 2*seed+2, noisy=False)]
-    return Parts(kept, test, WORDS)
+    return Parts(kept, [j.comparison for j in generated(1000, 2*seed+2, noisy=False)], WORDS)
 
 # %% ../../nbs/rl/16_rewards.ipynb #3d0cc069
 def text_parts(e: RewardTraining, seed: int) -> Parts: # of the settings

@@ -6,7 +6,8 @@ Docs: https://era-nbdev.github.io/era_nbdev/scale/engines.html.md"""
 
 # %% ../../nbs/scale/23_engines.ipynb #62fe65b8
 from __future__ import annotations
-import asyncio, contextlib, json, os, re, shutil, subprocess, sys, tempfile, threading, time
+import asyncio, contextlib, json, os, re, shutil, socket, subprocess, sys
+import tempfile, threading, time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -23,7 +24,8 @@ from .streaming import Job, OwnEngine, Step, TokenEngine, lacking
 
 # %% auto #0
 __all__ = ['ENGINES', 'converted', 'require', 'CTranslate2Engine', 'RemoteEngine', 'steps_of', 'stop_process', 'vllm_commands',
-           'name_vllm', 'default_env', 'deploy', 'start_server', 'start_vllm', 'open_answers', 'serve_llm']
+           'name_vllm', 'default_env', 'deploy', 'start_server', 'start_vllm', 'open_answers', 'serve_llm',
+           'serve_answers']
 
 # %% ../../nbs/scale/23_engines.ipynb #d9b9d61c
 def converted(
@@ -346,6 +348,12 @@ def serve_llm(
 ):
     "A language model behind the API of OpenAI."
     sock = listen(host, port)
-    answers = open_answers(run or 'gpt', engine, out)
+    serve_answers(open_answers(run or 'gpt', engine, out), sock)
+
+def serve_answers(
+    answers: Answers, # of any engine
+    sock: socket.socket, # from `listen`
+):
+    "Serve until the process is told to end; the variable ERA_API_KEY holds the key, if any."
     limits = Limits()
     run_server(create_app(answers, limits, os.environ.get('ERA_API_KEY', '')), sock, limits)

@@ -229,7 +229,7 @@ def objective(
     gradient = [*slopes.sum(1), -(slopes[1]*log_N).sum(), -(slopes[2]*log_D).sum()]
     return float(huber(r, delta).sum()), np.array(gradient)
 
-# %% ../../nbs/scale/16_scaling.ipynb #fe2cedca
+# %% ../../nbs/scale/16_scaling.ipynb #b32b7c06
 def starts(
     runs: Runs,
 ) -> list[np.ndarray]: # of [5] e, a, b, α, β in centred coordinates
@@ -248,7 +248,9 @@ def descend(
     x, y = np.log(runs.N), np.log(runs.D)
     columns = x-x.mean(), y-y.mean(), np.log(runs.loss)
     options = dict(maxiter=3000, maxfun=6000, ftol=1e-15, gtol=1e-10)
-    return minimize(objective, start, (*columns, delta), 'L-BFGS-B', jac=True, options=options)
+    bounds = [(None, None)]*3+[(0, 3)]*2 # of e, a, b, α, β
+    return minimize(objective, start, (*columns, delta), 'L-BFGS-B', jac=True, bounds=bounds,
+                    options=options)
 
 # %% ../../nbs/scale/16_scaling.ipynb #f3d2cf2e
 def from_centred(

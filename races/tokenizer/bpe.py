@@ -1,0 +1,6 @@
+"Byte-pair encoding of words, with the pattern of GPT-4."
+from era_nbdev.llm.tokenizers import train_bpe
+
+def train(text, seconds, seed):
+    "text: bytes. Returns a list of at most 4,096 byte strings."
+    return list(train_bpe(text.decode(), 4096).vocab)
