@@ -4,7 +4,9 @@ import subprocess
 
 import pytest
 
-from era_nbdev.apps.tutor import anchors, book_sections, page_text, read_questions
+from era_nbdev.apps.chunks import sections
+from era_nbdev.apps.tutor import anchors, book_sections, page_text
+from era_nbdev.apps.tutor_evaluation import read_questions
 from era_nbdev.core import book
 
 KINDS = 'test', 'development', 'follow_ups', 'follow_ups_development'
@@ -37,5 +39,4 @@ def test_anchors_are_those_of_pandoc():
 
 
 def headings(text): # lines of a page that are headings
-    from era_nbdev.apps.chunks import sections
     return [path.split(' › ')[-1] for path, _, _ in sections(text)[1:]]
