@@ -320,7 +320,7 @@ class TutorAnswer:
         if not self.statements: return NOTHING
         return ' '.join(numbered(statement) for statement in self.statements)
 
-# %% ../../nbs/apps/05_tutor.ipynb #2ec842d2
+# %% ../../nbs/apps/05_tutor.ipynb #8c3de092
 def site_address() -> str: # ends with a slash
     "Where the pages of this book lie, from the metadata of the installed package."
     for line in metadata.metadata('era_nbdev').get_all('Project-URL') or []:
@@ -331,11 +331,10 @@ def site_address() -> str: # ends with a slash
 def sources_of(
     question: str,
     found: list, # sections, without code and tables
-    dense: bool, # choose the quotations by vectors?
 ) -> list[Source]:
-    "The sections with the sentence of each that fits best."
+    "The sections with the sentence of each that fits best by its words."
     best: dict[int, str] = {}
-    for _, sentence, n in scored_sentences(question, found, dense):
+    for _, sentence, n in scored_sentences(question, found, dense=False):
         best.setdefault(n, sentence)
     site = site_address()
     return [Source(n+1, section.heading, site+section.address, best.get(n, ''))
@@ -445,7 +444,7 @@ def file_index(index: BookIndex) -> Index:
     chunks = [Chunk(s.text, s.address, s.start, s.heading) for s in index.sections]
     return Index(chunks, index.vectors)
 
-# %% ../../nbs/apps/05_tutor.ipynb #c048e18e
+# %% ../../nbs/apps/05_tutor.ipynb #6f49f221
 def streamed(
     tutor: Tutor,
     question: str, # that stands alone
@@ -462,7 +461,7 @@ def streamed(
         statements.append(statement)
         yield f'{numbered(statement)} '
     doubtful = unsupported(statements, prose) if tutor.model else []
-    sources = sources_of(question, prose, tutor.index.vectors is not None)
+    sources = sources_of(question, prose)
     yield TutorAnswer(question, statements, sources, tutor.engine, doubtful)
 
 def written(
