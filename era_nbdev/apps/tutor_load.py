@@ -50,7 +50,7 @@ def content_mark(
         mark.update(path.read_bytes())
     return mark.hexdigest()[:16]
 
-# %% ../../nbs/apps/07_tutor_load.ipynb #769182e6
+# %% ../../nbs/apps/07_tutor_load.ipynb #de456238
 def open_tutor(
     folder: str = '', # with the notebooks; '': those of this clone
     embed: bool = True, # search by meaning, too, where MiniLM is installed
@@ -65,7 +65,7 @@ def open_tutor(
     place, ending = cache_dir()/'tutor', '-vectors.era' if embed else '-words.era'
     kept = place/f'{content_mark(nbs)}{ending}'
     if not kept.exists():
-        print(f'reading the notebooks in {nbs}: minutes the first time', flush=True)
+        print('reading the notebooks: minutes the first time', flush=True)
         place.mkdir(parents=True, exist_ok=True)
         earlier = sorted(place.glob(f'*{ending}'), key=lambda path: path.stat().st_mtime)
         known = Tutor.load(earlier[-1]) if earlier else None
