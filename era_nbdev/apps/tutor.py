@@ -444,7 +444,7 @@ def file_index(index: BookIndex) -> Index:
     chunks = [Chunk(s.text, s.address, s.start, s.heading) for s in index.sections]
     return Index(chunks, index.vectors)
 
-# %% ../../nbs/apps/05_tutor.ipynb #6f49f221
+# %% ../../nbs/apps/05_tutor.ipynb #2309cfbd
 def streamed(
     tutor: Tutor,
     question: str, # that stands alone
@@ -471,7 +471,7 @@ def written(
 ) -> Iterator[Statement]:
     "The statements of an answer, by the model or quoted."
     dense = tutor.index.vectors is not None
-    if not tutor.model: return iter(extract(question, found, dense, least=0.))
+    if not tutor.model: return iter(extract(question, found[:1], dense, least=0.))
     messages = messages_of(question, found, secrets.token_hex(4))
     pieces = stream_model(tutor.url, tutor.model, messages, tutor.key)
     return growing_statements(pieces, len(found))
