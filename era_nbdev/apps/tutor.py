@@ -147,7 +147,7 @@ def book_sections(
         found += page_sections(page_text(path), page)
     return found
 
-# %% ../../nbs/apps/05_tutor.ipynb #b38be24e
+# %% ../../nbs/apps/05_tutor.ipynb #b8739cdb
 ENDINGS = ('ations ation ating ated ates ators ator ate ings ing ions ion ers er ed es ly al s e y'
            .split())
 ASKING = frozenset('what how why when where which who does do did can could should would i you we '
@@ -164,6 +164,7 @@ def root_of(word: str) -> str: # in lower case
         if left != word and len(left) >= enough and not word.endswith('ss'): return left
     return word
 
+# %% ../../nbs/apps/05_tutor.ipynb #9ebfdfcb
 def roots(
     text: str, # of a section or heading
 ) -> list[str]:
