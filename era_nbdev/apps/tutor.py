@@ -147,7 +147,7 @@ def book_sections(
         found += page_sections(page_text(path), page)
     return found
 
-# %% ../../nbs/apps/05_tutor.ipynb #da7a928a
+# %% ../../nbs/apps/05_tutor.ipynb #b8739cdb
 ENDINGS = ('ations ation ating ated ates ators ator ate ings ing ions ion ers er ed es ly al s e y'
            .split())
 ASKING = frozenset('what how why when where which who does do did can could should would i you we '
@@ -164,11 +164,16 @@ def root_of(word: str) -> str: # in lower case
         if left != word and len(left) >= enough and not word.endswith('ss'): return left
     return word
 
-def roots(text: str) -> list[str]:
+# %% ../../nbs/apps/05_tutor.ipynb #9ebfdfcb
+def roots(
+    text: str, # of a section or heading
+) -> list[str]:
     "The terms of a section or heading."
     return [root_of(word) for word in terms(text, stem=False)]
 
-def content_roots(question: str) -> list[str]:
+def content_roots(
+    question: str, # of a learner
+) -> list[str]:
     "The terms of a question without the words of asking."
     return [root_of(word) for word in terms(question, stem=False) if word not in ASKING]
 
@@ -245,11 +250,13 @@ class BookIndex:
             found.setdefault(section.address, section)
         return list(found.values())
 
-# %% ../../nbs/apps/05_tutor.ipynb #e1eb985b
+# %% ../../nbs/apps/05_tutor.ipynb #c9c428ba
 FOLLOWS = re.compile(r'\b(?:it|its|that|this|they|them|their|those|these|one|ones)\b'
                      r'|^(?:and|but|so|then|(?:what|how) about)\b', re.I)
 
-def follows(question: str) -> bool:
+def follows(
+    question: str, # of a learner
+) -> bool:
     "Does a question need the one before it?"
     return FOLLOWS.search(question.strip()) is not None or len(content_roots(question)) < 2
 
@@ -265,7 +272,7 @@ def standalone(
         topic = topic if joins else asked
     return whole
 
-# %% ../../nbs/apps/05_tutor.ipynb #8def31f0
+# %% ../../nbs/apps/05_tutor.ipynb #6ede9b73
 LEAST = dict(words=.25, vectors=.4) # nearness below which the book has no answer
 
 def nearness(
@@ -282,7 +289,7 @@ def nearness(
 
 def is_near(
     index: BookIndex,
-    question: str,
+    question: str, # that stands alone
 ) -> bool:
     "Is anything of the book near enough to a question to answer it?"
     kind = 'words' if index.vectors is None else 'vectors'
@@ -438,8 +445,10 @@ class Tutor:
         assert isinstance(last, TutorAnswer)
         return last
 
-# %% ../../nbs/apps/05_tutor.ipynb #bbd56a9c
-def file_index(index: BookIndex) -> Index:
+# %% ../../nbs/apps/05_tutor.ipynb #3dbb112a
+def file_index(
+    index: BookIndex, # of a tutor
+) -> Index:
     "The index as it is written into a file: the source of each chunk is its address."
     chunks = [Chunk(s.text, s.address, s.start, s.heading) for s in index.sections]
     return Index(chunks, index.vectors)

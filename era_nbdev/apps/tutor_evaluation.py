@@ -44,10 +44,13 @@ def read_questions(
         found.append(Asked(row['question'], pairs, row.get('before', '')))
     return found
 
-# %% ../../nbs/apps/08_tutor_evaluation.ipynb #5fdd1962
+# %% ../../nbs/apps/08_tutor_evaluation.ipynb #c419db6c
 MEASURES = 'recall@5', 'recall@1', 'page recall@5', 'mrr'
 
-def is_right(section: Section, asked: Asked) -> bool:
+def is_right(
+    section: Section, # that was found
+    asked: Asked, # with the sections that answer it
+) -> bool:
     "Is it a section that answers the question, or a part of one?"
     path = section.heading.split(' › ')
     return any(section.source == page and heading in path for page, heading in asked.sections)
@@ -81,8 +84,10 @@ def refusals(
     return {'refused': float(np.mean(rightly)), 'wrongly refused': float(np.mean(wrongly)),
             'precision of refusals': precision}
 
-# %% ../../nbs/apps/08_tutor_evaluation.ipynb #a8dea0ec
-def ways_of(index: BookIndex) -> dict[str, BookIndex]:
+# %% ../../nbs/apps/08_tutor_evaluation.ipynb #77a7b810
+def ways_of(
+    index: BookIndex, # of the tutor
+) -> dict[str, BookIndex]:
     "The ways of searching that are compared; the last is the tutor's own."
     ways = {'words, headings once': replace(index, vectors=None, title_weight=0),
             'words': replace(index, vectors=None)}
