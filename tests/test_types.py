@@ -102,6 +102,7 @@ apps.retrieval
 apps.dense
 apps.chunks
 apps.rag
+apps.capstone
 '''.split()
 NOT_YET: list = [] # of core
 
