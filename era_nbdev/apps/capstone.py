@@ -42,9 +42,9 @@ from ..scale.overload import create_app
 __all__ = ['MONTHS', 'TEMPLATE', 'TABLES', 'RUNS', 'ordinal', 'notations', 'date_files', 'skeleton', 'new_project', 'new',
            'Project', 'open_project', 'leaks', 'train', 'instruct', 'tuned', 'baseline', 'share_right',
            'chosen_problems', 'evaluate', 'bytes_in', 'answers_in_8_bits', 'quantise', 'service', 'one_look',
-           'faults_of', 'look', 'show_numbers', 'stage', 'Capstone']
+           'faults_of', 'look', 'run_stage', 'show_numbers', 'stage', 'Capstone']
 
-# %% ../../nbs/apps/08_capstone.ipynb #59f32566
+# %% ../../nbs/apps/08_capstone.ipynb #806a74ab
 MONTHS = ('January February March April May June July August September October November '
           'December').split()
 
@@ -53,15 +53,17 @@ def ordinal(n: int) -> str: # '1st', '12th', '23rd'
     last = 'th' if n % 100 in (11, 12, 13) else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')
     return f'{n}{last}'
 
-def notations(day: datetime.date) -> list[str]:
+def notations(
+    day: datetime.date, # any
+) -> list[str]: # '3 March 1999' and the like
     "A day in four notations."
     month = MONTHS[day.month-1]
     return [f'{day.day} {month} {day.year}', f'{month} {day.day}, {day.year}',
             f'the {ordinal(day.day)} of {month} {day.year}', f'{day.day} {month[:3]} {day.year}']
 
-# %% ../../nbs/apps/08_capstone.ipynb #e74c0cc9
+# %% ../../nbs/apps/08_capstone.ipynb #7b208985
 def date_files(
-    size: int = 1500, # conversations; there are twice as many texts
+    size: int = 3000, # conversations; there are twice as many texts
     seed: int = 0, # of the choice of days and notations
     n_questions: int = 200, # that are set aside
 ) -> dict[str, str]: # path -> text
@@ -96,10 +98,10 @@ def skeleton(name: str) -> dict[str, str]: # path -> text
             found[path].append(line.replace('PROJECT_NAME', name))
     return {path: ''.join(lines) for path, lines in found.items()}
 
-# %% ../../nbs/apps/08_capstone.ipynb #5af3af83
+# %% ../../nbs/apps/08_capstone.ipynb #c14efcee
 def new_project(
     folder: Path, # to be made
-    size: int = 1500, # conversations of the example
+    size: int = 3000, # conversations of the example
     seed: int = 0, # of its data
 ) -> list[str]: # paths of the files
     "Make a project. Raises `RunError` for a folder with files and for one that cannot be made."
@@ -123,13 +125,13 @@ def new_project(
     finally: shutil.rmtree(work, ignore_errors=True)
     return sorted(files)
 
-# %% ../../nbs/apps/08_capstone.ipynb #8bcc240c
+# %% ../../nbs/apps/08_capstone.ipynb #7ef375f8
 @command
 def new(
     kind: Literal['capstone'], # of project
     folder: str, # to be made
     /,
-    size: int = 1500, # conversations of the example
+    size: int = 3000, # conversations of the example
     seed: int = 0, # of its data
 ):
     "Make a project of your own, with data, tests, container and cards: era new capstone DIR."
@@ -215,8 +217,10 @@ def instruct(project: Project) -> dict: # run, valid_loss (nats for each token),
     return dict(run=f'runs/instruct/{run.dir.name}', valid_loss=run.summary['valid_loss'],
                 seconds=run.summary['seconds'])
 
-# %% ../../nbs/apps/08_capstone.ipynb #c7946152
-def tuned(project: Project) -> Start:
+# %% ../../nbs/apps/08_capstone.ipynb #ef0488a1
+def tuned(
+    project: Project, # after the stage instruct
+) -> Start:
     "The model of the last tuning, its tokenizer and its template."
     run = open_run(project.folder/project.told('instruct')['run'])
     opened: Any = settings('instruct')
@@ -245,8 +249,11 @@ def share_right(
     low, high = wilson(hits, len(wanted))
     return dict(right=hits/len(wanted), low=low, high=high)
 
-# %% ../../nbs/apps/08_capstone.ipynb #1aa13e7f
-def chosen_problems(project: Project, n: int) -> tuple[list[str], list[str]]:
+# %% ../../nbs/apps/08_capstone.ipynb #35954f26
+def chosen_problems(
+    project: Project,
+    n: int, # of them
+) -> tuple[list[str], list[str]]:
     "The first questions that were set aside, and their answers. Raises `RunError` for a bad n."
     found = project.problems()
     if not 1 <= n <= len(found):
@@ -254,6 +261,7 @@ def chosen_problems(project: Project, n: int) -> tuple[list[str], list[str]]:
                        'questions')
     return [question for question, _ in found[:n]], [answer for _, answer in found[:n]]
 
+# %% ../../nbs/apps/08_capstone.ipynb #dcaff005
 def evaluate(project: Project) -> dict: # who -> shares; n, run, wrong
     "The tuned model beside two baselines, on the questions that were set aside."
     table, told = project.tables['evaluate'], project.told('instruct')
@@ -332,7 +340,7 @@ def one_look(
         text = None
     return text, time.perf_counter()-begun
 
-# %% ../../nbs/apps/08_capstone.ipynb #4be62ad0
+# %% ../../nbs/apps/08_capstone.ipynb #3a9051a2
 def faults_of(
     numbers: dict, # model, failed, right, p95 (seconds)
     expected: str, # name of the model that was tuned
@@ -342,14 +350,15 @@ def faults_of(
     found = []
     if numbers['model'] != expected:
         found.append(f'another model answers: {numbers["model"]}, expected {expected}')
-    if numbers['failed']: found.append(f'{numbers["failed"]} requests failed')
+    if numbers['failed']:
+        found.append(f'{numbers["failed"]} requests failed')
     if numbers['right'] < table['least_right']:
         found.append(f'{numbers["right"]:.0%} right, expected {table["least_right"]:.0%} or more')
     if numbers['p95'] > table['most_seconds']:
         found.append(f'95 % within {numbers["p95"]:.2f} s, expected {table["most_seconds"]} s')
     return found
 
-# %% ../../nbs/apps/08_capstone.ipynb #e89c5d6d
+# %% ../../nbs/apps/08_capstone.ipynb #27787e11
 def look(
     project: Project,
     url: str, # of the server, without /v1
@@ -369,6 +378,7 @@ def look(
         reply.raise_for_status()
         name = reply.json()['data'][0]['id']
         found = [one_look(session, url, name, question, tokens) for question in questions]
+    except RunError: raise
     except (requests.RequestException, ValueError, KeyError, IndexError, TypeError) as e:
         raise RunError(f'no model answers at {url} ({type(e).__name__}): '
                        "does 'era stage serve' run?") from None
@@ -379,9 +389,18 @@ def look(
                    p95=float(np.percentile(seconds, 95)))
     return numbers, faults_of(numbers, expected, table)
 
-# %% ../../nbs/apps/08_capstone.ipynb #541f726c
+# %% ../../nbs/apps/08_capstone.ipynb #3839658c
 RUNS: dict[str, Callable[[Project], dict]] = dict(
     train=train, instruct=instruct, evaluate=evaluate, quantise=quantise)
+
+def run_stage(
+    project: Project,
+    name: str, # one of `RUNS`
+) -> dict: # its numbers
+    "Run a stage, and note its numbers."
+    numbers = RUNS[name](project)
+    project.note(name, numbers)
+    return numbers
 
 def show_numbers(numbers: dict): # of a stage
     "Print a table: one row for each number, or for each share with its interval."
@@ -391,6 +410,7 @@ def show_numbers(numbers: dict): # of a stage
         return f'{value:.4g}' if isinstance(value, float) else str(value)
     show(['what', 'value'], [[k, cell(v)] for k, v in numbers.items() if not isinstance(v, list)])
 
+# %% ../../nbs/apps/08_capstone.ipynb #5ada052d
 @command
 def stage(
     name: Literal['train', 'instruct', 'evaluate', 'quantise', 'serve', 'monitor'],
@@ -410,16 +430,16 @@ def stage(
         return serve_answers(answers_8(str(run)), sock) or 0
     if name == 'monitor':
         numbers, faults = look(project, url)
+        project.note(name, numbers)
     else:
-        numbers = RUNS[name](project)
-    project.note(name, numbers)
+        numbers = run_stage(project, name)
     show_numbers(numbers)
     for fault in faults:
         print(f'limit broken: {fault}')
     return 1 if faults else 0
 
-# %% ../../nbs/apps/08_capstone.ipynb #8893f9d2
-@experiment('capstone', smoke={}, lesson=dict(size=1500, epochs=0, questions=200, seeds=3),
+# %% ../../nbs/apps/08_capstone.ipynb #8b0e916f
+@experiment('capstone', smoke={}, lesson=dict(size=3000, epochs=0, questions=200, seeds=3),
             full=dict(size=6000, epochs=0, questions=200, seeds=5))
 @dataclass
 class Capstone(Experiment):
@@ -446,10 +466,9 @@ class Capstone(Experiment):
             project.tables[name]['epochs'] = self.epochs or project.tables[name]['epochs']
         project.tables['evaluate']['n'] = self.questions
         found = {}
-        for name, run_stage in RUNS.items():
+        for name in RUNS:
             with contextlib.redirect_stdout(io.StringIO()):
-                found[name] = run_stage(project)
-            project.note(name, found[name])
+                found[name] = run_stage(project, name)
         with background(service(project)) as url:
             seen, _ = look(project, url)
         asked, small = found['evaluate'], found['quantise']
