@@ -109,7 +109,7 @@ apps/01_retrieval
 apps/02_dense
 apps/03_chunks
 apps/04_rag
-apps/08_capstone
+apps/09_capstone
 core/01_errors
 core/02_plot
 core/03_diagram
