@@ -104,6 +104,7 @@ apps.chunks
 apps.rag
 apps.tutor_app
 apps.tutor_load
+apps.capstone
 '''.split()
 NOT_YET: list = [] # of core
 
