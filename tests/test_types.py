@@ -104,6 +104,9 @@ apps.retrieval
 apps.dense
 apps.chunks
 apps.rag
+apps.tutor_app
+apps.tutor_load
+apps.capstone
 '''.split()
 NOT_YET: list = [] # of core
 
