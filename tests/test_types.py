@@ -14,6 +14,7 @@ foundations.tools
 foundations.schedules
 foundations.learner
 foundations.callbacks
+foundations.cloud
 vision.coresets
 vision.scores
 vision.ddp
@@ -23,6 +24,7 @@ vision.imagenet
 vision.throughput
 llm.attention
 llm.flash
+llm.corpus
 llm.parts
 llm.gpt
 llm.budget
