@@ -135,8 +135,7 @@ def new(
     seed: int = 0, # of its data
 ):
     "Make a project of your own, with data, tests, container and cards: era new capstone DIR."
-    files = new_project(Path(folder), size, seed)
-    print(f'{folder}: {len(files)} files of a project for {kind}')
+    print(f'{folder}: {len(new_project(Path(folder), size, seed))} files of a project for {kind}')
     print(f"next: cd {folder}, read README.md, and run 'era stage train'")
 
 # %% ../../nbs/apps/09_capstone.ipynb #8301b1dc
@@ -273,8 +272,7 @@ def evaluate(project: Project) -> dict: # who -> shares; n, run, wrong
     rule, constant = baseline(project.folder), max(sorted(set(usual)), key=usual.count)
     who = {'model': given, 'rule': [rule(question) for question in questions],
            'most frequent answer': [constant]*len(wanted)}
-    rows = list(zip(questions, given, wanted))
-    wrong = [list(row) for row in rows if row[1] != row[2]]
+    wrong = [list(row) for row in zip(questions, given, wanted) if row[1] != row[2]]
     shares = {name: share_right(texts, wanted) for name, texts in who.items()}
     return shares | dict(n=len(wanted), run=told['run'], wrong=wrong[:10])
 

@@ -185,8 +185,7 @@ class Ladder(Experiment):
         super().check()
         widths = [self.base, *getattr(self, 'widths', ()), *getattr(self, 'held_widths', ())]
         if any(width < 1 or width % self.head_dim for width in widths):
-            raise RunError(f'the widths are {widths}, expected multiples of head_dim = '
-                           f'{self.head_dim}')
+            raise RunError(f'widths are {widths}, expected multiples of head_dim = {self.head_dim}')
 
     def corpus(self) -> Corpus:
         "The characters of the standard library or of a folder, `judge` of them held out."
