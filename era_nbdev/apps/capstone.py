@@ -1,4 +1,4 @@
-"""`era new capstone DIR` makes a project in which every part has its place: data, settings, tests, continuous integration, container, cards and checklist. `era stage` leads it through training, tuning, evaluation, quantisation, serving and monitoring, one command each. All of them are run here, and over three seeds it is measured what each stage was worth.
+"""`era new capstone DIR` makes a project in which every part has its place: data, settings, tests, continuous integration, container, cards and checklist. `era stage` leads it through training, tuning, evaluation, quantisation, serving and monitoring, one command each. All of them are run here, and over three sets of data it is measured what pre-training and quantisation were worth.
 
 Docs: https://era-nbdev.github.io/era_nbdev/apps/capstone.html.md"""
 

@@ -1,4 +1,4 @@
-"""One command serves the book. A hundred readers ask at once, and each answer is timed on a real server process, alone and beside a client that asks without pause; then the server gets the files, the metrics and the alarms with which it can be left alone on a rented machine.
+"""One command serves the book. A hundred readers ask at once, and each answer is timed on a real server process, alone and beside a client that asks without pause; then the server gets files for a rented machine, which are checked against the program but not run here, and metrics and alerts that say how it fares there.
 
 Docs: https://era-nbdev.github.io/era_nbdev/apps/tutor_load.html.md"""
 

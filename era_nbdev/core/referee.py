@@ -1,4 +1,4 @@
-"""A program trains what a file describes within a fixed number of CPU seconds, which mean the same on a slow and on a fast machine, and measures the result with questions whose answers the file never gets.
+"""A program trains what a file describes within a fixed number of CPU seconds, more of them on a slow machine and fewer on a fast one, and measures the result with questions whose answers the file never gets.
 
 Docs: https://era-nbdev.github.io/era_nbdev/core/referee.html.md"""
 

@@ -1,4 +1,4 @@
-"""`era cloud plan` shows what a training will cost before anything is rented, and `era cloud launch` starts it through SkyPilot after a typed yes. On machines that are cheap because they may be taken away, the training goes on from its last checkpoint. The page derives how often to save, trains one model with several processes, and makes and removes one machine by hand against a server that answers as Amazon's does.
+"""`era cloud plan` shows what a training will cost before anything is rented, and `era cloud launch` starts it through SkyPilot after a typed yes. On machines that are cheap because they may be taken away, the training goes on from its last checkpoint. The page derives how often to save, shows why several processes that average their gradients train one model, and makes and removes one machine by hand against a server that answers as Amazon's does.
 
 Docs: https://era-nbdev.github.io/era_nbdev/foundations/cloud.html.md"""
 

@@ -1,4 +1,4 @@
-"""`era shards` turns texts into files of tokens that are larger than memory and are read without being loaded. Batches are windows of these files: no token is met twice in an epoch, and a training that was interrupted goes on with the same batch. The page measures what this costs and saves, and shows two faults of a corpus with the checks that find them.
+"""`era shards` turns texts into files of tokens, which may be larger than memory, because they are read without being loaded. Batches are windows of these files: no token is met twice in an epoch, and a training that was interrupted goes on with the same batch. The page measures what this costs and saves, and shows three faults of a corpus with the checks that find them.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/corpus.html.md"""
 
