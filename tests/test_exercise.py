@@ -8,9 +8,10 @@ PAGES = [p for p in book.pages() if '/' in p]
 def notebook(page): return book.project()/'nbs'/f'{page}.ipynb'
 CHECKED = {page: found for page in PAGES if (found := [o for o in read_exercises(notebook(page), book.module_of(page)) if o.function])}
 
-def definitions(code): # of functions and classes, and the imports that they use: what a learner would hand in
+def definitions(code): # of functions, classes and CONSTANTS, and the imports that they use: what a learner would hand in
     kinds = ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom
-    return '\n'.join(ast.unparse(n) for n in ast.parse(code).body if isinstance(n, kinds))
+    def constant(n): return isinstance(n, ast.Assign) and all(isinstance(t, ast.Name) and t.id.isupper() for t in n.targets)
+    return '\n'.join(ast.unparse(n) for n in ast.parse(code).body if isinstance(n, kinds) or constant(n))
 
 def test_every_exercise_can_be_read():
     for page in PAGES:

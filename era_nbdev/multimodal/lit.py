@@ -242,7 +242,7 @@ def map_hits(
     image = model.encode_image(pairs.image[:, 0])
     return retrieval_hits(image, model.encode_text(pairs.text))
 
-# %% ../../nbs/multimodal/07_lit.ipynb #473c0712
+# %% ../../nbs/multimodal/07_lit.ipynb #d36407ab
 def measured(
     hits: np.ndarray, # [n, 6], as `map_hits`
 ) -> dict: # name -> per cent
@@ -257,7 +257,6 @@ def interval(
     low, high = bootstrap(np.mean, hits)
     return round(100*low, 1), round(100*high, 1)
 
-# %% ../../nbs/multimodal/07_lit.ipynb #d36407ab
 def summarised(
     hits: np.ndarray, # [n, 6], as `map_hits`
 ) -> dict: # name -> per cent
