@@ -14,6 +14,7 @@ foundations.tools
 foundations.schedules
 foundations.learner
 foundations.callbacks
+foundations.cloud
 vision.coresets
 vision.scores
 vision.ddp
@@ -23,6 +24,7 @@ vision.imagenet
 vision.throughput
 llm.attention
 llm.flash
+llm.corpus
 llm.parts
 llm.gpt
 llm.budget
@@ -102,6 +104,9 @@ apps.retrieval
 apps.dense
 apps.chunks
 apps.rag
+apps.tutor_app
+apps.tutor_load
+apps.capstone
 '''.split()
 NOT_YET: list = [] # of core
 

@@ -324,13 +324,15 @@ def serve(
     out: str = 'era_runs', # folder of all runs
     folder: str = '', # of the user's own files, for an app that shows some
     engine: str = '', # that writes the texts, for a language model
+    model: str = '', # name that the engine knows, for an app that asks one elsewhere
 ):
     "Serve a trained model or an app of the book in the browser and as an API."
     if not 0 < port < 65536: raise RunError(f'port is {port}, expected 1 to 65535')
     if name not in runs.SERVES:
         runs.lookup('serves', name)
     app = runs.SERVES[name]
-    own = {key: value for key, value in dict(folder=folder, engine=engine).items() if value}
+    own = {key: value for key, value in dict(folder=folder, engine=engine, model=model).items()
+           if value}
     for key in own:
         if key in inspect.signature(app).parameters: continue
         raise RunError(f'{name} takes no {key}: leave out --{key}')

@@ -154,8 +154,9 @@ def train_rank(
     fits = e.bs % world == 0 and e.bs <= len(d.x_train)
     e.require(bs=(fits, f'a multiple of the {world} processes, at most {len(d.x_train)}'))
     def scale(x): return x.flatten(1).float()/255
-    seed, options = run.config['seed'], dict(transform=scale, device=run.device)
-    loader = Batches(d.x_train, d.y_train, e.bs, shuffle=True, seed=seed, drop_last=True, **options)
+    options: Any = dict(transform=scale, device=run.device)
+    loader = Batches(d.x_train, d.y_train, e.bs, shuffle=True, seed=run.config['seed'],
+                     drop_last=True, **options)
     test = Batches(d.x_test, d.y_test, min(1000, len(d.y_test)), **options)
     pixels = d.x_train[0].numel()
     net = nn.Sequential(nn.Linear(pixels, e.hidden), nn.ReLU(), nn.Linear(e.hidden, len(d.classes)))

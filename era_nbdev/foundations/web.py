@@ -15,9 +15,9 @@ from ..core.run import Run, RunError, open_run, serves
 from .mnist import blank
 
 # %% auto #0
-__all__ = ['ApiError', 'errors_as_json', 'make_app', 'host_name', 'why_foreign', 'local_only', 'make_room', 'connection_limit',
-           'make_server', 'add_maintenance', 'cannot_listen', 'address_of', 'serve', 'decode_image', 'as_digit',
-           'draw_strokes', 'decode_array', 'create_app', 'app_for_run', 'serve_mnist']
+__all__ = ['RULES', 'ApiError', 'errors_as_json', 'make_app', 'host_name', 'why_foreign', 'local_names', 'local_only',
+           'make_room', 'connection_limit', 'make_server', 'add_maintenance', 'cannot_listen', 'address_of', 'serve',
+           'decode_image', 'as_digit', 'draw_strokes', 'decode_array', 'create_app', 'app_for_run', 'serve_mnist']
 
 # %% ../../nbs/foundations/10_web.ipynb #18bb0fbe
 class ApiError(ValueError):
@@ -46,7 +46,7 @@ def errors_as_json(app): # Flask application
         return answer(500, 'the server failed on this request')
 
 # %% ../../nbs/foundations/10_web.ipynb #e87adb3f
-_RULES = {'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer',
+RULES = {'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer',
           'Content-Security-Policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
                                      "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}
 
@@ -59,7 +59,7 @@ def make_app(): # Flask application
     app.json.sort_keys = False
     errors_as_json(app)
     @app.after_request
-    def rules(response): response.headers.update(_RULES); return response
+    def rules(response): response.headers.update(RULES); return response
     return app
 
 # %% ../../nbs/foundations/10_web.ipynb #79d176c4
@@ -80,18 +80,23 @@ def why_foreign(environ: dict, names: set) -> str: # a WSGI request; names that 
         return f'the request was sent by a page of {origin[:80]!r}, not by a page of this server'
     return ''
 
+def local_names(host: str) -> set: # address to listen on
+    "The names under which this machine knows an address of its own; none if the address is open to the network."
+    own = f'[{host}]' if ':' in host else host.lower()
+    return _LOCAL | {own} if own in _LOCAL or own.startswith('127.') else set()
+
 def local_only(
     app, # any WSGI application
     host: str, # address on which it will listen
 ): # WSGI application
     "`app`, which on an address of this machine only answers to pages of its own; elsewhere `app` itself."
-    own = f'[{host}]' if ':' in host else host.lower()
-    if own not in _LOCAL and not own.startswith('127.'): return app
+    names = local_names(host)
+    if not names: return app
     def guarded(environ, start_response):
-        why = why_foreign(environ, _LOCAL | {own})
+        why = why_foreign(environ, names)
         if not why: return app(environ, start_response)
         body = json.dumps(dict(error=why)).encode()
-        headers = {'Content-Type': 'application/json', 'Content-Length': str(len(body))} | _RULES
+        headers = {'Content-Type': 'application/json', 'Content-Length': str(len(body))} | RULES
         start_response('403 FORBIDDEN', list(headers.items()))
         return [body]
     return guarded

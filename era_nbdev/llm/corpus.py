@@ -234,7 +234,8 @@ class ShardWriter:
     ):
         self.folder, self.dtype, self.hold_out, self.size = folder, dtype, hold_out, size
         self.about = dict(train=0, valid=0, valid_bytes=0)
-        self.file, self.files = None, 0
+        self.file: Any = None
+        self.files = 0
         for kind in ('train', 'valid'):
             (folder/kind).mkdir(parents=True)
 

@@ -20,7 +20,7 @@ from .streaming import Job, Step, TokenEngine, Writer, lacking
 # %% auto #0
 __all__ = ['Checked', 'StreamOptions', 'Ask', 'CompletionAsk', 'Message', 'ChatAsk', 'Refusal', 'refusal_of', 'Piece', 'room',
            'sampling_of', 'stops_of', 'n_best', 'check_able', 'Answers', 'completion_logprobs', 'chat_logprobs', 'Form',
-           'event', 'engine_failed', 'events', 'make_app', 'respond', 'listen', 'background']
+           'event', 'engine_failed', 'events', 'add_error_handlers', 'make_app', 'respond', 'listen', 'background']
 
 # %% ../../nbs/scale/22_api.ipynb #9062ffa7
 assert need('fastapi', 'serve') # says how to install what the next lines import
@@ -388,14 +388,15 @@ async def events(
     yield event('[DONE]')
 
 # %% ../../nbs/scale/22_api.ipynb #48be3430
-def _add_error_handlers(app: FastAPI):
+def add_error_handlers(app: FastAPI, model_of: Callable): # path -> the model of its body
+    "Give every error of the application the form of a `Refusal`."
     @app.exception_handler(Refusal)
     async def refused(request: WebRequest, e: Refusal): return e.response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: WebRequest, e: RequestValidationError):
-        kind = ChatAsk if request.url.path.endswith('chat/completions') else CompletionAsk
-        return refusal_of(e.errors()[0], list(kind.model_fields)).response()
+        known = list(model_of(request.url.path).model_fields)
+        return refusal_of(e.errors()[0], known).response()
 
     @app.exception_handler(HTTPException)
     async def http(request: WebRequest, e: HTTPException):
@@ -420,11 +421,12 @@ def make_app(
         answers.engine.close()
 
     app = FastAPI(title=f'{answers.name}, with the API of OpenAI', lifespan=lifespan)
-    _add_error_handlers(app)
+    def model_of(path): return ChatAsk if 'chat' in path else CompletionAsk
+    add_error_handlers(app, model_of)
     about = dict(id=answers.name, object='model', created=int(time.time()), owned_by='era_nbdev',
                  max_model_len=answers.engine.context)
     def check_name(name: str):
-        if name == answers.name: return
+        if name == answers.name: return about
         raise Refusal(404, nearest('model', name, [answers.name]), 'model', 'model_not_found')
 
     @app.post('/v1/completions')
@@ -434,9 +436,7 @@ def make_app(
     @app.get('/v1/models')
     async def models(): return dict(object='list', data=[about])
     @app.get('/v1/models/{name}')
-    async def model(name: str):
-        check_name(name)
-        return about
+    async def model(name: str): return check_name(name)
 
     async def answer(ask: CompletionAsk | ChatAsk):
         check_name(ask.model)

@@ -113,12 +113,13 @@ class Door:
         app: Callable, # of ASGI
         limits: Limits = Limits(),
         key: str = '', # that clients must know; '': none
+        prefix: str = '/v1/', # of the paths that it guards
     ):
-        self.app, self.limits, self.key = app, limits, key
+        self.app, self.limits, self.key, self.prefix = app, limits, key, prefix
         self.inside, self.mean_seconds = 0, 1.
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable): # of ASGI
-        if scope['type'] != 'http' or not scope['path'].startswith('/v1/'):
+        if scope['type'] != 'http' or not scope['path'].startswith(self.prefix):
             return await self.app(scope, receive, send)
         try:
             self._check_key(dict(scope['headers']))
@@ -210,13 +211,14 @@ class Counted:
     def __init__(self,
         app: Callable, # of ASGI
         meters: Meters,
+        paths: tuple = PATHS, # that are counted by name
     ):
-        self.app, self.meters = app, meters
+        self.app, self.meters, self.paths = app, meters, paths
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable): # of ASGI
         async def counted(message: dict):
             if message['type'] == 'http.response.start':
-                path = scope['path'] if scope['path'] in PATHS else 'other'
+                path = scope['path'] if scope['path'] in self.paths else 'other'
                 self.meters.requests.labels(path, message['status']).inc()
             await send(message)
         await self.app(scope, receive, counted)
@@ -270,6 +272,7 @@ def run_server(
     sock: socket.socket, # of `listen`
     limits: Limits = Limits(),
     drain: int = 25, # seconds for answers that have begun, when the server is stopped
+    path: str = '/v1', # behind the address that is printed
 ):
     "Answer requests until SIGTERM or Ctrl-C; answers that have begun are finished first."
     uvicorn = need('uvicorn', 'serve')
@@ -277,7 +280,7 @@ def run_server(
                             log_level='warning', access_log=False,
                             timeout_graceful_shutdown=drain)
     host, port = sock.getsockname()[:2]
-    print(f'serving on http://{host}:{port}/v1 (Ctrl-C stops)', flush=True)
+    print(f'serving on http://{host}:{port}{path} (Ctrl-C stops)', flush=True)
     stops = signal.SIGTERM, signal.SIGINT
     before = {sig: signal.signal(sig, signal.SIG_IGN) for sig in stops} # uvicorn sets its own
     try: uvicorn.Server(config).run(sockets=[sock])

@@ -183,9 +183,10 @@ class Ladder(Experiment):
     def check(self):
         "Raise `RunError` for widths without whole heads."
         super().check()
-        widths, heads = [self.base, *self.widths, *getattr(self, 'held_widths', ())], self.head_dim
-        if any(width < 1 or width % heads for width in widths):
-            raise RunError(f'the widths are {widths}, expected multiples of head_dim = {heads}')
+        widths = [self.base, *getattr(self, 'widths', ()), *getattr(self, 'held_widths', ())]
+        if any(width < 1 or width % self.head_dim for width in widths):
+            raise RunError(f'the widths are {widths}, expected multiples of head_dim = '
+                           f'{self.head_dim}')
 
     def corpus(self) -> Corpus:
         "The characters of the standard library or of a folder, `judge` of them held out."
