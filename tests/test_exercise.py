@@ -10,7 +10,7 @@ CHECKED = {page: found for page in PAGES if (found := [o for o in read_exercises
 
 def definitions(code): # of functions, classes and CONSTANTS, and the imports that they use: what a learner would hand in
     kinds = ast.FunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom
-    def constant(n): return isinstance(n, ast.Assign) and all(isinstance(t, ast.Name) and t.id.isupper() for t in n.targets)
+    def constant(n): return isinstance(n, ast.Assign) and all(isinstance(t, ast.Name) and t.id.isupper() and len(t.id) > 1 for t in n.targets)
     return '\n'.join(ast.unparse(n) for n in ast.parse(code).body if isinstance(n, kinds) or constant(n))
 
 def test_every_exercise_can_be_read():
