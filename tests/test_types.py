@@ -100,6 +100,8 @@ scale.engines
 scale.deploy
 apps.retrieval
 apps.dense
+apps.chunks
+apps.rag
 '''.split()
 NOT_YET: list = [] # of core
 

@@ -15,8 +15,8 @@ from .book import module_of, pages, project
 # %% auto #0
 __all__ = ['MAX_LINE', 'MEDIAN_CELL', 'LONG_CELL', 'MAX_CELL', 'MAX_CLASS_CELL', 'MAX_FUNCTION', 'MAX_MODULE', 'WORDS_A_LINE',
            'SMALL_SECTION', 'MAX_RUN', 'MAX_KILOBYTES', 'CELLS', 'EXERCISES', 'ANSWER_WORDS', 'LEAVING',
-           'PRIVATE_WORDS', 'RULES', 'TEACHING', 'Cell', 'parsed', 'read_cells', 'is_only_imports', 'long_lines',
-           'after_semicolon', 'after_colon', 'stacked', 'stacked_lines', 'median_example', 'cell_lengths',
+           'PRIVATE_WORDS', 'CHECKER', 'RULES', 'TEACHING', 'Cell', 'parsed', 'read_cells', 'is_only_imports',
+           'long_lines', 'after_semicolon', 'after_colon', 'stacked', 'stacked_lines', 'median_example', 'cell_lengths',
            'is_too_long', 'long_cells', 'long_functions', 'module_lines', 'long_module', 'sections', 'thin_sections',
            'code_runs', 'schematics', 'exercises', 'callout', 'lacks', 'bad_exercises', 'private_words', 'comments',
            'site_references', 'own_names', 'is_patch', 'patched', 'bad_size', 'page_of', 'faults', 'overview', 'main']
@@ -387,12 +387,15 @@ def patched(
     return found
 
 # %% ../../nbs/core/20_style.ipynb #3c4c9a2e
+CHECKER = re.compile(r'#\| hide\n(?s:.*\n)?check = Check\(') # of an exercise, see core.exercise
+
 def bad_size(
     path: Path, # of a notebook
     fewest: int = CELLS[0], # cells
 ) -> list[str]:
     "A sentence if the notebook has too few or too many cells, or too many bytes."
-    n_cells = len(json.loads(path.read_text(encoding='utf-8'))['cells'])
+    sources = [''.join(o['source']) for o in json.loads(path.read_text(encoding='utf-8'))['cells']]
+    n_cells = sum(not CHECKER.match(source) for source in sources)
     kilobytes, found = path.stat().st_size/1024, []
     if not fewest <= n_cells <= CELLS[1]:
         found.append(f'{n_cells} cells, expected {fewest} to {CELLS[1]}')
