@@ -397,10 +397,12 @@ def show_task(
 def signature(
     o: Exercise, # with a checker
 ) -> str: # 'reach(n_layer, W, T=40)'
-    "The first line of the function that is to be written, from the reference solution."
-    nodes = ast.walk(ast.parse(o.solution))
-    found = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == o.function]
-    return f'{o.function}({ast.unparse(found[0].args)})' if found else f'{o.function}(…)'
+    "The first line of the function or class that is to be written, from the reference solution."
+    kinds = ast.FunctionDef, ast.ClassDef
+    found = [n for n in ast.parse(o.solution).body if isinstance(n, kinds) and n.name == o.function]
+    if not found: return f'{o.function}(…)'
+    if isinstance(found[0], ast.FunctionDef): return f'{o.function}({ast.unparse(found[0].args)})'
+    return f'class {o.function}({", ".join(map(ast.unparse, found[0].bases))})'
 
 # %% ../../nbs/core/21_exercise.ipynb #f155d69e
 KERNEL = dict(metadata=dict(kernelspec=dict(name='python3', display_name='python3')),
@@ -425,7 +427,8 @@ def cells_for(
     hint = f'<details><summary>Hint</summary>\n\n{o.hint}\n\n</details>'
     cells = [new_cell('markdown', f'{task}\n\n{hint}')]
     if not o.function: return cells+[new_cell('code', f'# compare: era check {o.id} --answer')]
-    empty = f'def {signature(o)}:\n    raise NotImplementedError'
+    first = signature(o) if signature(o).startswith('class ') else f'def {signature(o)}'
+    empty = f'{first}:\n    raise NotImplementedError'
     call = f"from era_nbdev.core.exercise import try_out\ntry_out('{o.id}', {o.function})"
     return cells+[new_cell('code', empty), new_cell('code', call)]
 

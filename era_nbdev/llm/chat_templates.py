@@ -42,7 +42,7 @@ CHATML_SOURCE = r"""
     {{- '<|im_start|>assistant\n' }}
 {%- endif %}"""
 
-# %% ../../nbs/llm/24_chat_templates.ipynb #7e32af94
+# %% ../../nbs/llm/24_chat_templates.ipynb #966ea423
 class GenerationTag(Extension):
     "Accepts `{% generation %} … {% endgeneration %}` and writes what stands between."
     tags = {'generation'}
@@ -53,6 +53,7 @@ class GenerationTag(Extension):
 
 def _raise(message: str): raise TemplateError(message)
 
+# %% ../../nbs/llm/24_chat_templates.ipynb #7e32af94
 @lru_cache
 def compiled_template(source: str): # Jinja
     "The template, compiled once in Jinja's sandbox. Raises `ValueError` for bad Jinja."
