@@ -333,8 +333,7 @@ def note_try(
     every = progress()
     entry = every.setdefault(id, dict(tries=0, passed=''))
     entry['tries'] += 1
-    if passed and not entry['passed']:
-        entry['passed'] = datetime.date.today().isoformat()
+    entry['passed'] = entry['passed'] or passed*datetime.date.today().isoformat()
     progress_file().parent.mkdir(parents=True, exist_ok=True)
     write_atomic(progress_file(), json.dumps(every, indent=1, sort_keys=True))
 
@@ -385,7 +384,7 @@ def show_task(
     if passed and o.function:
         raise RunError(f"{o.id} has a checker: 'era check {o.id} FILE' notes it when it passes")
     print(f'{o.id}: {o.title} (difficulty {o.difficulty}, {o.minutes} minutes)\n\n{o.task}')
-    more = [f"Write {signature(o)} and run 'era check {o.id} FILE'."]*bool(o.function)
+    more = [f"Write '{signature(o)}: …' and run 'era check {o.id} FILE'."]*bool(o.function)
     more += [f'Hint: {o.hint}']*hint+[f'Answer: {o.answer}']*answer
     for text in more:
         print(f'\n{text}')
@@ -396,13 +395,13 @@ def show_task(
 # %% ../../nbs/core/21_exercise.ipynb #3112b106
 def signature(
     o: Exercise, # with a checker
-) -> str: # 'reach(n_layer, W, T=40)'
+) -> str: # 'def reach(n_layer, W, T=40)'
     "The first line of the function or class that is to be written, from the reference solution."
-    kinds = ast.FunctionDef, ast.ClassDef
-    found = [n for n in ast.parse(o.solution).body if isinstance(n, kinds) and n.name == o.function]
-    if not found: return f'{o.function}(…)'
-    if isinstance(found[0], ast.FunctionDef): return f'{o.function}({ast.unparse(found[0].args)})'
-    return f'class {o.function}({", ".join(map(ast.unparse, found[0].bases))})'
+    for n in ast.parse(o.solution).body:
+        if getattr(n, 'name', '') != o.function: continue
+        if isinstance(n, ast.FunctionDef): return f'def {n.name}({ast.unparse(n.args)})'
+        if isinstance(n, ast.ClassDef): return f'class {n.name}({", ".join(map(ast.unparse, n.bases))})'
+    return f'{o.function}(…)'
 
 # %% ../../nbs/core/21_exercise.ipynb #f155d69e
 KERNEL = dict(metadata=dict(kernelspec=dict(name='python3', display_name='python3')),
@@ -427,8 +426,7 @@ def cells_for(
     hint = f'<details><summary>Hint</summary>\n\n{o.hint}\n\n</details>'
     cells = [new_cell('markdown', f'{task}\n\n{hint}')]
     if not o.function: return cells+[new_cell('code', f'# compare: era check {o.id} --answer')]
-    first = signature(o) if signature(o).startswith('class ') else f'def {signature(o)}'
-    empty = f'{first}:\n    raise NotImplementedError'
+    empty = f'{signature(o)}:\n    raise NotImplementedError'
     call = f"from era_nbdev.core.exercise import try_out\ntry_out('{o.id}', {o.function})"
     return cells+[new_cell('code', empty), new_cell('code', call)]
 
@@ -473,8 +471,7 @@ def exercises_(
     file = out/f'{page.split("/")[-1]}.ipynb'
     cells = [new_cell('markdown', f'# Exercises of the chapter `{module}`'),
              new_cell('code', chapter_imports(notebook, module))]
-    for o in every:
-        cells += cells_for(o)
+    cells += [cell for o in every for cell in cells_for(o)]
     write_new(file, cells)
     n = sum(bool(o.function) for o in every)
     print(f'{file}: {len(every)} exercises, {n} of them with a checker')
