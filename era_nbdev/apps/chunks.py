@@ -1,4 +1,4 @@
-"""Documents are cut into pieces by size, at sentences or at headings, and each piece knows where it stands. On SQuAD it is measured which cuts keep answers whole and which are found. `era index` puts the pieces of your files, their words and their vectors into one file that is written in one step and refuses to be misread.
+"""Documents are cut into pieces by size, at sentences or at headings, and each piece knows where it stands. On SQuAD it is measured which cuts keep the sentences of answers whole, and how many of these a search finds. `era index` puts the pieces of your files and their vectors into one file that is written in one step; a foreign file or another version is refused with a sentence.
 
 Docs: https://era-nbdev.github.io/era_nbdev/apps/chunks.html.md"""
 

@@ -1,4 +1,4 @@
-"""`era ask` answers questions from an index of your files, each sentence with its source. Sentences are quoted, or written by a language model and checked against what they cite; the check is measured on SQuAD. A document that gives orders to the model is shown at work, and with it what contains such a document and what does not.
+"""`era ask` answers questions from an index of your files, each sentence with its source. Sentences are quoted, or written by a language model and checked against what they cite; how well the check tells true claims from false ones is measured on SQuAD. A document that gives orders to a model is shown at work on a stand-in for a model, and with it what contains such a document and what does not.
 
 Docs: https://era-nbdev.github.io/era_nbdev/apps/rag.html.md"""
 

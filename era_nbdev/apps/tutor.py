@@ -1,4 +1,4 @@
-"""A tutor that answers questions about this book from its own pages, with the sections that it quotes. It searches by words and by meaning, understands simple follow-up questions, and says so when the book has no answer. It is tuned on development questions only, so that the next page can measure it honestly.
+"""A tutor that answers questions about this book from its own pages, with the sections that it quotes. It searches by words and by meaning, joins a follow-up question to the one before it by a simple rule, and says that the book has no answer when nothing is near enough. It was tuned on development questions only, so that the next page can measure it on others.
 
 Docs: https://era-nbdev.github.io/era_nbdev/apps/tutor.html.md"""
 
