@@ -200,8 +200,15 @@ def read_index(
             rows = database.execute('select * from chunks').fetchall()
     except sqlite3.DatabaseError as e:
         raise RunError(f'{path} is not an index of era, or damaged ({e})') from None
+    try: return _index_of(rows)
+    except (ValueError, TypeError, IndexError):
+        raise RunError(f'{path} is damaged: index the files again') from None
+
+def _index_of(rows: list) -> Index: # text, source, start, heading, vector
     chunks = [Chunk(*row[:4]) for row in rows]
-    if not chunks or rows[0][4] is None: return Index(chunks)
+    for chunk in chunks:
+        if not isinstance(chunk.text, str): raise TypeError('a chunk without text')
+    if all(row[4] is None for row in rows): return Index(chunks)
     return Index(chunks, np.stack([np.frombuffer(row[4], dtype=np.float32) for row in rows]))
 
 # %% ../../nbs/apps/03_chunks.ipynb #50809417
@@ -234,7 +241,8 @@ def read_documents(
         if path.is_file():
             found[path.name if path.name not in found else str(path)] = read_document(path)
         elif path.is_dir():
-            found |= read_folder(path, note)
+            for name, text in read_folder(path, note).items():
+                found[name if name not in found else str(path/name)] = text
         else:
             raise RunError(f'no file or folder {given}')
     return found

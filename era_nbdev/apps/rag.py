@@ -152,7 +152,8 @@ def unsupported(
 ) -> list[Statement]:
     "The statements that cite nothing, or passages that do not support them."
     def passage(statement): return ' '.join(chunks[n].searched for n in statement.cites)
-    return [s for s in answer if support(s.text, passage(s)) < least]
+    claims = [s for s in answer if s.text.strip(' .').lower() != 'no answer']
+    return [s for s in claims if support(s.text, passage(s)) < least]
 
 # %% ../../nbs/apps/04_rag.ipynb #9288cd98
 ORDER = re.compile(r'(?:ignore|disregard|forget)[^.:]*(?:instruction|rule|above)[^.:]*[.:]\s*'
@@ -169,10 +170,11 @@ def gullible(messages: list[dict]) -> str: # of a chat; an answer with citations
 # %% ../../nbs/apps/04_rag.ipynb #32cf9402
 def plain_text(text: str) -> str: # of a model
     "The text without pictures, links and HTML; the words of a link stay, its address goes."
-    text = re.sub(r'!\[[^\]]*\]\([^)]*\)', '', text)
-    text = re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', text)
-    text = re.sub(r'<[^>]*>', '', text)
-    return re.sub(r'\b\w+://\S+', '(address removed)', text).strip()
+    target = r'\((?:[^()]|\([^()]*\))*\)' # of a link; an address may hold one pair of brackets
+    text = re.sub(rf'!\[[^\]]*\](?:{target}|\[[^\]]*\])', '', text)
+    text = re.sub(rf'\[([^\]]*)\]{target}', r'\1', text)
+    text = re.sub(r'</?[A-Za-z!][^<>]*>', '', text) # a tag; 'a < b' is none
+    return re.sub(r'(?:\b\w+:)?//\S+', '(address removed)', text).strip()
 
 SUSPICIOUS = re.compile(
     r'(?:ignore|disregard|forget|override)\b[^.]{0,40}\b(?:instruction|rule|prompt|above|previous)'

@@ -114,9 +114,7 @@ def new_cookie() -> str:
     "A text that nobody can guess."
     return secrets.token_urlsafe(24)
 
-def owner_of(
-    cookie: str, # of a reader
-) -> str: # 64 hexadecimal digits
+def owner_of(cookie: str) -> str: # of a reader; 64 hexadecimal digits
     "What the database holds in place of a cookie."
     return hashlib.sha256(cookie.encode()).hexdigest()
 
@@ -142,7 +140,7 @@ class Turns:
         "Store a turn. Raises `Refusal` if the conversation is not there or full."
         now, text = self.clock(), json.dumps(answer, ensure_ascii=False)
         with opened(self.path) as base:
-            base.execute('delete from conversations where last < ?', (now-86400*self.days,))
+            old = base.execute('delete from conversations where last < ?', (self._since(),))
             if conversation is None:
                 conversation = secrets.token_urlsafe(12)
                 new = conversation, owner, question[:80], now
@@ -152,7 +150,16 @@ class Turns:
             base.execute('update conversations set last = ? where id = ?', (now, conversation))
             row = base.execute('insert into turns (conversation, question, answer) '
                                'values (?, ?, ?)', (conversation, question, text))
-            return conversation, row.lastrowid or 0
+        if old.rowcount:
+            self._empty_log()
+        return conversation, row.lastrowid or 0
+
+    def _since(self) -> float: # conversations that were used last before it are over
+        return self.clock()-86400*self.days
+
+    def _empty_log(self): # so that deleted text is in no file
+        with opened(self.path) as base:
+            base.execute('pragma wal_checkpoint(truncate)')
 
     def turns(self, owner: str, conversation: str) -> list[dict]: # turn, question, answer, value
         "A conversation. Raises `Refusal` if it is not there."
@@ -166,8 +173,8 @@ class Turns:
 
     def _own(self, base: sqlite3.Connection, owner: str, conversation: str) -> int: # its turns
         asked = base.execute('select count(t.id) from conversations c left join turns t on '
-                             't.conversation = c.id where c.id = ? and c.owner = ? group by c.id',
-                             (conversation, owner)).fetchone()
+                             't.conversation = c.id where c.id = ? and c.owner = ? and c.last >= ? '
+                             'group by c.id', (conversation, owner, self._since())).fetchone()
         if asked is None: raise Refusal(404, 'you have no such conversation', 'conversation')
         return asked[0]
 
@@ -178,8 +185,9 @@ class Conversations(Turns):
         "The conversations of a reader, the latest first."
         with opened(self.path) as base:
             rows = base.execute('select c.id, c.title, count(t.id) from conversations c join turns '
-                                't on t.conversation = c.id where c.owner = ? group by c.id '
-                                'order by c.last desc limit 100', (owner,))
+                                't on t.conversation = c.id where c.owner = ? and c.last >= ? '
+                                'group by c.id order by c.last desc limit 100',
+                                (owner, self._since()))
             return [dict(id=i, title=title, turns=n) for i, title, n in rows]
 
     def delete(self, owner: str, conversation: str):
@@ -187,8 +195,7 @@ class Conversations(Turns):
         with opened(self.path) as base:
             self._own(base, owner, conversation)
             base.execute('delete from conversations where id = ?', (conversation,))
-        with opened(self.path) as base:
-            base.execute('pragma wal_checkpoint(truncate)')
+        self._empty_log()
 
     def rate(self,
         owner: str,
