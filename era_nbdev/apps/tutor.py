@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Optional
 import numpy as np
@@ -25,6 +24,7 @@ from .rag import Statement, extract, messages_of, parse_answer, plain_text
 from .rag import scored_sentences, unsupported
 from .retrieval import BM25, STOP_WORDS, idf, terms
 from ..core.errors import MissingExtra, RunError
+from ..core.notebooks import project_address
 from ..core.style import Cell, read_cells
 
 # %% auto #0
@@ -329,11 +329,8 @@ class TutorAnswer:
 
 # %% ../../nbs/apps/05_tutor.ipynb #8c3de092
 def site_address() -> str: # ends with a slash
-    "Where the pages of this book lie, from the metadata of the installed package."
-    for line in metadata.metadata('era_nbdev').get_all('Project-URL') or []:
-        label, url = line.split(', ', 1)
-        if label == 'Documentation': return f'{url.rstrip("/")}/'
-    raise RunError('the installed package does not say where its pages lie')
+    "Where the pages of this book lie."
+    return f"{project_address('Documentation')}/"
 
 def sources_of(
     question: str,

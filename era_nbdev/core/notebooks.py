@@ -16,7 +16,7 @@ from .errors import RunError, nearest, need
 from .ledger import root
 
 # %% auto #0
-__all__ = ['page_of', 'source_address', 'notebook_of', 'open_']
+__all__ = ['page_of', 'project_address', 'source_address', 'notebook_of', 'open_']
 
 # %% ../../nbs/core/18_notebooks.ipynb #d00c1c45
 def page_of(chapter: str) -> str: # 'llm/09_gpt'
@@ -28,12 +28,18 @@ def page_of(chapter: str) -> str: # 'llm/09_gpt'
     raise RunError(nearest('chapter', chapter, [*pages, *short]))
 
 # %% ../../nbs/core/18_notebooks.ipynb #8e1c2cac
-def source_address() -> str:
-    "Where the pages of this version lie, from the metadata of the installed package."
+def project_address(
+    label: str, # 'Repository' or 'Documentation'
+) -> str: # without a slash at its end
+    "An address of this project, from the metadata of the installed package. Raises `RunError`."
     for line in metadata.metadata('era_nbdev').get_all('Project-URL') or []:
-        label, url = line.split(', ', 1)
-        if label == 'Repository': return f'{url}/raw/HEAD/nbs'
-    raise RunError('the installed package does not say where its source lies')
+        name, url = line.split(', ', 1)
+        if name == label: return url.rstrip('/')
+    raise RunError(f'the installed package does not name its {label}: install it again')
+
+def source_address() -> str:
+    "Where the pages of this version lie."
+    return f"{project_address('Repository')}/raw/HEAD/nbs"
 
 # %% ../../nbs/core/18_notebooks.ipynb #d8c4df50
 def notebook_of(
