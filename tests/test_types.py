@@ -15,6 +15,7 @@ foundations.schedules
 foundations.learner
 foundations.callbacks
 foundations.cloud
+vision.cnn
 vision.coresets
 vision.scores
 vision.ddp
