@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from .ledger import Table
 
 # %% auto #0
-__all__ = ['LEFT_OUT', 'influence', 'Layer', 'Trace', 'trace']
+__all__ = ['LEFT_OUT', 'influence', 'Layer', 'Trace', 'trace', 'flop']
 
 # %% ../../nbs/core/24_trace.ipynb #51c25ed9
 def _twin(model): # a copy whose weights take means
@@ -161,3 +161,15 @@ def trace(
         for row, y in zip(watch.rows, watch.outputs):
             _measure(row, y, x)
     return watch.rows
+
+# %% ../../nbs/core/24_trace.ipynb #0ea83783
+def flop(
+    model: nn.Module, # any network; not changed
+    shape: tuple, # (C, H, W) of one image
+) -> int: # 2 for a multiply-add
+    "FLOP of one forward pass for one image, as PyTorch counts them."
+    from torch.utils.flop_counter import FlopCounterMode
+    shadow = copy.deepcopy(model).to('meta').eval()
+    with FlopCounterMode(display=False) as count:
+        shadow(torch.empty(1, *shape, device='meta'))
+    return count.get_total_flops()
