@@ -75,88 +75,126 @@ def hf_names(c: GPTConfig) -> list: # of (our name, their names, transposed?)
     names = _gpt2_names(c) if hf_kind(c) == 'gpt2' else _llama_names(c)
     return names if c.tied else [*names, ('head.weight', ['lm_head.weight'], False)]
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #3c9a4d35
-# sizes, by their name in our configuration
-_GPT2 = dict(vocab_size='vocab_size', block_size='n_positions', n_layer='n_layer', n_head='n_head', n_embd='n_embd', hidden='n_inner')
-_LLAMA = dict(vocab_size='vocab_size', block_size='max_position_embeddings', n_layer='num_hidden_layers', n_head='num_attention_heads',
-              n_kv_head='num_key_value_heads', n_embd='hidden_size', head_dim='head_dim', hidden='intermediate_size')
+# %% ../../nbs/llm/12_checkpoints.ipynb #ba0d5834
+_GPT2 = dict(vocab_size='vocab_size', block_size='n_positions', n_layer='n_layer',
+             n_head='n_head', n_embd='n_embd', hidden='n_inner')
+_LLAMA = dict(vocab_size='vocab_size', block_size='max_position_embeddings',
+              n_layer='num_hidden_layers', n_head='num_attention_heads',
+              n_kv_head='num_key_value_heads', n_embd='hidden_size',
+              head_dim='head_dim', hidden='intermediate_size')
 _SIZES = dict(gpt2=_GPT2, llama=_LLAMA, qwen3=_LLAMA)
-_OPTIONAL = 'hidden', 'n_kv_head', 'head_dim'
+_OPTIONAL = 'hidden', 'n_kv_head', 'head_dim' # without them the configuration chooses
 
-# keys that change the computation, with the values that are built here
+# %% ../../nbs/llm/12_checkpoints.ipynb #56fcd59c
 _ONLY = dict(
     gpt2=dict(scale_attn_weights=[True], scale_attn_by_inverse_layer_idx=[False]),
-    llama=dict(hidden_act=['silu', 'swish'], attention_bias=[False], mlp_bias=[False], partial_rotary_factor=[1], rope_interleaved=[False]),
-    qwen3=dict(hidden_act=['silu', 'swish'], attention_bias=[False], use_sliding_window=[False], partial_rotary_factor=[1]))
+    llama=dict(hidden_act=['silu', 'swish'], attention_bias=[False], mlp_bias=[False],
+               partial_rotary_factor=[1], rope_interleaved=[False]),
+    qwen3=dict(hidden_act=['silu', 'swish'], attention_bias=[False],
+               use_sliding_window=[False], partial_rotary_factor=[1]))
 _ONLY_ALL = dict(add_cross_attention=[False], is_encoder_decoder=[False], pruned_heads=[{}])
-_ACTIVATIONS = dict(gelu_new='gelu', gelu_pytorch_tanh='gelu', gelu='gelu_exact', gelu_python='gelu_exact')
+_ACTIVATIONS = dict(gelu_new='gelu', gelu_pytorch_tanh='gelu', gelu='gelu_exact',
+                    gelu_python='gelu_exact')
 
+# %% ../../nbs/llm/12_checkpoints.ipynb #dac7b63b
 # keys that are read elsewhere, or do not change the logits of a whole model in evaluation
-_READ = dict(gpt2='activation_function layer_norm_epsilon', llama='rms_norm_eps rope_parameters rope_scaling rope_theta',
-             qwen3='rms_norm_eps rope_parameters rope_scaling rope_theta layer_types sliding_window max_window_layers')
-_HARMLESS = set('''model_type tie_word_embeddings architectures transformers_version dtype torch_dtype _name_or_path name_or_path _commit_hash
-    use_cache initializer_range attention_dropout resid_pdrop embd_pdrop attn_pdrop summary_type summary_use_proj summary_activation
-    summary_proj_to_labels summary_first_dropout reorder_and_upcast_attn n_ctx pretraining_tp chunk_size_feed_forward gradient_checkpointing
-    attn_implementation _attn_implementation _attn_implementation_autoset _flash_attn_2_enabled output_attentions output_hidden_states
-    output_scores return_dict use_return_dict return_dict_in_generate torchscript use_bfloat16 tokenizer_class prefix is_decoder
-    tie_encoder_decoder cross_attention_hidden_size finetuning_task task_specific_params problem_type id2label label2id num_labels
-    bos_token_id eos_token_id pad_token_id sep_token_id unk_token_id decoder_start_token_id max_length min_length max_new_tokens do_sample
-    early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty
-    no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id
-    remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens
+_ROPE = 'rms_norm_eps rope_parameters rope_scaling rope_theta'
+_READ = dict(gpt2='activation_function layer_norm_epsilon', llama=_ROPE,
+             qwen3=f'{_ROPE} layer_types sliding_window max_window_layers')
+_HARMLESS = set('''
+    model_type tie_word_embeddings architectures transformers_version dtype torch_dtype
+    _name_or_path name_or_path _commit_hash use_cache initializer_range attention_dropout
+    resid_pdrop embd_pdrop attn_pdrop summary_type summary_use_proj summary_activation
+    summary_proj_to_labels summary_first_dropout reorder_and_upcast_attn n_ctx pretraining_tp
+    chunk_size_feed_forward gradient_checkpointing attn_implementation _attn_implementation
+    _attn_implementation_autoset _flash_attn_2_enabled output_attentions output_hidden_states
+    output_scores return_dict use_return_dict return_dict_in_generate torchscript use_bfloat16
+    tokenizer_class prefix is_decoder tie_encoder_decoder cross_attention_hidden_size
+    finetuning_task task_specific_params problem_type id2label label2id num_labels bos_token_id
+    eos_token_id pad_token_id sep_token_id unk_token_id decoder_start_token_id max_length
+    min_length max_new_tokens do_sample early_stopping num_beams num_beam_groups
+    diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty
+    no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences
+    forced_bos_token_id forced_eos_token_id remove_invalid_values
+    exponential_decay_length_penalty suppress_tokens begin_suppress_tokens
     n_special predict_special_tokens output_past _num_labels xla_device max_sequence_length
     is_llama_config transformers.js_config unsloth_version unsloth_fixed'''.split())
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #9a27664c
-def config_from_hf(
-    settings: dict, # the contents of config.json
-) -> GPTConfig:
-    "Our configuration. Raises `ValueError` for another kind of model, or for any key that asks for what is not built here."
-    if not isinstance(settings, dict):
-        raise ValueError(f'config.json holds {type(settings).__name__}, expected an object of settings')
-    kind = settings.get('model_type')
-    if kind not in _SIZES: raise ValueError(f"model_type is {kind!r}, expected 'gpt2', 'llama' or 'qwen3'")
-    _check_keys(kind, settings)
-    sizes = {ours: settings.get(theirs) for ours, theirs in _SIZES[kind].items()}
-    for ours, size in sizes.items():
-        if size is None and ours in _OPTIONAL: continue
-        if type(size) is not int or size < 1: raise ValueError(f'{_SIZES[kind][ours]} is {size!r}, expected a whole number of at least 1')
-    if kind == 'gpt2':
-        name = settings.get('activation_function', 'gelu_new')
-        if name not in _ACTIVATIONS: raise ValueError(f"activation_function is {name!r}, expected one of {', '.join(_ACTIVATIONS)}")
-        return GPTConfig(**sizes, mlp=_ACTIVATIONS[name], norm_eps=_epsilon(settings, 'layer_norm_epsilon'),
-                         tied=settings.get('tie_word_embeddings', True))
-    if kind == 'qwen3': sizes['head_dim'] = sizes['head_dim'] or 128 # as transformers has it
-    base, scaling = _rope_from_hf(settings)
-    return modern(**sizes, norm_eps=_epsilon(settings, 'rms_norm_eps'), rope_base=base, rope_scaling=scaling,
-                  qk_norm=kind == 'qwen3', tied=settings.get('tie_word_embeddings', False))
-
-def _epsilon(settings, key): # of the norms
-    value = settings.get(key)
-    if isinstance(value, (int, float)) and value > 0: return value
-    raise ValueError(f'{key} is {value!r}, expected a number above 0')
-
-def _check_keys(kind, settings):
+# %% ../../nbs/llm/12_checkpoints.ipynb #2bb982fa
+def _check_keys(kind: str, settings: dict) -> None:
+    "Raise `ValueError` for the first key that asks for what is not built here."
     only = _ONLY[kind] | _ONLY_ALL
     known = _HARMLESS | set(_SIZES[kind].values()) | set(_READ[kind].split())
     for key, value in settings.items():
         if value is None or key in known: continue
         if key not in only:
-            raise ValueError(f'{key} is {value!r}, a setting of {kind} that is not known here: if it does not change the logits, remove it from config.json')
-        if value not in only[key]: raise ValueError(f'{key} is {value!r}, but only {only[key][0]!r} is built here')
+            raise ValueError(f'{key} is {value!r}, a setting of {kind} that is not known here: '
+                             'if it does not change the logits, remove it from config.json')
+        if value not in only[key]:
+            raise ValueError(f'{key} is {value!r}, but only {only[key][0]!r} is built here')
     layers = set(settings.get('layer_types') or [])-{'full_attention'}
-    if layers and kind == 'qwen3': raise ValueError(f"layer_types has {min(layers)!r}, but only 'full_attention' is built here")
+    if layers and kind == 'qwen3':
+        told = f"layer_types has {min(layers)!r}"
+        raise ValueError(f"{told}, but only 'full_attention' is built here")
+
+# %% ../../nbs/llm/12_checkpoints.ipynb #77c38f26
+def _epsilon(settings, key): # of the norms
+    value = settings.get(key)
+    if isinstance(value, (int, float)) and value > 0: return value
+    raise ValueError(f'{key} is {value!r}, expected a number above 0')
 
 def _rope_from_hf(settings): # base, scaling or None
     rope = dict(settings.get('rope_parameters') or settings.get('rope_scaling') or {})
     base = rope.pop('rope_theta', None) or settings.get('rope_theta') or 10_000.
-    if settings.get('rope_theta') not in (None, base): raise ValueError(f"rope_theta is {settings['rope_theta']!r} and in rope_parameters {base!r}")
-    if rope.pop('partial_rotary_factor', 1) != 1: raise ValueError('partial_rotary_factor is not 1, but only whole heads are rotated here')
+    if settings.get('rope_theta') not in (None, base):
+        told = f"rope_theta is {settings['rope_theta']!r}"
+        raise ValueError(f'{told} and in rope_parameters {base!r}')
+    if rope.pop('partial_rotary_factor', 1) != 1:
+        raise ValueError('partial_rotary_factor is not 1, but only whole heads are rotated here')
     old = rope.pop('type', None) # older files call it so
     rope['rope_type'] = rope.get('rope_type') or old or 'default'
-    if rope['rope_type'] == 'llama3': rope.setdefault('original_max_position_embeddings', settings['max_position_embeddings'])
+    if rope['rope_type'] == 'llama3':
+        rope.setdefault('original_max_position_embeddings', settings['max_position_embeddings'])
     rope_frequencies(2, float(base), rope) # raises for what is not built
     return float(base), None if rope['rope_type'] == 'default' else rope
+
+def _sizes_from_hf(kind, settings): # our name -> whole number or None
+    sizes = {ours: settings.get(theirs) for ours, theirs in _SIZES[kind].items()}
+    for ours, size in sizes.items():
+        if size is None and ours in _OPTIONAL: continue
+        if type(size) is not int or size < 1:
+            name = _SIZES[kind][ours]
+            raise ValueError(f'{name} is {size!r}, expected a whole number of at least 1')
+    return sizes
+
+# %% ../../nbs/llm/12_checkpoints.ipynb #674b3e22
+def config_from_hf(
+    settings: dict, # the contents of config.json
+) -> GPTConfig:
+    "Our configuration. Raises `ValueError` for a model, or any key, that is not built here."
+    if not isinstance(settings, dict):
+        found = type(settings).__name__
+        raise ValueError(f'config.json holds {found}, expected an object of settings')
+    kind = settings.get('model_type')
+    if kind not in _SIZES:
+        raise ValueError(f"model_type is {kind!r}, expected 'gpt2', 'llama' or 'qwen3'")
+    _check_keys(kind, settings)
+    sizes = _sizes_from_hf(kind, settings)
+    if kind == 'gpt2': return _gpt2_config(settings, sizes)
+    if kind == 'qwen3':
+        sizes['head_dim'] = sizes['head_dim'] or 128
+    base, scaling = _rope_from_hf(settings)
+    return modern(**sizes, norm_eps=_epsilon(settings, 'rms_norm_eps'), rope_base=base,
+                  rope_scaling=scaling, qk_norm=kind == 'qwen3',
+                  tied=settings.get('tie_word_embeddings', False))
+
+def _gpt2_config(settings: dict, sizes: dict) -> GPTConfig:
+    name = settings.get('activation_function', 'gelu_new')
+    if name not in _ACTIVATIONS:
+        known = ', '.join(_ACTIVATIONS)
+        raise ValueError(f'activation_function is {name!r}, expected one of {known}')
+    return GPTConfig(**sizes, mlp=_ACTIVATIONS[name], tied=settings.get('tie_word_embeddings', True),
+                     norm_eps=_epsilon(settings, 'layer_norm_epsilon'))
 
 # %% ../../nbs/llm/12_checkpoints.ipynb #9cca01bf
 _FIXED = dict( # what we build, said in the words of each family
@@ -182,57 +220,70 @@ def config_to_hf(
     rope = dict(rope_type='default') | (c.rope_scaling or {}) | dict(rope_theta=c.rope_base)
     return out | dict(rms_norm_eps=c.norm_eps, attention_dropout=c.dropout, rope_parameters=rope)
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #5ab67553
+# %% ../../nbs/llm/12_checkpoints.ipynb #3c9a7af7
 def array_files(
     folder, # of a checkpoint
 ) -> list: # of paths
-    "`model.safetensors`, or the files that its index names. Raises `FileNotFoundError` or `ValueError`, naming the file."
+    "`model.safetensors`, or the files of its index. Raises naming the file that is wrong."
     folder = Path(folder)
     index, names = folder/'model.safetensors.index.json', ['model.safetensors']
     if index.exists():
-        try: names = sorted(set(json.loads(index.read_text(encoding='utf-8'))['weight_map'].values()))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(f'{index} is damaged: expected JSON with a weight_map from arrays to files; fetch it again') from None
+        names = _names_of_index(index)
     for name in names:
         if (folder/name).exists(): continue
-        if pickles := sorted(p.name for p in folder.glob('*.bin')):
-            raise FileNotFoundError(f'{folder/name} is missing, and {pickles[0]} is a pickle, which could run code: '
-                                    'write the model again with save_pretrained of transformers, which writes safetensors')
-        raise FileNotFoundError(f'{folder/name} is missing')
+        pickles = sorted(p.name for p in folder.glob('*.bin'))
+        if not pickles: raise FileNotFoundError(f'{folder/name} is missing')
+        told = f'{folder/name} is missing, and {pickles[0]} is a pickle, which could run code'
+        raise FileNotFoundError(f'{told}: write the model again with save_pretrained '
+                                'of transformers, which writes safetensors')
     return [folder/name for name in names]
 
+def _names_of_index(index: Path) -> list:
+    try: return sorted(set(json.loads(index.read_text(encoding='utf-8'))['weight_map'].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        told = 'expected JSON with a weight_map from arrays to files; fetch it again'
+        raise ValueError(f'{index} is damaged: {told}') from None
+
+# %% ../../nbs/llm/12_checkpoints.ipynb #07785528
 class Arrays(ExitStack):
-    "The arrays of a checkpoint by name; each is read when it is asked for. Close it, or use it in a `with`."
+    "The arrays of a checkpoint by name; each is read when it is asked for. Use it in a `with`."
     def __init__(self, folder): # as for `array_files`
         super().__init__()
         from safetensors import SafetensorError, safe_open
-        self.at = {} # name -> open file
+        self.at: dict = {} # name -> open file
         for path in array_files(folder):
             try: file = self.enter_context(safe_open(path, 'pt'))
-            except SafetensorError as e: raise ValueError(f'{path} is damaged or cut off ({e}): fetch it again') from None
+            except SafetensorError as e:
+                told = f'{path} is damaged or cut off ({e})'
+                raise ValueError(f'{told}: fetch it again') from None
             self.at |= dict.fromkeys(file.keys(), file)
-    def __contains__(self, name): return name in self.at
-    def __getitem__(self, name): return self.at[name].get_tensor(name)
+
+    def __contains__(self, name) -> bool: return name in self.at
+    def __getitem__(self, name) -> Tensor: return self.at[name].get_tensor(name)
     def shape(self, name) -> tuple: return tuple(self.at[name].get_slice(name).get_shape())
 
 def read_arrays(folder) -> dict: # name -> tensor
     "All arrays at once. Raises as `array_files` does."
-    with Arrays(folder) as arrays: return {name: arrays[name] for name in arrays.at}
+    with Arrays(folder) as arrays:
+        return {name: arrays[name] for name in arrays.at}
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #e6688c72
+# %% ../../nbs/llm/12_checkpoints.ipynb #b18e9f47
 def load_hf(
     folder, # with config.json and safetensors
     dtype = torch.float32, # of the model
 ) -> GPT: # in evaluation mode
     "A GPT-2, Llama or Qwen3 from its folder. Raises `FileNotFoundError` or `ValueError`."
     path = Path(folder)/'config.json'
-    if not path.exists(): raise FileNotFoundError(f'{path} is missing: expected a folder of a model')
+    if not path.exists():
+        raise FileNotFoundError(f'{path} is missing: expected a folder of a model')
     try: c = config_from_hf(_read_json(path))
     except ValueError as e:
         raise ValueError(str(e) if str(path) in str(e) else f'{path}: {e}') from None
-    with torch.device('meta'): model = GPT(c)
+    with torch.device('meta'):
+        model = GPT(c)
     shapes = {name: p.shape for name, p in model.named_parameters()}
-    with Arrays(folder) as arrays: state = _gather(folder, c, arrays, shapes, dtype)
+    with Arrays(folder) as arrays:
+        state = _gather(folder, c, arrays, shapes, dtype)
     model.load_state_dict(state, strict=False, assign=True)
     return model.tie().make_tables('cpu', dtype).eval()
 
@@ -243,7 +294,7 @@ def _read_json(path) -> dict:
     if isinstance(contents, dict): return contents
     raise ValueError(f'{path} is damaged: it holds {type(contents).__name__}, expected an object')
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #d1a2b3c5
+# %% ../../nbs/llm/12_checkpoints.ipynb #1a37ca05
 def _gather(folder, c, arrays, shapes, dtype): # our name -> tensor
     bare = hf_kind(c) == 'gpt2' and 'wte.weight' in arrays # the oldest files lack the prefix
     plan, wrong = [], []
@@ -251,8 +302,10 @@ def _gather(folder, c, arrays, shapes, dtype): # our name -> tensor
         names = [name.removeprefix('transformer.') if bare else name for name in theirs]
         plan.append((ours, names, transposed))
         missing = [name for name in names if name not in arrays]
-        if missing: wrong.append(f'{missing[0]} is missing')
-        else: wrong += _wrong_shape(arrays, names, transposed, tuple(shapes[ours]))
+        if missing:
+            wrong.append(f'{missing[0]} is missing')
+        else:
+            wrong += _wrong_shape(arrays, names, transposed, tuple(shapes[ours]))
     wrong += _superfluous(c, arrays, plan)
     if wrong:
         more = f'; and {len(wrong)-3} more' if len(wrong) > 3 else ''
@@ -260,9 +313,11 @@ def _gather(folder, c, arrays, shapes, dtype): # our name -> tensor
                          f'{"; ".join(wrong[:3])}{more}')
     return {ours: _stack(arrays, names, transposed, dtype) for ours, names, transposed in plan}
 
+# %% ../../nbs/llm/12_checkpoints.ipynb #9afb271d
 def _wrong_shape(arrays, names, transposed, expected): # a list of one message, or of none
     found = [arrays.shape(name) for name in names]
-    if transposed: found = [shape[::-1] for shape in found]
+    if transposed:
+        found = [shape[::-1] for shape in found]
     if all(shape[1:] == expected[1:] for shape in found):
         if sum(shape[0] for shape in found) == expected[0]: return []
     found = found[0] if len(found) == 1 else found
@@ -270,10 +325,11 @@ def _wrong_shape(arrays, names, transposed, expected): # a list of one message, 
 
 def _stack(arrays, names, transposed, dtype):
     parts = [_cast(name, arrays[name], dtype) for name in names]
-    if transposed: parts = [part.T for part in parts]
+    if transposed:
+        parts = [part.T for part in parts]
     return torch.cat(parts).contiguous()
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #d1a2b3c6
+# %% ../../nbs/llm/12_checkpoints.ipynb #c0781872
 _BUFFERS = re.compile(r'(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)'
                       r'|model\.(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq')
 
@@ -282,7 +338,8 @@ def _superfluous(c, arrays, plan): # messages
     used = {name for _, names, _ in plan for name in names}
     left = [name for name in arrays.at if name not in used and not _BUFFERS.fullmatch(name)]
     if c.tied and 'lm_head.weight' in left and table in arrays:
-        if torch.equal(arrays['lm_head.weight'], arrays[table]): left.remove('lm_head.weight')
+        if torch.equal(arrays['lm_head.weight'], arrays[table]):
+            left.remove('lm_head.weight')
     return [f'{name} is in the file, but the configuration has no place for it' for name in left]
 
 def _cast(name, array, dtype):
@@ -324,8 +381,9 @@ def _in_files(arrays, max_bytes): # file name -> arrays
     if n == 1: return {'model.safetensors': arrays}
     return {f'model-{i:05}-of-{n:05}.safetensors': group for i, group in enumerate(groups, 1)}
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #e5f60718
-_OF_A_CHECKPOINT = re.compile(r'model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json')
+# %% ../../nbs/llm/12_checkpoints.ipynb #4172696d
+_OF_A_CHECKPOINT = re.compile(r'model(-\d{5}-of-\d{5})?\.safetensors'
+                              r'|model\.safetensors\.index\.json')
 
 def save_hf(
     model: GPT, # built like a GPT-2, a Llama or a Qwen3
@@ -351,23 +409,25 @@ def _write_files(folder, files):
         save_file(part, folder/f'.{name}', metadata=dict(format='pt'))
         os.replace(folder/f'.{name}', folder/name)
     for old in folder.iterdir(): # of an earlier, longer or shorter model
-        if old.name not in files and _OF_A_CHECKPOINT.fullmatch(old.name): old.unlink()
+        if old.name not in files and _OF_A_CHECKPOINT.fullmatch(old.name):
+            old.unlink()
     if len(files) == 1: return
     size = sum(array.nbytes for part in files.values() for array in part.values())
     index = dict(metadata=dict(total_size=size),
                  weight_map={array: name for name, part in files.items() for array in part})
     write_atomic(folder/'model.safetensors.index.json', json.dumps(index, indent=1))
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #b7d43fe5
+# %% ../../nbs/llm/12_checkpoints.ipynb #382d094e
 def pairs_to_halves(
     w: Tensor, # [H·D, ...] rows that make queries or keys turned as neighbours
     head_dim: int, # D
 ) -> Tensor:
-    "The rows in the order that `rotate` expects, Eq. 1 of the chapter. Raises `ValueError` if `head_dim` does not fit."
-    if head_dim % 2 or w.shape[0] % head_dim: raise ValueError(f'head_dim {head_dim} is odd or does not divide {w.shape[0]} rows')
+    "The rows in the order that `rotate` expects, Eq. (1). Raises `ValueError` for a `head_dim`."
+    if head_dim % 2 or w.shape[0] % head_dim:
+        raise ValueError(f'head_dim {head_dim} is odd or does not divide {w.shape[0]} rows')
     return w.unflatten(0, (-1, head_dim//2, 2)).transpose(1, 2).flatten(0, 2)
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #572d3c06
+# %% ../../nbs/llm/12_checkpoints.ipynb #598b833f
 class WithStart:
     "A tokenizer whose texts begin with the token that the model expects there."
     def __init__(self, tokenizer, start: int): # id of the first token
@@ -375,13 +435,17 @@ class WithStart:
     def __getattr__(self, name): # what this class lacks; a copy in the making has no tokenizer yet
         if name == 'tokenizer' or name.startswith('__'): raise AttributeError(name)
         return getattr(self.tokenizer, name)
-    def encode(self, text: str, *args, **kwargs) -> list:
+
+    def encode(self, text: str, *args, **kwargs) -> list: # of ids
+        "The first token and those of the text."
         return [self.start, *self.tokenizer.encode(text, *args, **kwargs)]
+
     def decode(self, ids) -> str:
+        "The text without the first token."
         ids = list(ids)
         return self.tokenizer.decode(ids[1:] if ids[:1] == [self.start] else ids)
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #0a1b2c3e
+# %% ../../nbs/llm/12_checkpoints.ipynb #1f7d87dc
 def _setting(folder, key, *files): # the first that is set, or None
     for name in files:
         path = folder/name
@@ -401,14 +465,15 @@ def _first_of_template(template): # the special token that it puts before the te
         raise ValueError('it puts special tokens after a text, which is not done here')
     return first['SpecialToken']['id'] if 'SpecialToken' in first else None
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #0a1b2c3f
+# %% ../../nbs/llm/12_checkpoints.ipynb #77c56121
 _START_WITH_BOS = ('LlamaTokenizer', 'LlamaTokenizerFast',
                    'CodeLlamaTokenizer', 'CodeLlamaTokenizerFast')
 
 def _start(folder, tok): # id that texts begin with, or None
     try: first = _first_of_template(_template(_setting(folder, 'post_processor', 'tokenizer.json')))
     except (KeyError, TypeError, IndexError, ValueError) as e:
-        raise ValueError(f'{folder}/tokenizer.json: its post_processor cannot be used: {e}') from None
+        told = f'{folder}/tokenizer.json: its post_processor cannot be used'
+        raise ValueError(f'{told}: {e}') from None
     if first is not None:
         if first in tok.special: return tok.special[first]
         raise ValueError(f'{folder}/tokenizer.json begins texts with {first!r}, '
@@ -421,18 +486,19 @@ def _start(folder, tok): # id that texts begin with, or None
 
 def _bos(folder, tok):
     start = _setting(folder, 'bos_token_id', 'generation_config.json', 'config.json')
-    name = _setting(folder, 'bos_token', 'tokenizer_config.json') or '<s>' # as SentencePiece calls it
-    if start is None: start = tok.special.get(name['content'] if isinstance(name, dict) else name)
+    name = _setting(folder, 'bos_token', 'tokenizer_config.json') or '<s>' # as SentencePiece
+    if start is None:
+        start = tok.special.get(name['content'] if isinstance(name, dict) else name)
     if type(start) is int and 0 <= start < tok.vocab_size: return start
     raise ValueError(f'texts for the model in {folder} begin with BOS, '
                      f'but bos_token_id is {start!r}')
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #0a1b2c40
+# %% ../../nbs/llm/12_checkpoints.ipynb #c83cad84
 def open_model(
     folder, # with config.json, safetensors, and tokenizer.json or tokenizer.model
     dtype = torch.float32, # of the model
 ) -> tuple: # `GPT` in evaluation mode, tokenizer, ids that end a text
-    "A model that can be talked to. Raises `FileNotFoundError` or `ValueError`, for a tokenizer that does not belong to the model, too."
+    "A model that can be talked to. Raises also for a tokenizer that does not belong to it."
     folder = Path(folder)
     model = load_hf(folder, dtype)
     V = model.config.vocab_size
@@ -448,22 +514,27 @@ def open_model(
                          'this tokenizer does not belong to it')
     start = _start(folder, tok)
     end = _setting(folder, 'eos_token_id', 'generation_config.json', 'config.json')
-    if start is not None: tok = WithStart(tok, start)
+    if start is not None:
+        tok = WithStart(tok, start)
     return model, tok, tuple(end if isinstance(end, list) else [] if end is None else [end])
 
-# %% ../../nbs/llm/12_checkpoints.ipynb #505b756d
+# %% ../../nbs/llm/12_checkpoints.ipynb #6ab11c50
 ENDS = '<|endoftext|>', '<|end_of_text|>', '</s>' # strings that end a document
 
 def find_model(
-    source: str, # a folder of the hub, the folder of a run, or the name of an experiment: its latest finished run
+    source: str, # a folder of the hub or of a run, or an experiment: its latest finished run
     out: str = 'era_runs', # folder of all runs
 ) -> tuple: # as `open_model`
-    "A language model of the hub, or one that was trained here. Raises as `open_model`, and `RunError` for a run of another kind."
+    "A model of the hub, or one that was trained here. Raises as `open_model`, and `RunError`."
     path = Path(source)/'config.json'
     if path.is_file() and 'model_type' in _read_json(path): return open_model(source)
     run = open_run(source, out)
     e = run.experiment()
-    if not hasattr(e, 'language_model'): raise RunError(f'{e.name} is no language model: expected a run of gpt')
-    model, d = e.language_model(run)
-    if d.tokenizer is None: raise RunError(f"{e.data} has no tokenizer.json, so the ids of this model cannot be read: 'era shards' writes one")
-    return model, d.tokenizer, tuple(i for s, i in getattr(d.tokenizer, 'special', {}).items() if s in ENDS)
+    if not hasattr(e, 'language_model'):
+        raise RunError(f'{e.name} is no language model: expected a run of gpt')
+    model, data = e.language_model(run)
+    if data.tokenizer is None:
+        told = f"{e.data} has no tokenizer.json, so the ids of this model cannot be read"
+        raise RunError(f"{told}: 'era shards' writes one")
+    special = getattr(data.tokenizer, 'special', {})
+    return model, data.tokenizer, tuple(i for token, i in special.items() if token in ENDS)
