@@ -31,6 +31,8 @@ llm.parts
 llm.gpt
 llm.budget
 llm.pretraining
+llm.hub_settings
+llm.checkpoints
 llm.generate
 llm.engine
 llm.serving
