@@ -28,7 +28,7 @@ llm/08_parts
 llm/09_gpt
 llm/10_budget
 llm/11_pretraining
-llm/30_hub_settings
+llm/35_hub_settings
 llm/12_checkpoints
 llm/13_generate
 llm/14_engine
