@@ -29,7 +29,7 @@ from ..core.errors import Interrupted, RunError
 from ..core.run import Experiment, Run, experiment, seed_everything
 from ..foundations.evaluation import reliability, wilson
 from ..llm.gpt import GPT, modern
-from ..llm.transformer import Vocab, words
+from ..llm.translation import Vocab, words
 
 # %% auto #0
 __all__ = ['STORY_ANIMALS', 'HAPPY_STATES', 'SAD_STATES', 'WORDS', 'N_IDS', 'STORY_BLOCK', 'reward_loss', 'Texts',
