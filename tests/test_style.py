@@ -22,6 +22,8 @@ vision/11_imagenet
 vision/12_throughput
 llm/01_attention
 llm/02_flash
+llm/03_transformer
+llm/30_translation
 llm/07_corpus
 llm/08_parts
 llm/09_gpt

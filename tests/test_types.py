@@ -25,6 +25,8 @@ vision.imagenet
 vision.throughput
 llm.attention
 llm.flash
+llm.transformer
+llm.translation
 llm.corpus
 llm.parts
 llm.gpt
