@@ -162,7 +162,7 @@ def train_fast(
     count = partial(count_pieces, ends=fast_ends)
     return accelerated(train_bpe(texts, vocab_size, pattern, special, count, learn_fast))
 
-# %% ../../nbs/llm/32_fast_training.ipynb #6c31119f
+# %% ../../nbs/llm/32_fast_training.ipynb #90c0957f
 LENGTHS = 60, 300, 3000, 10_000, 1_000_000 # characters of a document
 
 def race_text() -> str:
@@ -170,7 +170,7 @@ def race_text() -> str:
     return load('tiny_shakespeare' if find(dataset('tiny_shakespeare')) else 'pydocs')
 
 def hf_bpe(
-    text: str, # to train on
+    texts: str | list[str], # to train on
     vocab_size: int, # tokens
     pattern: str = GPT4, # see `split`
 ) -> Any:
@@ -185,7 +185,7 @@ def hf_bpe(
     alphabet = t.pre_tokenizers.ByteLevel.alphabet()
     trainer = t.trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet,
                                     show_progress=False)
-    tok.train_from_iterator([text], trainer)
+    tok.train_from_iterator([texts] if isinstance(texts, str) else texts, trainer)
     return tok
 
 def spm_bpe(

@@ -16,9 +16,12 @@ import numpy as np
 from fastcore.basics import patch
 from ..core.data import load
 from ..core.run import Experiment, Run, RunError, experiment
-from .tokenizers import (BaseTokenizer, PATTERNS, bpe_from_json, check_rows, compiled, cut_at,
-    fill_vocab, learn_merges, merge_word, read_text, read_tokenizer, refuse_large, refuse_small,
-    refuse_specials, to_bytes, train_bpe)
+from .tokenizers import (BaseTokenizer, PATTERNS, compiled, cut_at, merge_word,
+    refuse_large, refuse_small, refuse_specials, to_bytes)
+from era_nbdev.llm.tokenizer_files import (bpe_from_json, check_rows, fill_vocab, read_text,
+    read_tokenizer)
+from .fast_tokenizers import accelerated
+from .fast_training import learn_fast, train_fast
 
 # %% auto #0
 __all__ = ['BERT_SPECIAL', 'BYTE_TOKENS', 'NORMAL', 'UNKNOWN', 'CONTROL', 'BYTE', 'READERS', 'bert_words', 'WordPiece',
@@ -101,7 +104,7 @@ def train_wordpiece(
     vocab = [*special, *alphabet]; index, n = {t: i for i, t in enumerate(vocab)}, vocab_size-len(vocab)
     if not counts: raise ValueError('the text is empty: there is nothing to count')
     refuse_small(vocab_size, len(vocab), 'special tokens and characters')
-    merges, _ = learn_merges([[index[c] for c in s] for s in words], [*counts.values()], n, len(vocab))
+    merges, _ = learn_fast([[index[c] for c in s] for s in words], [*counts.values()], n, len(vocab))
     for l, r in merges: vocab.append(vocab[l]+vocab[r].removeprefix('##'))
     refuse_large(vocab_size, len(vocab))
     return WordPiece(vocab, '[UNK]', lower, {s: i for i, s in enumerate(special)})
@@ -455,7 +458,8 @@ def bpe_of_any_kind(contents: dict, special: dict): # of a tokenizer.json; strin
     "`BPE` or `SentencePieceBPE`, whichever the file describes."
     pre_tokenizer = contents.get('pre_tokenizer')
     over_bytes = 'ByteLevel' in str(pre_tokenizer) or contents['model'].get('end_of_word_suffix')
-    return (bpe_from_json if over_bytes else sentencepiece_from_json)(contents, special)
+    if over_bytes: return accelerated(bpe_from_json(contents, special))
+    return sentencepiece_from_json(contents, special)
 
 READERS = dict(BPE=bpe_of_any_kind, WordPiece=wordpiece_from_json, Unigram=unigram_from_json)
 
@@ -505,7 +509,7 @@ def fit(self: TrainTokenizer, run: Run) -> dict: # what `launch` writes into the
     "Train, write the file, and encode the text once."
     start = time.process_time()
     try:
-        if self.kind == 'bpe': tok = train_bpe(self.texts(), self.vocab_size, PATTERNS[self.pattern], self.special)
+        if self.kind == 'bpe': tok = train_fast(self.texts(), self.vocab_size, PATTERNS[self.pattern], self.special)
         else: tok = dict(wordpiece=train_wordpiece, unigram=train_unigram)[self.kind](self.texts(), self.vocab_size)
         trained = time.process_time()-start; tok.save(run.dir/'tokenizer.json')
         sizes = [(len(t.encode()), len(tok.encode(t))) for t in self.texts()]
