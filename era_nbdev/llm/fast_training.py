@@ -162,7 +162,7 @@ def train_fast(
     count = partial(count_pieces, ends=fast_ends)
     return accelerated(train_bpe(texts, vocab_size, pattern, special, count, learn_fast))
 
-# %% ../../nbs/llm/32_fast_training.ipynb #90c0957f
+# %% ../../nbs/llm/32_fast_training.ipynb #a5f7d108
 LENGTHS = 60, 300, 3000, 10_000, 1_000_000 # characters of a document
 
 def race_text() -> str:
@@ -208,9 +208,9 @@ def in_tiktoken(
     return need('tiktoken', 'llm').Encoding('ours', pat_str=t.pattern, mergeable_ranks=t.index,
                                             special_tokens={})
 
-def _documents(length): # of the text of the races, joined to a million characters
-    text = race_text()
-    text = (text*(1+1_000_000//len(text)))[:1_000_000]
+def _documents(length): # of the text of the races
+    text, total = race_text(), max(300_000, length) # characters in all
+    text = (text*(1+total//len(text)))[:total]
     return [text[i:i+length] for i in range(0, len(text), length)]
 
 def _over(docs, make): # a contestant: prepares an encoder, then encodes all documents
