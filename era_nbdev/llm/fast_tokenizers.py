@@ -287,15 +287,15 @@ def _replay(data, base, merges, ids): # fills `ids` with the tokens of one piece
         m += 1
     return m
 
-# %% ../../nbs/llm/31_fast_tokenizers.ipynb #4c5d3bb9
+# %% ../../nbs/llm/31_fast_tokenizers.ipynb #659bfadc
 LONGEST = 64 # characters of a piece that is kept
 
 @fast
 def _encode(chars, stops, cuts, classes, gpt4, base, merges, slots, entries, letters, tokens,
                  used, ids, until): # fills `ids`, and `until`: where the ids of each text end
     i = m = w = 0
-    for d in range(len(stops)):
-        text = chars[:stops[d]]
+    for d in range(max(1, len(stops))):
+        text = chars[:stops[d]] if len(stops) > 0 else chars
         while i < len(text):
             j = cuts[w] if len(cuts) > 0 else _piece_end(text, classes, i, gpt4)
             s = _known(text[i:j], slots, entries, letters)
@@ -310,10 +310,11 @@ def _encode(chars, stops, cuts, classes, gpt4, base, merges, slots, entries, let
             m += n
             w += 1
             i = j
-        until[d] = m
+        if len(stops) > 0:
+            until[d] = m
     return m
 
-# %% ../../nbs/llm/31_fast_tokenizers.ipynb #03a23464
+# %% ../../nbs/llm/31_fast_tokenizers.ipynb #b3d402af
 class Engine:
     "The arrays of the compiled encoder: merges, character classes, and the cache of pieces."
     def __init__(self,
@@ -327,7 +328,8 @@ class Engine:
         slots, entries = np.full(1 << 18, -1, np.int32), np.empty((1 << 17, 4), np.int32)
         letters, tokens = np.empty(1 << 20, np.uint32), np.empty(1 << 20, np.int32)
         self.cache = slots, entries, letters, tokens, np.zeros(6, np.int64)
-        self.no_cuts = np.empty(0, np.int64)
+        self.nothing = np.empty(0, np.int64)
+        self.run = _encode.run
         for token in self._whole(t) if t.whole else []:
             chars = code_points(token.decode(errors='surrogateescape'))
             _remember(chars, np.array([t.index[token]], np.int32), *self.cache)
@@ -346,20 +348,22 @@ class Engine:
 
     def encode(self,
         text: str, # without lone surrogates, or with bytes as U+DC80 to U+DCFF
-        stops: np.ndarray, # [n] int64: where each text ends, if several were joined
+        stops: np.ndarray | None = None, # [n] int64: where each ends, if several were joined
     ) -> tuple[np.ndarray, np.ndarray]: # int32 ids of all; [n] where those of each text end
         "The ids of several texts."
-        chars, until = code_points(text), np.empty(len(stops), np.int64)
+        chars, until = code_points(text), self.nothing
+        if stops is not None:
+            until = np.empty(len(stops), np.int64)
         ids = np.empty(4*len(chars), np.int32) # a character has four bytes at most
-        n = _encode(chars, stops, self._cuts(text), self.classes, self.gpt4, self.base,
-                         self.merges, *self.cache, ids, until)
+        n = self.run(chars, self.nothing if stops is None else stops, self._cuts(text),
+                     self.classes, self.gpt4, self.base, self.merges, *self.cache, ids, until)
         return ids[:n], until
 
     def _cuts(self, text): # ends of the pieces, for patterns that the scanner does not know
-        if self.pattern in SCANNED: return self.no_cuts
+        if self.pattern in SCANNED: return self.nothing
         return np.array(piece_ends(text, self.pattern), np.int64)
 
-# %% ../../nbs/llm/31_fast_tokenizers.ipynb #910b86ea
+# %% ../../nbs/llm/31_fast_tokenizers.ipynb #28be6095
 class FastBPE(BPE):
     "`BPE` with a compiled encoder, which starts when it pays."
     _engine_on = False # is the compiled encoder used?
@@ -373,11 +377,9 @@ class FastBPE(BPE):
         return self
 
     def _started(self, n): # characters to be encoded
-        self._engine_on = self._engine_on or worth_compiling(n)
+        if not self._engine_on:
+            self._engine_on = worth_compiling(n)
         return self._engine_on
-
-    def _ids(self, text): # int32 array
-        return self.engine.encode(text, np.array([len(text)], np.int64))[0]
 
     def encode_ordinary(self, text: str) -> list[int]:
         "The ids of `text`, special tokens being text like any other."
@@ -387,12 +389,12 @@ class FastBPE(BPE):
             text = unicodedata.normalize(self.normal, text)
         if not text.isascii():
             to_bytes(text) # refuses what has no UTF-8 form
-        return self._ids(text).tolist()
+        return self.engine.encode(text)[0].tolist()
 
     def encode_bytes(self, data: bytes) -> np.ndarray: # any, UTF-8 or not
         "The int32 ids of `data`, special tokens being text."
         if not self._started(len(data)): return super().encode_bytes(data)
-        return self._ids(data.decode('utf-8', 'surrogateescape'))
+        return self.engine.encode(data.decode('utf-8', 'surrogateescape'))[0]
 
     def encode_batch(self, texts: list) -> list[list[int]]: # of strings
         "The ids of each of `texts`, special tokens being text; one compiled call for all."
