@@ -65,7 +65,7 @@ def _unlink(i, seq, places, pairs): # place `i` leaves its list
     else:
         tail[p] = earlier[i]
 
-# %% ../../nbs/llm/32_fast_training.ipynb #47047390
+# %% ../../nbs/llm/32_fast_training.ipynb #5a2aa485
 def arrays_of(
     seqs: list, # lists of ids, one for each distinct piece, none empty
     counts: list, # how often each occurs
@@ -77,7 +77,7 @@ def arrays_of(
     before = after-2
     after[ends-1] = before[ends-sizes] = -1
     symbols, weight = np.concatenate(seqs).astype(np.int32), np.repeat(counts, sizes)
-    def room(n, kind=np.int32): return np.empty(n, kind)
+    def room(n, kind: Any = np.int32): return np.empty(n, kind)
     P = 3*N
     pairs = room(P, np.int64), room(P, np.int64), room(P), room(P)
     size = 1 << P.bit_length() # more than P, a power of two

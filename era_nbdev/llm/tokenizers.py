@@ -385,7 +385,7 @@ def ranks_of(
         ranks.setdefault((l, r), first.setdefault(l+r, k))
     return ranks
 
-# %% ../../nbs/llm/04_tokenizers.ipynb #f2f7e800
+# %% ../../nbs/llm/04_tokenizers.ipynb #be1780dc
 class BPE(BaseTokenizer):
     "A byte-level tokenizer. Raises `ValueError` if the parts do not fit each other."
     without_effect = 'unk_token', 'fuse_unk' # every byte has an id, so nothing is unknown
@@ -399,7 +399,8 @@ class BPE(BaseTokenizer):
         whole: bool = False, # is a piece that is a token never merged?
     ):
         self.vocab, self.merges, self.pattern = vocab, merges, pattern
-        self.special, self.normal, self.whole = dict(special or {}), normal, whole
+        self.special, self.whole = dict(special or {}), whole
+        self.normal: Any = normal
         compiled(pattern)
         if normal not in ('', 'NFC', 'NFD', 'NFKC', 'NFKD'):
             raise ValueError(f'normalizer {normal!r} is not NFC, NFD, NFKC or NFKD')
