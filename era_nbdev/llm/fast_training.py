@@ -22,7 +22,8 @@ from .fast_tokenizers import find_pair, have_numba, scan
 
 # %% auto #0
 __all__ = ['MANY', 'LENGTHS', 'TRAINERS', 'arrays_of', 'learn_compiled', 'learn_fast', 'train_fast', 'race_text', 'hf_bpe',
-           'spm_bpe', 'in_tiktoken', 'encoders', 'rates', 'steps', 'token_races', 'bench_bpe_encode', 'bench_bpe_train']
+           'spm_bpe', 'in_tiktoken', 'encoders', 'rates', 'steps', 'token_races', 'bench_bpe_encode',
+           'bench_bpe_documents', 'bench_bpe_train']
 
 # %% ../../nbs/llm/32_fast_training.ipynb #b8239778
 @fast
@@ -286,7 +287,7 @@ def _cold(text, vocab_size=4096): # as the first training of a process, in plain
 TRAINERS = {'ours': _warm, 'plain Python': _cold, 'tokenizers': lambda text: hf_bpe(text, 4096),
             'SentencePiece': lambda text: spm_bpe(text, 4096)}
 
-# %% ../../nbs/llm/32_fast_training.ipynb #786450c6
+# %% ../../nbs/llm/32_fast_training.ipynb #47888365
 def _noted(name, part, by_seed): # means and standard deviations over the seeds, in the ledger
     metrics = {}
     for key in by_seed[0]:
@@ -350,11 +351,9 @@ def _over(docs, f): # a contestant of a bench
         return mb
     return work
 
-@bench('bpe-encode', 'MB', **{'tokenizers': 1., 'SentencePiece': 1., 'tiktoken': 1.})
-def bench_bpe_encode(device: str = 'cpu') -> dict: # only the CPU
-    "Contestants of `era bench bpe-encode`: one string of a million characters to a list of ids."
+def _encoder_bench(length): # contestants for documents of that length
     text = race_text()
-    docs = _documents(text, 1_000_000)
+    docs = _documents(text, length)
     def plain(): return train_bpe(text, 4096)
     def hugging_face():
         tok = hf_bpe(text, 4096)
@@ -363,6 +362,16 @@ def bench_bpe_encode(device: str = 'cpu') -> dict: # only the CPU
               'tokenizers': hugging_face, 'SentencePiece': lambda: spm_bpe(text, 4096).encode,
               'tiktoken': lambda: in_tiktoken(plain()).encode_ordinary}
     return {name: lambda make=make: _over(docs, make()) for name, make in makers.items()}
+
+@bench('bpe-encode', 'MB', **{'tokenizers': 1., 'SentencePiece': 1., 'tiktoken': 1.})
+def bench_bpe_encode(device: str = 'cpu') -> dict: # only the CPU
+    "Contestants of `era bench bpe-encode`: one string of a million characters to a list of ids."
+    return _encoder_bench(1_000_000)
+
+@bench('bpe-documents', 'MB', **{'tokenizers': 1., 'SentencePiece': 1., 'tiktoken': 1.})
+def bench_bpe_documents(device: str = 'cpu') -> dict: # only the CPU
+    "Contestants of `era bench bpe-documents`: strings of 3,000 characters, one after the other."
+    return _encoder_bench(3000)
 
 @bench('bpe-train', 'MB', **{'tokenizers': 1., 'SentencePiece': 1.})
 def bench_bpe_train(device: str = 'cpu') -> dict: # only the CPU
