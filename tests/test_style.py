@@ -11,6 +11,8 @@ foundations/04_tools
 foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks
+foundations/10_web
+foundations/15_drawings
 foundations/12_cloud
 vision/06_coresets
 vision/07_scores

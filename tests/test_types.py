@@ -14,6 +14,8 @@ foundations.tools
 foundations.schedules
 foundations.learner
 foundations.callbacks
+foundations.web
+foundations.drawings
 foundations.cloud
 vision.coresets
 vision.scores
