@@ -17,7 +17,8 @@ from ..core.data import Images, info, load
 from ..core.run import Run, experiment, nearest
 from ..foundations.learner import Learner, accuracy
 from ..foundations.mnist import Pictures, ask
-from .augment import Augment, Compose, Crop, CutMix, CutOut, Flip, LabelSmoothing, MixUp, Op, RICAP, uniform, whole
+from .augment import Crop, CutMix, CutOut, Flip, LabelSmoothing, MixUp, Op, RICAP, whole
+from .draws import Augment, Compose, uniform
 from .cnn import CNN, check_halvings
 from .convnets import training_flop
 
@@ -198,7 +199,7 @@ class RandAugment(Op):
         for k in range(self.count): x = _choose(x, u[:, 2*k:2*k+2], torch.full((len(x),), self.magnitude, device=x.device), 1)
         return x, y
 
-# %% ../../nbs/vision/04_policies.ipynb #f521027d
+# %% ../../nbs/vision/04_policies.ipynb #b265d71f
 POLICIES = dict(none=lambda s: [], flip=lambda s: [Flip()], crop=lambda s: [Crop(s//8)], crop_flip=lambda s: [],
                 affine=lambda s: [Affine()], colour=lambda s: [Colour()], cutout=lambda s: [CutOut(s//4)], smoothing=lambda s: [LabelSmoothing(.1)],
                 mixup=lambda s: [MixUp(.2)], cutmix=lambda s: [CutMix()], ricap=lambda s: [RICAP()], trivial=lambda s: [TrivialAugment()],
@@ -209,13 +210,15 @@ def policy(
     size: int, # pixels on a side
     classes: int, # K
     seed: int = 0, # of the draws
+    alone: bool = False, # leave out the crop and the flip?
 ) -> Compose:
-    "The operations of a policy; all after `crop_flip` come on top of a crop and a flip. Raises `ValueError` for another name."
+    "The operations of a policy, on top of a crop and a flip unless `alone`. Raises `ValueError`."
     if name not in POLICIES: raise ValueError(nearest('policy', name, POLICIES))
-    base = [] if name in ('none', 'flip', 'crop') else [Crop(size//8), Flip()]
+    simple = name in ('none', 'flip', 'crop')
+    base = [] if simple or alone and name != 'crop_flip' else [Crop(size//8), Flip()]
     return Compose(*base, *POLICIES[name](size), classes=classes, seed=seed)
 
-# %% ../../nbs/vision/04_policies.ipynb #760f5eae
+# %% ../../nbs/vision/04_policies.ipynb #a27e502b
 @experiment('augment', smoke={},
             lesson=dict(data='cifar10', examples=10_000, widths=(16, 0, 32, 0, 64, 0, 128), epochs=30, bs=128),
             full=dict(data='cifar10', widths=(64, 64, 0, 128, 128, 0, 256, 256), epochs=60, bs=512, precision='bf16', compile=True))
@@ -224,7 +227,9 @@ class Augmentation(Pictures):
     "Train a small network under one policy of augmentation."
     policy: Literal['none', 'flip', 'crop', 'crop_flip', 'affine', 'colour', 'cutout', 'smoothing', 'mixup', 'cutmix', 'ricap', 'trivial', 'randaugment'] = 'crop' # what is done
     data: Literal['digits', 'fashion_mnist', 'cifar10'] = 'digits' # data set
+    alone: bool = False # leave out the crop and the flip under the policy
     examples: Annotated[int, Ge(0)] = 0 # training images used, drawn at random; 0: all
+    repeat: Annotated[int, Ge(1)] = 1 # times that each training image comes in an epoch
     widths: tuple[Annotated[int, Ge(0)], ...] = (16, 0, 32, 32) # channels of each 3×3 convolution; 0: halve height and width
     epochs: Annotated[int, Ge(1)] = 20 # passes through the training images
     bs: Annotated[int, Ge(2)] = 64 # images in a batch; they are mixed, and batch normalisation compares them
@@ -245,9 +250,13 @@ class Augmentation(Pictures):
     def images(self, seed: int = 0) -> Images:
         "The data set, with as many training images as wanted."
         d = load(self.data)
-        if not self.examples: return d
-        chosen = uniform(1, seed, 0, torch.arange(len(d.x_train)))[:, 0].argsort()[:self.examples]
-        return Images(d.x_train[chosen], d.y_train[chosen], d.x_test, d.y_test, d.classes)
+        x, y = d.x_train, d.y_train
+        if self.examples:
+            chosen = uniform(1, seed, 0, torch.arange(len(x)))[:, 0].argsort()[:self.examples]
+            x, y = x[chosen], y[chosen]
+        if self.repeat > 1:
+            x, y = x.repeat(self.repeat, 1, 1, 1), y.repeat(self.repeat)
+        return Images(x, y, d.x_test, d.y_test, d.classes)
 
     def network(self, channels: int, classes: int) -> nn.Module: # C of the images, K
         "The untrained network for scaled images."
@@ -255,7 +264,8 @@ class Augmentation(Pictures):
 
     def callbacks(self, run: Run, images: Images) -> list:
         "The augmentation, before what `Pictures` has."
-        ops = policy(self.policy, images.x_train.shape[-1], len(images.classes), run.config['seed'])
+        ops = policy(self.policy, images.x_train.shape[-1], len(images.classes),
+                     run.config['seed'], self.alone)
         return [Augment(ops), *super().callbacks(run, images)]
 
     def report(self, learn: Learner, run: Run, images: Images) -> dict:
@@ -267,4 +277,4 @@ class Augmentation(Pictures):
     def work(self) -> float: # FLOP
         "Of the whole training."
         everything = info(self.data).train
-        return training_flop(self)*(self.examples or everything)/everything
+        return training_flop(self)*self.repeat*(self.examples or everything)/everything
