@@ -12,6 +12,8 @@ foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks
 foundations/12_cloud
+vision/03_augment
+vision/13_draws
 vision/06_coresets
 vision/07_scores
 vision/08_ddp

@@ -15,6 +15,8 @@ foundations.schedules
 foundations.learner
 foundations.callbacks
 foundations.cloud
+vision.augment
+vision.draws
 vision.coresets
 vision.scores
 vision.ddp

@@ -164,7 +164,7 @@ def check_mixing(
         raise ValueError(f'{mixing[0]} mixes the images of a batch, and of {n} images in batches '
                          f'of {bs} one would stand alone: use drop_last=True or another batch size')
 
-# %% ../../nbs/vision/13_draws.ipynb #986808b8
+# %% ../../nbs/vision/13_draws.ipynb #33c19d87
 class Augmented:
     "Batches of `train`, augmented; the draws belong to the sample's index in the data set."
     def __init__(self,
@@ -193,7 +193,8 @@ class Augmented:
 
     def order(self) -> Tensor | None: # of the samples in this epoch; None if it is not known
         "Which samples come when."
-        if not isinstance(self.train, Batches): return None
+        known = isinstance(self.train, Batches)
+        if not known: return None
         self.train.epoch = self.epoch
         if self.train.shuffle: return self.train.order()
         return torch.arange(self.train.n, device=self.train.x.device)
