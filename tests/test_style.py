@@ -8,6 +8,7 @@ foundations/01_neurons
 foundations/02_backprop
 foundations/03_digits
 foundations/04_tools
+foundations/05_tensors
 foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks

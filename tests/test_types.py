@@ -11,6 +11,7 @@ foundations.neurons
 foundations.backprop
 foundations.digits
 foundations.tools
+foundations.tensors
 foundations.schedules
 foundations.learner
 foundations.callbacks
