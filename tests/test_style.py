@@ -13,6 +13,7 @@ foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks
 foundations/12_cloud
+vision/01_cnn
 vision/03_augment
 vision/13_draws
 vision/06_coresets
@@ -142,6 +143,8 @@ core/20_style
 core/21_exercise
 core/22_referee
 core/23_race
+core/24_trace
+core/25_weights
 '''.split()
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.

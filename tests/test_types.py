@@ -16,6 +16,7 @@ foundations.schedules
 foundations.learner
 foundations.callbacks
 foundations.cloud
+vision.cnn
 vision.augment
 vision.draws
 vision.coresets
