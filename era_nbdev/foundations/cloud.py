@@ -137,7 +137,7 @@ class AllReduce(Experiment):
         with ranks(run) as (rank, world):
             return train_rank(self, run, state, rank, world)
 
-# %% ../../nbs/foundations/12_cloud.ipynb #c3bc2a58
+# %% ../../nbs/foundations/12_cloud.ipynb #cb4a079a
 def train_rank(
     e: AllReduce, run: Run, # the settings; the folder
     state: dict | None, # of a checkpoint
@@ -166,8 +166,8 @@ def train_rank(
     learn = Learner(net, Shard(loader, rank, world), test, mean_loss, sgd, [accuracy], callbacks,
                     run.device, wrap=data_parallel)
     learn.fit(e.epochs, e.lr, resume=state)
-    told, curve = learn.history[-1], dict(curve=[o['valid_loss'] for o in learn.history])
-    return dict(accuracy=told['accuracy'], test_loss=told['valid_loss'], processes=world, extra=curve)
+    end, curve = learn.history[-1], dict(curve=[o['valid_loss'] for o in learn.history])
+    return dict(accuracy=end['accuracy'], test_loss=end['valid_loss'], processes=world, extra=curve)
 
 # %% ../../nbs/foundations/12_cloud.ipynb #8bc4ccbd
 TORCHRUN = r'''torchrun --nnodes "$SKYPILOT_NUM_NODES" --node-rank "$SKYPILOT_NODE_RANK" \
