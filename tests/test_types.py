@@ -11,10 +11,12 @@ foundations.neurons
 foundations.backprop
 foundations.digits
 foundations.tools
+foundations.tensors
 foundations.schedules
 foundations.learner
 foundations.callbacks
 foundations.cloud
+vision.cnn
 vision.coresets
 vision.scores
 vision.ddp
