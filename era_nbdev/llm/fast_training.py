@@ -22,7 +22,7 @@ from .fast_tokenizers import find_pair, have_numba, scan
 
 # %% auto #0
 __all__ = ['MANY', 'LENGTHS', 'TRAINERS', 'arrays_of', 'learn_compiled', 'learn_fast', 'train_fast', 'race_text', 'hf_bpe',
-           'spm_bpe', 'in_tiktoken', 'encoders', 'rates', 'steps', 'token_races', 'bench_bpe_encode',
+           'spm_bpe', 'in_tiktoken', 'encoders', 'rates', 'steps', 'race_lengths', 'token_races', 'bench_bpe_encode',
            'bench_bpe_documents', 'bench_bpe_train']
 
 # %% ../../nbs/llm/32_fast_training.ipynb #b8239778
@@ -164,7 +164,7 @@ def train_fast(
     count = partial(count_pieces, ends=fast_ends)
     return accelerated(train_bpe(texts, vocab_size, pattern, special, count, learn_fast))
 
-# %% ../../nbs/llm/32_fast_training.ipynb #6f5714ec
+# %% ../../nbs/llm/32_fast_training.ipynb #4882a19f
 LENGTHS = 60, 300, 3000, 10_000, 1_000_000 # characters of a document
 
 def race_text(
@@ -215,17 +215,16 @@ def in_tiktoken(
                                             special_tokens={})
 
 def encoders(
-    text: str, # to train on
-    vocab_size: int, # tokens
+    plain: BPE, # our tokenizer
+    hugging_face: Any, # theirs, with the same vocabulary
 ) -> dict: # name -> function of a string that gives a list of ids
-    "The contestants of the race of encoders."
-    plain = train_bpe(text, vocab_size)
-    quick, hugging_face = accelerated(plain).start(), hf_bpe(text, vocab_size)
-    return {'ours': quick.encode_ordinary, 'first_pass': _emptied(accelerated(plain).start()),
+    "The contestants of a race over one list of documents."
+    quick, emptied = accelerated(plain).start(), _emptied(accelerated(plain).start())
+    return {'ours': quick.encode_ordinary, 'first_pass': emptied,
             'tiktoken': in_tiktoken(plain).encode_ordinary,
             'tokenizers': lambda s: hugging_face.encode(s).ids}
 
-def _emptied(quick): # forgets all pieces when it meets the first document again
+def _emptied(quick): # forgets all pieces when it meets its first document again
     first: list = []
     def encode(s):
         if not first or s is first[0]:
@@ -287,7 +286,7 @@ def _cold(text, vocab_size=4096): # as the first training of a process, in plain
 TRAINERS = {'ours': _warm, 'plain Python': _cold, 'tokenizers': lambda text: hf_bpe(text, 4096),
             'SentencePiece': lambda text: spm_bpe(text, 4096)}
 
-# %% ../../nbs/llm/32_fast_training.ipynb #47888365
+# %% ../../nbs/llm/32_fast_training.ipynb #e7836fa2
 def _noted(name, part, by_seed): # means and standard deviations over the seeds, in the ledger
     metrics = {}
     for key in by_seed[0]:
@@ -297,9 +296,9 @@ def _noted(name, part, by_seed): # means and standard deviations over the seeds,
 
 def _lengths(seed): # length -> metrics
     text, found = race_text(seed), {}
-    contestants = encoders(text[:300_000], 2000)
+    plain, theirs = train_bpe(text[:300_000], 2000), hf_bpe(text[:300_000], 2000)
     for length in LENGTHS:
-        speed = rates(contestants, _documents(text, length))
+        speed = rates(encoders(plain, theirs), _documents(text, length))
         ratios = dict(ratio=speed['ours']/speed['tiktoken'],
                       first_ratio=speed['first_pass']/speed['tiktoken'])
         found[f'{length:,}'] = speed | ratios
@@ -325,12 +324,16 @@ def _starts(): # what a process spends that trains once
                 'compiled, first time on a machine': _process(10**9, cache),
                 'compiled, loaded from the cache': _process(10**9, cache)}
 
-@command
-def token_races():
-    "Race the tokenizers at several lengths and with parts left out, and record the figures."
+def race_lengths():
+    "Record the race of encoders at all lengths, with three seeds."
     lengths = [_lengths(seed) for seed in range(3)]
     for length in lengths[0]:
         _noted('bpe-lengths', length, [found[length] for found in lengths])
+
+@command
+def token_races():
+    "Race the tokenizers at several lengths and with parts left out, and record the figures."
+    race_lengths()
     by_seed = []
     for seed in range(3):
         text = race_text(seed)[:150_000]
