@@ -16,6 +16,7 @@ foundations/12_cloud
 vision/01_cnn
 vision/03_augment
 vision/13_draws
+vision/04_policies
 vision/06_coresets
 vision/07_scores
 vision/08_ddp

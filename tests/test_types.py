@@ -19,6 +19,7 @@ foundations.cloud
 vision.cnn
 vision.augment
 vision.draws
+vision.policies
 vision.coresets
 vision.scores
 vision.ddp
