@@ -12,6 +12,8 @@ foundations/05_tensors
 foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks
+foundations/10_web
+foundations/15_drawings
 foundations/12_cloud
 vision/01_cnn
 vision/03_augment

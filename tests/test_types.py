@@ -15,6 +15,8 @@ foundations.tensors
 foundations.schedules
 foundations.learner
 foundations.callbacks
+foundations.web
+foundations.drawings
 foundations.cloud
 vision.cnn
 vision.augment
