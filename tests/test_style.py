@@ -14,6 +14,7 @@ foundations/07_learner
 foundations/08_callbacks
 foundations/12_cloud
 vision/01_cnn
+vision/02_convnets
 vision/06_coresets
 vision/07_scores
 vision/08_ddp

@@ -17,6 +17,7 @@ foundations.learner
 foundations.callbacks
 foundations.cloud
 vision.cnn
+vision.convnets
 vision.coresets
 vision.scores
 vision.ddp
