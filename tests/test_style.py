@@ -12,6 +12,7 @@ foundations/05_tensors
 foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks
+foundations/09_mnist
 foundations/12_cloud
 vision/06_coresets
 vision/07_scores
