@@ -12,6 +12,8 @@ foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks
 foundations/12_cloud
+foundations/16_measures
+foundations/13_evaluation
 vision/06_coresets
 vision/07_scores
 vision/08_ddp

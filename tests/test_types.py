@@ -15,6 +15,8 @@ foundations.schedules
 foundations.learner
 foundations.callbacks
 foundations.cloud
+foundations.measures
+foundations.evaluation
 vision.coresets
 vision.scores
 vision.ddp
