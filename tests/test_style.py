@@ -16,6 +16,8 @@ foundations/09_mnist
 foundations/10_web
 foundations/15_drawings
 foundations/12_cloud
+foundations/16_measures
+foundations/13_evaluation
 vision/01_cnn
 vision/03_augment
 vision/13_draws

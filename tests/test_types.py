@@ -19,6 +19,8 @@ foundations.mnist
 foundations.web
 foundations.drawings
 foundations.cloud
+foundations.measures
+foundations.evaluation
 vision.cnn
 vision.augment
 vision.draws
