@@ -12,9 +12,16 @@ foundations/05_tensors
 foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks
+foundations/09_mnist
+foundations/10_web
+foundations/15_drawings
 foundations/12_cloud
+foundations/16_measures
+foundations/13_evaluation
 vision/01_cnn
 vision/02_convnets
+vision/03_augment
+vision/13_draws
 vision/06_coresets
 vision/07_scores
 vision/08_ddp
