@@ -13,6 +13,8 @@ foundations/07_learner
 foundations/08_callbacks
 foundations/10_web
 foundations/15_drawings
+foundations/11_playground
+foundations/17_load
 foundations/12_cloud
 vision/06_coresets
 vision/07_scores

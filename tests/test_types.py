@@ -16,6 +16,8 @@ foundations.learner
 foundations.callbacks
 foundations.web
 foundations.drawings
+foundations.playground
+foundations.load
 foundations.cloud
 vision.coresets
 vision.scores
