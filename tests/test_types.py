@@ -15,6 +15,9 @@ foundations.schedules
 foundations.learner
 foundations.callbacks
 foundations.cloud
+vision.norms
+vision.resnet
+vision.cycle
 vision.coresets
 vision.scores
 vision.ddp
