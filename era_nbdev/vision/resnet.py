@@ -55,7 +55,7 @@ def drop_rates(
     "Rates that grow from 0 to `p`, l·p/(L-1)."
     return [p*l/max(n_blocks-1, 1) for l in range(n_blocks)]
 
-# %% ../../nbs/vision/05_resnet.ipynb #7848475d
+# %% ../../nbs/vision/05_resnet.ipynb #b70f8024
 VERSIONS = 'v1', 'v1.5', 'v2'
 
 class Block(nn.Module):
@@ -78,7 +78,8 @@ class Block(nn.Module):
             setattr(self, f'conv{i}', conv)
             setattr(self, f'bn{i}', norm(n if self.pre else channels))
             n = channels
-        self.drop, self.downsample = DropPath(drop_path), None
+        self.drop = DropPath(drop_path)
+        self.downsample: Optional[nn.Module] = None
         if shortcut and (stride > 1 or n_in != n_out):
             fit = nn.Conv2d(n_in, n_out, 1, stride, bias=False)
             self.downsample = nn.Sequential(fit, *([] if self.pre else [norm(n_out)]))
