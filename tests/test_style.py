@@ -12,6 +12,7 @@ foundations/05_tensors
 foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks
+foundations/09_mnist
 foundations/10_web
 foundations/15_drawings
 foundations/12_cloud

@@ -15,6 +15,7 @@ foundations.tensors
 foundations.schedules
 foundations.learner
 foundations.callbacks
+foundations.mnist
 foundations.web
 foundations.drawings
 foundations.cloud
