@@ -18,6 +18,8 @@ foundations.callbacks
 foundations.mnist
 foundations.web
 foundations.drawings
+foundations.playground
+foundations.load
 foundations.cloud
 foundations.measures
 foundations.evaluation
@@ -25,6 +27,9 @@ vision.cnn
 vision.convnets
 vision.augment
 vision.draws
+vision.norms
+vision.resnet
+vision.cycle
 vision.coresets
 vision.scores
 vision.ddp
