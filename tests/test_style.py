@@ -21,6 +21,7 @@ foundations/12_cloud
 foundations/16_measures
 foundations/13_evaluation
 vision/01_cnn
+vision/02_convnets
 vision/03_augment
 vision/13_draws
 vision/13_norms

@@ -24,6 +24,7 @@ foundations.cloud
 foundations.measures
 foundations.evaluation
 vision.cnn
+vision.convnets
 vision.augment
 vision.draws
 vision.norms
