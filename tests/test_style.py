@@ -37,7 +37,7 @@ vision/12_throughput
 llm/01_attention
 llm/02_flash
 llm/03_transformer
-llm/30_translation
+llm/34_translation
 llm/04_tokenizers
 llm/30_tokenizer_files
 llm/31_fast_tokenizers
