@@ -27,7 +27,8 @@ from torch.nn.utils.rnn import pad_sequence
 from ..core.data import REGISTRY, load
 from ..core.errors import Interrupted, RunError
 from ..core.run import Experiment, Run, experiment, seed_everything
-from ..foundations.evaluation import reliability, wilson
+from ..foundations.evaluation import wilson
+from ..foundations.measures import reliability
 from ..llm.gpt import GPT, modern
 from ..llm.transformer import Vocab, words
 
