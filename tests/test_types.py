@@ -15,7 +15,15 @@ foundations.tensors
 foundations.schedules
 foundations.learner
 foundations.callbacks
+foundations.web
+foundations.drawings
 foundations.cloud
+foundations.measures
+foundations.evaluation
+foundations.tuning
+vision.cnn
+vision.augment
+vision.draws
 vision.coresets
 vision.scores
 vision.ddp
@@ -116,7 +124,7 @@ def test_types():
     core = [path for path in (ROOT/'era_nbdev/core').glob('*.py') if path.name not in NOT_YET]
     checked = [*core, *modules, SCRIPT]
     command = [sys.executable, '-m', 'basedpyright', '--pythonpath', sys.executable, *map(str, checked)]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert answer.returncode == 0, answer.stdout[-5000:]
 
 def test_the_package_says_that_it_is_typed():
