@@ -177,7 +177,7 @@ def importance(
 # %% ../../nbs/core/25_study.ipynb #8283e00f
 def _placed(r, v): return label(v) if r.choices else min(max(r.place(v), 0.), 1.)
 
-# %% ../../nbs/core/25_study.ipynb #8367292d
+# %% ../../nbs/core/25_study.ipynb #c6fbcd8e
 BEST = '#d55e00' # the colour of what is best
 
 def parallel(
@@ -185,7 +185,7 @@ def parallel(
     space: list[Range],
     metric: str = 'value', # name of the score
     larger: bool = False, # is a larger score better?
-    ax: Any = None, # draw here instead of in a new figure
+    ax=None, # draw here instead of in a new figure
 ) -> Any: # the axes
     "Draw each trial as a line through its settings."
     import matplotlib.pyplot as plt
@@ -221,7 +221,7 @@ def history(
     trials: list[dict], # with value and perhaps state, in their order
     metric: str = 'value', # name of the score
     larger: bool = False, # is a larger score better?
-    ax: Any = None, # draw here instead of in a new figure
+    ax=None, # draw here instead of in a new figure
 ) -> Any: # the axes
     "Draw the score of each complete trial and the best so far."
     import matplotlib.pyplot as plt
@@ -236,7 +236,7 @@ def history(
 
 def bars(
     shares: dict, # from `importance`
-    ax: Any = None, # draw here instead of in a new figure
+    ax=None, # draw here instead of in a new figure
 ) -> Any: # the axes
     "Draw importances as bars, the largest on top."
     import matplotlib.pyplot as plt

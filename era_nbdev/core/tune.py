@@ -160,11 +160,11 @@ def one_trial(
     study.tell(trial, value)
     return f'{plan["metric"]} {value:.4g}'
 
-# %% ../../nbs/core/26_tune.ipynb #94ca4c76
+# %% ../../nbs/core/26_tune.ipynb #e10e0600
 def _trained(plan, params, prune, folder, device): # score; name and command of the run
     exp = settings(plan['experiment'], plan['scale'], **plan['fixed'] | params)
     with contextlib.redirect_stdout(io.StringIO()):
-        run = launch(exp, plan['scale'], plan['seed'], device, folder, callbacks=[prune])
+        run = launch(exp, plan['scale'], plan['seed'], device, str(folder), callbacks=[prune])
     return measure(run, plan['metric']), dict(run=run.dir.name, command=canonical(exp, run))
 
 # %% ../../nbs/core/26_tune.ipynb #02cc038f
@@ -276,7 +276,7 @@ def _save_figures(trials, plan, space, folder, shares):
         if shares:
             save_figure(bars(shares), folder/'importance.svg')
 
-# %% ../../nbs/core/26_tune.ipynb #557456c5
+# %% ../../nbs/core/26_tune.ipynb #8c500e94
 def confirm(
     plan: dict,
     best: dict, # the best trial
@@ -290,7 +290,7 @@ def confirm(
     def score(params, seed):
         exp = settings(plan['experiment'], plan['scale'], **params)
         with contextlib.redirect_stdout(io.StringIO()):
-            run = launch(exp, plan['scale'], seed, device, folder/'confirm')
+            run = launch(exp, plan['scale'], seed, device, str(folder/'confirm'))
         return measure(run, plan['metric'])
     seeds, both = list(seeds), dict(default=given, tuned=best['params'])
     return {name: [score(params, seed) for seed in seeds] for name, params in both.items()}

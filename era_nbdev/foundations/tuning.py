@@ -32,7 +32,7 @@ def rungs(
         factor *= eta
     return schedule
 
-# %% ../../nbs/foundations/14_tuning.ipynb #fd880130
+# %% ../../nbs/foundations/14_tuning.ipynb #a3076487
 def successive_halving(
     points: list[dict], # {name: value}, as many as the first rung holds or more
     evaluate: Callable, # (point, budget) -> score, smaller is better
@@ -41,10 +41,10 @@ def successive_halving(
     "Evaluate all points with a small budget and ever fewer with more. Raises `ValueError`."
     if len(points) < schedule[0][0]:
         raise ValueError(f'{len(points)} points are too few for a first rung of {schedule[0][0]}')
-    trials = []
+    trials: list[dict] = []
     for n, budget in schedule:
-        rung = [dict(params=p, budget=budget, value=float(evaluate(p, budget)))
-                for p in points[:n]]
+        rung: list[dict] = [dict(params=p, budget=budget, value=float(evaluate(p, budget)))
+                            for p in points[:n]]
         trials += rung
         points = [trial['params'] for trial in sorted(rung, key=_nan_last)]
     return trials
