@@ -24,6 +24,7 @@ vision/01_cnn
 vision/02_convnets
 vision/03_augment
 vision/13_draws
+vision/04_policies
 vision/13_norms
 vision/05_resnet
 vision/14_cycle

@@ -27,6 +27,7 @@ vision.cnn
 vision.convnets
 vision.augment
 vision.draws
+vision.policies
 vision.norms
 vision.resnet
 vision.cycle
