@@ -40,6 +40,12 @@ vision.imagenet
 vision.throughput
 llm.attention
 llm.flash
+llm.tokenizers
+llm.tokenizer_files
+llm.fast_tokenizers
+llm.fast_training
+llm.sentencepiece
+llm.subwords
 llm.corpus
 llm.parts
 llm.gpt
