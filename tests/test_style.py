@@ -25,6 +25,7 @@ vision/01_cnn
 vision/02_convnets
 vision/03_augment
 vision/13_draws
+vision/04_policies
 vision/13_norms
 vision/05_resnet
 vision/14_cycle
@@ -37,6 +38,12 @@ vision/11_imagenet
 vision/12_throughput
 llm/01_attention
 llm/02_flash
+llm/04_tokenizers
+llm/30_tokenizer_files
+llm/31_fast_tokenizers
+llm/32_fast_training
+llm/33_sentencepiece
+llm/05_subwords
 llm/07_corpus
 llm/08_parts
 llm/09_gpt

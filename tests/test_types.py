@@ -28,6 +28,7 @@ vision.cnn
 vision.convnets
 vision.augment
 vision.draws
+vision.policies
 vision.norms
 vision.resnet
 vision.cycle
@@ -40,6 +41,12 @@ vision.imagenet
 vision.throughput
 llm.attention
 llm.flash
+llm.tokenizers
+llm.tokenizer_files
+llm.fast_tokenizers
+llm.fast_training
+llm.sentencepiece
+llm.subwords
 llm.corpus
 llm.parts
 llm.gpt

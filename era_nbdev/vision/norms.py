@@ -111,6 +111,10 @@ def InstanceNorm2d(
 # %% ../../nbs/vision/13_norms.ipynb #ad1e901a
 class BatchNorm2d(nn.Module):
     "Each channel normalised over batch and pixels; in eval by running averages, Eq. (3)."
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
     def __init__(self,
         channels: int, # C
         eps: float = 1e-5, # added to the variance

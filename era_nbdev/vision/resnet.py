@@ -152,7 +152,7 @@ def init_resnet(
         if isinstance(m, Block):
             conv, bn = m.layers()[-1]
             ends_in_conv = m.pre or isinstance(bn, nn.Identity)
-            nn.init.zeros_(conv.weight if ends_in_conv else bn.weight)
+            nn.init.zeros_(getattr(conv if ends_in_conv else bn, 'weight'))
 
 # %% ../../nbs/vision/05_resnet.ipynb #c8a4c905
 def _fits(depths: tuple, widths: tuple, stem: str, version: str) -> None:
@@ -342,7 +342,7 @@ class Resnet(ResnetSettings):
 
     def network(self, channels: int, classes: int) -> nn.Module: # C of the images, K
         "The untrained network for scaled images."
-        kw = dict(widths=self.widths, n_classes=classes, in_channels=channels)
+        kw: dict = dict(widths=self.widths, n_classes=classes, in_channels=channels)
         if self.net == 'resnet9': return resnet9(**kw)
         norm = nn.BatchNorm2d if self.norm == 'batch' else _identity
         return resnet(int(self.net[6:]), stem='cifar', zero_gamma=True, norm=norm,
