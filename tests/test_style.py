@@ -20,10 +20,12 @@ foundations/17_load
 foundations/12_cloud
 foundations/16_measures
 foundations/13_evaluation
+foundations/14_tuning
 vision/01_cnn
 vision/02_convnets
 vision/03_augment
 vision/13_draws
+vision/04_policies
 vision/13_norms
 vision/05_resnet
 vision/14_cycle
@@ -162,6 +164,9 @@ core/20_style
 core/21_exercise
 core/22_referee
 core/23_race
+core/24_space
+core/25_study
+core/26_tune
 core/24_trace
 core/25_weights
 '''.split()

@@ -23,10 +23,12 @@ foundations.load
 foundations.cloud
 foundations.measures
 foundations.evaluation
+foundations.tuning
 vision.cnn
 vision.convnets
 vision.augment
 vision.draws
+vision.policies
 vision.norms
 vision.resnet
 vision.cycle
