@@ -170,7 +170,7 @@ core/24_space
 core/25_study
 core/26_tune
 core/24_trace
-core/25_weights
+core/27_state_dicts
 '''.split()
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.

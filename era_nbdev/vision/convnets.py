@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..core.data import Images, info
 from ..core.run import Experiment, Run, experiment, nearest, seed_everything
 from ..core.trace import flop
-from ..core.weights import load_renamed, their_keys
+from ..core.state_dicts import load_renamed, their_keys
 from ..foundations.learner import Learner
 from ..foundations.mnist import Pictures
 from .cnn import random_shift
