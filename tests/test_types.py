@@ -15,7 +15,23 @@ foundations.tensors
 foundations.schedules
 foundations.learner
 foundations.callbacks
+foundations.mnist
+foundations.web
+foundations.drawings
+foundations.playground
+foundations.load
 foundations.cloud
+foundations.measures
+foundations.evaluation
+foundations.tuning
+vision.cnn
+vision.convnets
+vision.augment
+vision.draws
+vision.policies
+vision.norms
+vision.resnet
+vision.cycle
 vision.coresets
 vision.scores
 vision.ddp
@@ -25,6 +41,15 @@ vision.imagenet
 vision.throughput
 llm.attention
 llm.flash
+llm.transformer
+llm.translation
+llm.tokenizers
+llm.tokenizer_files
+llm.fast_tokenizers
+llm.fast_training
+llm.sentencepiece
+llm.subwords
+llm.embeddings
 llm.corpus
 llm.parts
 llm.gpt
@@ -116,7 +141,7 @@ def test_types():
     core = [path for path in (ROOT/'era_nbdev/core').glob('*.py') if path.name not in NOT_YET]
     checked = [*core, *modules, SCRIPT]
     command = [sys.executable, '-m', 'basedpyright', '--pythonpath', sys.executable, *map(str, checked)]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert answer.returncode == 0, answer.stdout[-5000:]
 
 def test_the_package_says_that_it_is_typed():
