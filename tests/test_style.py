@@ -52,6 +52,8 @@ llm/08_parts
 llm/09_gpt
 llm/10_budget
 llm/11_pretraining
+llm/35_hub_settings
+llm/12_checkpoints
 llm/13_generate
 llm/14_engine
 llm/15_serving
@@ -184,7 +186,7 @@ def test_style_so_far(page):
     broken = {rule: places for rule, places in style.faults(page).items() if rule not in NOT_YET[page]}
     assert broken == {}
 
-REQUIRED = {'cycle', 'norms', 'resnet', 'ablations', 'actors', 'api', 'attention', 'backprop', 'benchmarks', 'callbacks', 'capstone', 'chat', 'chat_templates', 'chunks', 'clip', 'cloud', 'code_tasks', 'collectives', 'context', 'continuous', 'contrastive', 'copies', 'coresets', 'corpus', 'crawl', 'ddp', 'dedup', 'dense', 'deploy', 'digits', 'distributed_checkpoints', 'dqn', 'engine', 'engines', 'evaluate', 'experts', 'family', 'fast', 'fast_dqn', 'flash', 'forgetting', 'generate', 'gpt', 'grpo', 'image_tokens', 'instruct', 'kernels', 'layouts', 'learner', 'lit', 'loop', 'mdp', 'memory', 'metrics', 'neighbours', 'neurons', 'overlap', 'overload', 'overoptimisation', 'packing', 'pairs', 'parts', 'pipeline', 'pixels', 'planner', 'policy', 'ppo', 'ppo_details', 'precision', 'pretraining', 'q_learning', 'qat', 'quality', 'quantise', 'rag', 'ranks', 'replay', 'retrieval', 'rewards', 'rlhf', 'rollouts', 'schedules', 'scores', 'search', 'sharded', 'spectra', 'stages', 'steady', 'streaming', 'tensor', 'text', 'towers', 'tutor', 'tutor_app', 'tutor_evaluation', 'tutor_load', 'vector', 'verifiable', 'vision_language', 'vit', 'vit_data', 'webtext', 'weights'}
+REQUIRED = {'ablations', 'actors', 'api', 'attention', 'backprop', 'benchmarks', 'callbacks', 'capstone', 'chat', 'chat_templates', 'checkpoints', 'chunks', 'clip', 'cloud', 'code_tasks', 'collectives', 'context', 'continuous', 'contrastive', 'copies', 'coresets', 'corpus', 'crawl', 'cycle', 'ddp', 'dedup', 'dense', 'deploy', 'digits', 'distributed_checkpoints', 'dqn', 'engine', 'engines', 'evaluate', 'experts', 'family', 'fast', 'fast_dqn', 'flash', 'forgetting', 'generate', 'gpt', 'grpo', 'hub_settings', 'image_tokens', 'instruct', 'kernels', 'layouts', 'learner', 'lit', 'loop', 'mdp', 'memory', 'metrics', 'neighbours', 'neurons', 'norms', 'overlap', 'overload', 'overoptimisation', 'packing', 'pairs', 'parts', 'pipeline', 'pixels', 'planner', 'policy', 'ppo', 'ppo_details', 'precision', 'pretraining', 'q_learning', 'qat', 'quality', 'quantise', 'rag', 'ranks', 'replay', 'resnet', 'retrieval', 'rewards', 'rlhf', 'rollouts', 'schedules', 'scores', 'search', 'sharded', 'spectra', 'stages', 'steady', 'streaming', 'tensor', 'text', 'towers', 'tutor', 'tutor_app', 'tutor_evaluation', 'tutor_load', 'vector', 'verifiable', 'vision_language', 'vit', 'vit_data', 'webtext', 'weights'}
 
 def test_every_required_chapter_is_listed():
     chapters = [page for page in book.pages() if '/' in page]

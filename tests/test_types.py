@@ -55,6 +55,8 @@ llm.parts
 llm.gpt
 llm.budget
 llm.pretraining
+llm.hub_settings
+llm.checkpoints
 llm.generate
 llm.engine
 llm.serving
