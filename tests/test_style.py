@@ -46,6 +46,7 @@ llm/31_fast_tokenizers
 llm/32_fast_training
 llm/33_sentencepiece
 llm/05_subwords
+llm/06_embeddings
 llm/07_corpus
 llm/08_parts
 llm/09_gpt

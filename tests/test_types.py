@@ -49,6 +49,7 @@ llm.fast_tokenizers
 llm.fast_training
 llm.sentencepiece
 llm.subwords
+llm.embeddings
 llm.corpus
 llm.parts
 llm.gpt
