@@ -74,10 +74,9 @@ def from_visible(
         raise ValueError(f'token {s!r} holds {e.args[0]!r}, which stands for no byte: the '
                          'vocabulary is not byte-level') from None
 
-# %% ../../nbs/llm/04_tokenizers.ipynb #e2e3c582
+# %% ../../nbs/llm/04_tokenizers.ipynb #efaed139
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-GPT2_ORIGINAL = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+"
-                 r"|\s+(?!\S)|\s+")
+GPT2_ORIGINAL = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 GPT4 = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}"
         r"| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s")
 PATTERNS = dict(gpt2=GPT2, gpt4=GPT4, none='')
@@ -96,7 +95,7 @@ def compiled(
 def _either(strings): # expression for one of them, the longest first
     return '|'.join(need('regex', 'llm').escape(s) for s in sorted(strings, key=len, reverse=True))
 
-# %% ../../nbs/llm/04_tokenizers.ipynb #42a41d67
+# %% ../../nbs/llm/04_tokenizers.ipynb #72c665e5
 def piece_ends(
     text: str, # any
     pattern: str, # regular expression of a piece; empty: the text is one piece
@@ -104,8 +103,7 @@ def piece_ends(
     "The places in `text` where its pieces end."
     if not pattern: return [len(text)] if text else []
     borders = {i for match in compiled(pattern).finditer(text) for i in match.span()}
-    borders.add(len(text))
-    return sorted(borders-{0})
+    return sorted((borders | {len(text)})-{0})
 
 def split(
     text: str, # any
