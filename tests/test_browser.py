@@ -8,7 +8,8 @@ from browser import EIGHT, SEVEN, browser, draw, open_page, playwright
 @pytest.fixture(scope='module')
 def url(tmp_path_factory):
     from era_nbdev.core.run import launch, settings
-    from era_nbdev.foundations.web import app_for_run, make_server
+    from era_nbdev.foundations.drawings import app_for_run
+    from era_nbdev.foundations.web import make_server
     run = launch(settings('mnist'), out=str(tmp_path_factory.mktemp('runs')), device='cpu')
     server = make_server(app_for_run(run), port=0)
     threading.Thread(target=server.run, daemon=True).start()

@@ -347,14 +347,14 @@ def test_lr_find_settings(more, words):
 
 def test_a_run_is_asked_without_its_data(tmp_path, monkeypatch):
     run = launch(settings('mnist', epochs=1, hidden=(8,)), device='cpu', out=str(tmp_path))
-    from era_nbdev.foundations import mnist, web
+    from era_nbdev.foundations import drawings, mnist
     def gone(name): raise OSError('the data set is gone')
     monkeypatch.setattr(mnist, 'load', gone)
     from era_nbdev.core.run import Run
     x = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
     alone = Run(run.dir)
     assert alone.predict(x).shape == (2, 10) and alone.explain(x[:1])['saliency'].shape == (8, 8)
-    assert web.app_for_run(alone).test_client().get('/health').json['size'] == 8
+    assert drawings.app_for_run(alone).test_client().get('/health').json['size'] == 8
 
 def test_a_callback_without_state_may_be_another_in_another_process():
     torch.manual_seed(0)

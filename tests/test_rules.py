@@ -38,7 +38,7 @@ def test_the_notebook_extra():
 
 
 TIMED = re.compile(r"""assert\b(?!.*(ledger|\['value'\]))[^#\n]* # what the ledger holds does not change by itself
-                       (\.ratio\b|_ratio\(|speeds?\[|perf_counter|process_time|cpu_seconds|\b(seconds|elapsed|took)\b)
+                       (\.ratio\b|_ratio\(|speeds?\[|measured\[|perf_counter|process_time|cpu_seconds|\b(seconds|elapsed|took)\b)
                        [^#\n]*[<>](?!=?\s*(0|before)\b)""", re.X)
 
 def source_lines():

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np, pytest, torch
 from PIL import Image
 from era_nbdev.core.run import RunError
-from era_nbdev.foundations.web import create_app, make_server
+from era_nbdev.foundations.drawings import create_app
+from era_nbdev.foundations.web import make_server
 
 SIZE = 8
 CLASSES = [str(i) for i in range(256)]
@@ -204,7 +205,7 @@ def test_ports():
 
 @pytest.mark.parametrize('sig', [signal.SIGINT])
 def test_ctrl_c_is_clean(sig):
-    code = "from era_nbdev.foundations.web import create_app, serve; serve(create_app(None, ['a'], 8, 'x'), port=0)"
+    code = "from era_nbdev.foundations.drawings import create_app; from era_nbdev.foundations.web import serve; serve(create_app(None, ['a'], 8, 'x'), port=0)"
     p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert p.stdout.readline().startswith('serving on http://127.0.0.1:')
     time.sleep(.3); p.send_signal(sig)

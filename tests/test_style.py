@@ -8,10 +8,16 @@ foundations/01_neurons
 foundations/02_backprop
 foundations/03_digits
 foundations/04_tools
+foundations/05_tensors
 foundations/06_schedules
 foundations/07_learner
 foundations/08_callbacks
+foundations/10_web
+foundations/15_drawings
 foundations/12_cloud
+vision/01_cnn
+vision/03_augment
+vision/13_draws
 vision/06_coresets
 vision/07_scores
 vision/08_ddp
@@ -139,6 +145,8 @@ core/20_style
 core/21_exercise
 core/22_referee
 core/23_race
+core/24_trace
+core/25_weights
 '''.split()
 
 # Chapters that are to come into the list, with the rules that they do not keep yet. An entry only gets shorter; one without rules moves up.

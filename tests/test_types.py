@@ -11,10 +11,16 @@ foundations.neurons
 foundations.backprop
 foundations.digits
 foundations.tools
+foundations.tensors
 foundations.schedules
 foundations.learner
 foundations.callbacks
+foundations.web
+foundations.drawings
 foundations.cloud
+vision.cnn
+vision.augment
+vision.draws
 vision.coresets
 vision.scores
 vision.ddp
@@ -115,7 +121,7 @@ def test_types():
     core = [path for path in (ROOT/'era_nbdev/core').glob('*.py') if path.name not in NOT_YET]
     checked = [*core, *modules, SCRIPT]
     command = [sys.executable, '-m', 'basedpyright', '--pythonpath', sys.executable, *map(str, checked)]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert answer.returncode == 0, answer.stdout[-5000:]
 
 def test_the_package_says_that_it_is_typed():

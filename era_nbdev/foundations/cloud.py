@@ -137,7 +137,7 @@ class AllReduce(Experiment):
         with ranks(run) as (rank, world):
             return train_rank(self, run, state, rank, world)
 
-# %% ../../nbs/foundations/12_cloud.ipynb #8e8cf626
+# %% ../../nbs/foundations/12_cloud.ipynb #cb4a079a
 def train_rank(
     e: AllReduce, run: Run, # the settings; the folder
     state: dict | None, # of a checkpoint
@@ -148,7 +148,7 @@ def train_rank(
     from era_nbdev.core.data import load
     from era_nbdev.core.distributed import Shard, data_parallel
     from era_nbdev.foundations.callbacks import Progress, Track
-    from era_nbdev.foundations.learner import Callback, Learner, accuracy
+    from era_nbdev.foundations.learner import Learner, accuracy
     from era_nbdev.foundations.tensors import Batches
     d, nn = load(e.data), torch.nn
     fits = e.bs % world == 0 and e.bs <= len(d.x_train)
@@ -158,17 +158,16 @@ def train_rank(
     loader = Batches(d.x_train, d.y_train, e.bs, shuffle=True, seed=run.config['seed'],
                      drop_last=True, **options)
     test = Batches(d.x_test, d.y_test, min(1000, len(d.y_test)), **options)
-    pixels = d.x_train[0].numel()
-    net = nn.Sequential(nn.Linear(pixels, e.hidden), nn.ReLU(), nn.Linear(e.hidden, len(d.classes)))
-    bar = Progress() if rank == 0 else Callback()
+    sizes = d.x_train[0].numel(), e.hidden, len(d.classes)
+    net = nn.Sequential(nn.Linear(*sizes[:2]), nn.ReLU(), nn.Linear(*sizes[1:]))
     sgd = partial(torch.optim.SGD, momentum=.9)
-    callbacks = [Track(run, seconds=e.save), bar, *run.callbacks]
+    bars = [Progress()] if rank == 0 else []
+    callbacks = [Track(run, seconds=e.save), *bars, *run.callbacks]
     learn = Learner(net, Shard(loader, rank, world), test, mean_loss, sgd, [accuracy], callbacks,
                     run.device, wrap=data_parallel)
     learn.fit(e.epochs, e.lr, resume=state)
-    last, curve = learn.history[-1], [o['valid_loss'] for o in learn.history]
-    return dict(accuracy=last['accuracy'], test_loss=last['valid_loss'], processes=world,
-                extra=dict(curve=curve))
+    end, curve = learn.history[-1], dict(curve=[o['valid_loss'] for o in learn.history])
+    return dict(accuracy=end['accuracy'], test_loss=end['valid_loss'], processes=world, extra=curve)
 
 # %% ../../nbs/foundations/12_cloud.ipynb #8bc4ccbd
 TORCHRUN = r'''torchrun --nnodes "$SKYPILOT_NUM_NODES" --node-rank "$SKYPILOT_NODE_RANK" \

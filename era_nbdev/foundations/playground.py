@@ -16,7 +16,8 @@ from annotated_types import Ge, Le
 from ..core.data import DataError
 from ..core.run import EXPERIMENTS, Experiment, Run, RunError, experiment, find_experiment, launch
 from ..core.run import nearest, open_run, serves, settings
-from .web import ApiError, as_digit, decode_image, draw_strokes, make_app, serve
+from .drawings import as_digit, decode_image, draw_strokes
+from .web import ApiError, make_app, serve
 
 # %% auto #0
 __all__ = ['BAD', 'state_of', 'folders', 'Runs', 'finite', 'tail', 'event', 'follow', 'Opened', 'takes_of', 'Models', 'rounded',

@@ -29,7 +29,8 @@ from ..foundations.schedules import cosine, param_groups
 from ..foundations.tensors import Batches
 from ..llm.ablations import Stop
 from .vit import ViT, ViTConfig, attention_maps, rollout, vit_flop
-from ..vision.augment import Augment, Compose, Crop, Flip
+from ..vision.augment import Crop, Flip
+from ..vision.draws import Augment, Compose
 from ..vision.imagenet import FromBytes, Smoothed, kept_bytes, photographs, top1
 from ..vision.imagenet import valid_bs
 from ..vision.photos import PhotoBatches

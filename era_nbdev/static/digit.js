@@ -75,7 +75,8 @@ async function start() {
     const about = await (await fetch('health')).json();
     size = about.size; pad.width = size < 16 ? 30 : 24;
     document.title = $('title').textContent = about.title;
-    $('about').textContent = Object.entries(about.info).map(([k, v]) => `${k}: ${v}`).join(' · ');
+    const short = v => typeof v === 'number' ? Number(v.toPrecision(4)) : v;
+    $('about').textContent = Object.entries(about.info).map(([k, v]) => `${k}: ${short(v)}`).join(' · ');
     $('size').textContent = `${size} × ${size}`;
     $('bars').classList.toggle('words', about.classes.some(c => c.length > 2));
     $('bars').replaceChildren(...about.classes.map(bar));

@@ -17,7 +17,8 @@ from ..core.data import Images, info, load
 from ..core.run import Run, experiment, nearest
 from ..foundations.learner import Learner, accuracy
 from ..foundations.mnist import Pictures, ask
-from .augment import Augment, Compose, Crop, CutMix, CutOut, Flip, LabelSmoothing, MixUp, Op, RICAP, uniform, whole
+from .augment import Crop, CutMix, CutOut, Flip, LabelSmoothing, MixUp, Op, RICAP, whole
+from .draws import Augment, Compose, uniform
 from .cnn import CNN, check_halvings
 from .convnets import training_flop
 

@@ -24,7 +24,8 @@ from ..core.run import keep_memory
 from ..foundations.learner import Learner, accuracy
 from ..foundations.mnist import Pictures, ask, check_images, describe
 from ..foundations.schedules import Schedule, constant, cos_phase, cosine, one_cycle, param_groups
-from .augment import Augment, Compose, Crop, CutOut, Flip
+from .augment import Crop, CutOut, Flip
+from .draws import Augment, Compose
 from .convnets import training_flop
 
 # %% auto #0
