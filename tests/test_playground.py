@@ -5,7 +5,8 @@ import pytest, torch
 from browser import EIGHT, SEVEN, browser, draw, open_page, playwright # noqa: F401 (fixtures)
 from era_nbdev.core.data import DataError, load
 from era_nbdev.core.run import Run, RunError, launch, settings
-from era_nbdev.foundations.playground import load_test, playground, playground_process, serve_playground
+from era_nbdev.foundations.load import load_test, playground_process
+from era_nbdev.foundations.playground import playground, serve_playground
 from era_nbdev.foundations.web import make_server
 
 STROKES = [[[.3, .2], [.7, .2], [.5, .8]]]

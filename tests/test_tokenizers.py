@@ -5,7 +5,10 @@ import pytest
 
 pytest.importorskip('tiktoken'); pytest.importorskip('tokenizers')
 from era_nbdev.core.data import dataset, find, load
-from era_nbdev.llm.tokenizers import GPT2, GPT4, read_gpt2, read_tiktoken, train_bpe, _hf
+from era_nbdev.llm.fast_tokenizers import accelerated
+from era_nbdev.llm.fast_training import hf_bpe, train_fast
+from era_nbdev.llm.tokenizer_files import read_gpt2, read_tiktoken
+from era_nbdev.llm.tokenizers import GPT2, GPT4, train_bpe
 
 STORIES = Path(os.environ.get('ERA_DATA', 'none'))/'stories260k' # a trained Llama, not a registered data set
 
@@ -27,6 +30,7 @@ def test_ids_of_openai(name):
     ours = read_gpt2(files['gpt2/vocab.bpe']) if name == 'gpt2' else read_tiktoken(files['cl100k_base/cl100k_base.tiktoken'])
     ranks = {t: i for i, t in enumerate(ours.vocab) if t is not None and i not in ours.special.values()}
     theirs = tiktoken.Encoding(name, pat_str=ours.pattern, mergeable_ranks=ranks, special_tokens=ours.special)
+    ours = accelerated(ours).start()
     for t in texts(): assert ours.encode(t) == theirs.encode_ordinary(t) and ours.decode(ours.encode(t)) == t
     for s in strings(10_000): assert ours.encode(s) == theirs.encode_ordinary(s) and ours.decode(ours.encode(s)) == s, ascii(s)
     with pytest.raises(ValueError, match='half of a surrogate pair'): ours.encode('a\ud800')
@@ -34,13 +38,13 @@ def test_ids_of_openai(name):
 @have('tiny_shakespeare', 'multi30k')
 @pytest.mark.parametrize('pattern', [GPT2, GPT4])
 def test_merges_of_hugging_face(pattern):
-    ts = texts(); ours, theirs = train_bpe(iter(ts), 4096, pattern), _hf(ts, 4096, pattern)
+    ts = texts(); ours, theirs = train_fast(iter(ts), 4096, pattern), hf_bpe(ts, 4096, pattern)
     from era_nbdev.llm.tokenizers import visible
     assert json.loads(theirs.to_str())['model']['merges'] == [[visible(ours.vocab[l]), visible(ours.vocab[r])] for l, r in ours.merges]
     for t in ts[:3]: assert ours.encode(t) == theirs.encode(t).ids
 
 def test_random_bytes_come_back():
-    tok, r = train_bpe(load('pydocs')[:100_000], 1000), random.Random(1)
+    tok, r = accelerated(train_bpe(load('pydocs')[:100_000], 1000)).start(), random.Random(1)
     for n in range(2000): b = r.randbytes(n % 60); assert tok.decode_bytes(tok.encode_bytes(b)) == b
 
 def test_a_large_file_streams(tmp_path):
@@ -49,11 +53,14 @@ def test_a_large_file_streams(tmp_path):
         for _ in range(100_000_000//len(text.encode())+1): f.write(text)
     code = f"""if True:
         from era_nbdev.core.run import peak_memory
-        from era_nbdev.llm.tokenizers import *
-        piece_ends('a b', GPT4, True) # Numba, and its memory, belong to no file
-        learn_merges([[1, 2]], [1], 1, 256, compiled_code=True)
+        from era_nbdev.llm.fast_tokenizers import scan
+        from era_nbdev.llm.fast_training import learn_compiled, train_fast
+        from era_nbdev.llm.tokenizer_files import read_text
+        from era_nbdev.llm.tokenizers import GPT4
+        scan('a b', GPT4) # Numba, and its memory, belong to no file
+        learn_compiled([[1, 2]], [1], 1, 256)
         before = peak_memory()
-        t = train_bpe(read_text({str(path)!r}), 2000)
+        t = train_fast(read_text({str(path)!r}), 2000)
         print(peak_memory()-before, t.vocab_size)"""
     mb, n = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
     assert int(n) == 2000 and int(mb) < 150, f'{mb} MB more for a file of 100 MB'
@@ -102,14 +109,15 @@ def test_a_folder_of_the_hub_opens():
 
 def test_no_chapter_hides_an_import():
     import era_nbdev
-    assert [p.name for p in Path(era_nbdev.__file__).parent.glob('llm/*.py') if p.stem in ('tokenizers', 'subwords', 'corpus') and 'importlib' in p.read_text()] == []
+    assert [p.name for p in Path(era_nbdev.__file__).parent.glob('llm/*.py') if p.stem in ('tokenizers', 'tokenizer_files', 'fast_tokenizers', 'fast_training', 'subwords', 'corpus') and 'importlib' in p.read_text()] == []
 
 def all_strings(alphabet, n):
     import itertools
     return (''.join(s) for k in range(1, n+1) for s in itertools.product(alphabet, repeat=k))
 
 def test_reading_in_parts_never_changes_ids(tmp_path):
-    from era_nbdev.llm.tokenizers import read_text, split
+    from era_nbdev.llm.tokenizer_files import read_text
+    from era_nbdev.llm.tokenizers import split
     path, toks = tmp_path/'x.txt', [train_bpe('a a\n\nb 1 .', 258, p) for p in (GPT2, GPT4)]
     for s in all_strings("a \n1.'", 5):
         path.write_text(s, newline='')
@@ -128,13 +136,13 @@ def test_special_tokens_in_text_are_refused_unless_allowed():
         with pytest.raises(ValueError, match='special token'): train_bpe('abracadabra', 260, special=[bad])
 
 def test_small_texts_need_no_compiler():
-    code = "import sys; from era_nbdev.llm.tokenizers import train_bpe; t = train_bpe('some words and some more words', 270); t.encode('some more'); print('numba' in sys.modules)"
+    code = "import sys; from era_nbdev.llm.fast_training import train_fast; t = train_fast('some words and some more words', 270); t.encode('some more'); print('numba' in sys.modules)"
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == 'False'
 
 def test_both_encoders_agree():
     for pattern in (GPT2, GPT4, '[a-z]+', ''):
-        plain, quick = (train_bpe(load('pydocs')[:20_000], 600, pattern) for _ in range(2))
-        quick.start()
+        plain = train_bpe(load('pydocs')[:20_000], 600, pattern)
+        quick = accelerated(plain).start()
         for s in strings(300)+[load('pydocs')[:3000]]: assert plain.encode(s) == quick.encode(s) and plain.encode_bytes(s.encode()[:-1]).tolist() == quick.encode_bytes(s.encode()[:-1]).tolist()
 
 @pytest.mark.parametrize('kind', ['one text', 'many documents'])
@@ -154,3 +162,19 @@ def test_shards_take_bounded_memory(kind, tmp_path):
     said = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
     about = json.loads((tmp_path/'out'/'tokens.json').read_text())
     assert 1000 <= about['valid'] < 6000 and about['train'] > 2_000_000 and int(said[-1]) < 300, said
+
+def test_a_forgetful_cache_keeps_whole_tokens():
+    "Tokens that merges do not give stay in the cache when it is emptied in the middle of a text."
+    from era_nbdev.llm.tokenizers import BPE
+    plain = train_bpe(load('pydocs')[:20_000], 400)
+    whole = BPE([*plain.vocab, b'qqzz'], plain.merges, GPT4, whole=True)
+    quick, text = accelerated(whole).start(), 'qqzz '+' '.join(f'a{i:x}b qqzz' for i in range(150_000))
+    ids = quick.encode(text)
+    assert ids == whole.encode(text)
+
+def test_the_compiled_trainer_learns_the_same_merges():
+    from era_nbdev.llm.fast_training import learn_compiled
+    from era_nbdev.llm.tokenizers import BYTES, count_pieces, learn_merges
+    pieces = count_pieces(load('pydocs')[:100_000])
+    seqs = [[BYTES.index(b) for b in piece] for piece in pieces]
+    assert learn_compiled(seqs, [*pieces.values()], 1500, 256) == learn_merges(seqs, [*pieces.values()], 1500, 256)

@@ -93,11 +93,14 @@ def test_classic_networks_equal_torchvisions(name, size):
                     'inception_v3': lambda: convnets.inception_v3(dropout=0.)}[name](), getattr(torchvision.models, name)(init_weights=False)
     for m in theirs.modules():
         if isinstance(m, torch.nn.Dropout): m.p = 0.
-    ours.load_state_dict(theirs.state_dict())
+    ours.load_state_dict(convnets.from_torchvision(ours, theirs.state_dict()))
+    names = [convnets.torchvision_keys(ours), {k: k for k in theirs.state_dict()}]
     x, y = torch.randn(2, 3, size, size), torch.arange(2); outs, grads = [], []
-    for m in (ours, theirs):
+    for m, keys in zip((ours, theirs), names):
         out = m.train()(x); outs.append(list(out) if isinstance(out, tuple) else [out])
-        convnets.with_heads()(out, y).backward(); grads.append({k: p.grad for k, p in m.named_parameters()})
+        convnets.with_heads()(out, y).backward()
+        found = {keys[k]: p.grad for k, p in m.named_parameters()}
+        grads.append({k: found[k] for k in sorted(found)})
     assert max_error(*outs) <= 1e-4 and max_error(*grads) <= 1e-4
 
 # ---- options

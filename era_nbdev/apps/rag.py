@@ -21,7 +21,7 @@ from .retrieval import BM25, terms
 from ..core.cli import command
 from ..core.errors import RunError
 from ..core.run import Experiment, Run, experiment
-from ..foundations.evaluation import Ranking
+from ..foundations.measures import Ranking
 
 # %% auto #0
 __all__ = ['RULES', 'ORDER', 'SUSPICIOUS', 'Statement', 'scored_sentences', 'extract', 'show_answer', 'messages_of',

@@ -88,10 +88,8 @@ def _check_mask(mask: Tensor, expected: tuple) -> None:
         told = 'expected booleans (True = may be read) or floats to add'
         raise TypeError(f'mask is {mask.dtype}, {told}')
     shape = tuple(mask.shape)
-    try:
-        fits = torch.broadcast_shapes(shape, expected) == expected
-    except RuntimeError:
-        fits = False
+    pairs = zip(reversed(shape), reversed(expected)) # the last axes are aligned
+    fits = len(shape) <= len(expected) and all(n in (1, wanted) for n, wanted in pairs)
     if not fits:
         raise ValueError(f'mask has shape {shape}, which does not broadcast to {expected}')
 

@@ -18,7 +18,9 @@ from ..core.data import load
 from ..core.ledger import write_atomic
 from ..core.run import RunError, need
 from .subwords import load_tokenizer
-from .tokenizers import LINES, BaseTokenizer, cut_at, read_gpt2, read_text, to_bytes
+from .fast_tokenizers import accelerated
+from .tokenizer_files import read_gpt2, read_text
+from .tokenizers import LINES, BaseTokenizer, cut_at, to_bytes
 
 # %% auto #0
 __all__ = ['KINDS', 'FINE', 'ENDS', 'TEXTS', 'bits_per_byte', 'write_tokens', 'open_tokens', 'n_tokens', 'head_of', 'Windows',
@@ -321,7 +323,7 @@ def shards(
     folder, paths = Path(out), [Path(f) for f in files]
     _check_shards(folder, paths, hold_out, size, field)
     gpt2 = tokenizer == 'gpt2'
-    known = read_gpt2(load('tokenizers')['gpt2/vocab.bpe']) if gpt2 else load_tokenizer(tokenizer)
+    known = _gpt2() if gpt2 else load_tokenizer(tokenizer)
     work = folder.with_name(f'{folder.name}.part.{os.getpid()}')
     work.mkdir(parents=True)
     try:
@@ -333,6 +335,9 @@ def shards(
     finally: shutil.rmtree(work, ignore_errors=True)
     print(f"{folder}: {about['train']:,} tokens to train on, {about['valid']:,} held out, "
           f"vocabulary {about['vocab_size']:,}")
+
+def _gpt2() -> BaseTokenizer:
+    return accelerated(read_gpt2(load('tokenizers')['gpt2/vocab.bpe']))
 
 def _check_shards(folder: Path, files: list, hold_out: int, size: int, field: str):
     if hold_out < 1 or size < 1:

@@ -27,9 +27,10 @@ from torch.nn.utils.rnn import pad_sequence
 from ..core.data import REGISTRY, load
 from ..core.errors import Interrupted, RunError
 from ..core.run import Experiment, Run, experiment, seed_everything
-from ..foundations.evaluation import reliability, wilson
+from ..foundations.evaluation import wilson
+from ..foundations.measures import reliability
 from ..llm.gpt import GPT, modern
-from ..llm.transformer import Vocab, words
+from ..llm.translation import Vocab, words
 
 # %% auto #0
 __all__ = ['STORY_ANIMALS', 'HAPPY_STATES', 'SAD_STATES', 'WORDS', 'N_IDS', 'STORY_BLOCK', 'reward_loss', 'Texts',
