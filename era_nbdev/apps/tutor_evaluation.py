@@ -131,7 +131,7 @@ class Extended(BookIndex):
         "The sum of 1/(60 + rank) over the two searches."
         both = self.words.scores(content_roots(question)), self.cosines(question)
         ranks = [np.argsort(np.argsort(-scores, kind='stable')) for scores in both]
-        return sum(1/(61+rank) for rank in ranks)
+        return np.sum([1/(61+rank) for rank in ranks], axis=0)
 
     def scores(self, question: str) -> np.ndarray: # [sections]
         "How well each section fits."

@@ -1,4 +1,4 @@
-"""BERT cuts words into the longest tokens, T5 into the most probable ones. Both schemes from scratch, equal to the libraries, and what a tokenizer makes of languages, code and numbers.
+"""BERT cuts words into the longest tokens, T5 into the most probable ones. Both schemes from scratch, encoding like the libraries, and what a tokenizer makes of languages, code and numbers.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/subwords.html.md"""
 

@@ -1,4 +1,4 @@
-"""Initialisation and the residual sum, from which every ResNet follows, equal to torchvision's and timm's; and what signals and gradients do in their depth is measured, on photographs, before training and in it.
+"""Initialisation and the residual sum, from which every ResNet follows, equal to torchvision's and timm's; and what signals and gradients do in their depth is measured on photographs before training.
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/resnet.html.md"""
 
