@@ -75,7 +75,9 @@ def load_renamed(
     have, now = read_state(path), model.state_dict()
     want = {theirs: now[ours] for ours, theirs in keys.items()}
     have = {key: v for key, v in have.items() if key in want or not key.startswith(optional)}
-    wrong = differences(want, have)
+    nameless = [key for key in now if key not in keys and not key.endswith('num_batches_tracked')]
+    wrong = [f'{key} of the model has no name in the file' for key in nameless]
+    wrong += differences(want, have)
     if wrong:
         raise ValueError(f'{path} does not fit this network, {len(wrong)} differences: '
                          f'{"; ".join(wrong[:3])}')

@@ -1,4 +1,4 @@
-"""A study of [`era tune`](26_tune.ipynb) lies in a database: a process that is killed loses nothing, and the study that goes on afterwards is the one that would have been without the kill.
+"""A study of [`era tune`](26_tune.ipynb) lies in a database: a process that is killed loses only the trial that was running, and the study that goes on afterwards is the one that would have been without the kill.
 
 Docs: https://era-nbdev.github.io/era_nbdev/core/study.html.md"""
 
@@ -192,7 +192,7 @@ def parallel(
     axes, done = [r for r in space if r.count != 1], best_first(trials, larger)
     ax = ax or plt.subplots(figsize=(max(4., 1.6*len(axes)+1.4), 3.2))[1]
     ends = sorted([done[0]['value'], done[len(done)*3//4]['value']])
-    colour = plt.cm.ScalarMappable(plt.Normalize(*ends), 'viridis_r' if larger else 'viridis')
+    colour = plt.cm.ScalarMappable(plt.Normalize(*ends), _shades(larger))
     def line(t, **look):
         ax.plot(range(len(axes)), [r.place(t['params'][r.name]) for r in axes], **look)
     for t in trials:
@@ -204,6 +204,12 @@ def parallel(
     _label_axes(ax, axes)
     ax.figure.colorbar(colour, ax=ax, label=metric, pad=.02)
     return ax
+
+def _shades(larger: bool): # without the darkest, which a dark page would hide
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import ListedColormap
+    shades = plt.colormaps['viridis'](np.linspace(.3, 1, 256))
+    return ListedColormap(shades[::-1] if larger else shades)
 
 def _label_axes(ax, axes: list[Range]):
     for x, r in enumerate(axes):

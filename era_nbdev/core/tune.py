@@ -1,4 +1,4 @@
-"""`era tune NAME --field lr:1e-4..1e-1:log` searches for good settings of any experiment of the book, goes on after a crash, and says at the end whether the winner is better than the default.
+"""`era tune NAME --field lr:1e-4..1e-1:log` searches for good settings of any experiment of the book, goes on after a crash, and with `--confirm` measures winner and default side by side on new seeds.
 
 Docs: https://era-nbdev.github.io/era_nbdev/core/tune.html.md"""
 

@@ -1,4 +1,4 @@
-"""How many people can a page serve, and what happens beyond that number? Short formulas answer before anything is measured, and fifty clients, of whom some send rubbish, agree with them.
+"""How many people can a page serve, and what happens beyond that number? Short formulas answer before anything is measured, and fifty clients, of whom some send rubbish, are held against them.
 
 Docs: https://era-nbdev.github.io/era_nbdev/foundations/load.html.md"""
 

@@ -404,7 +404,7 @@ class Numerals(Experiment):
     def check(self):
         "Raise `RunError` for settings out of range."
         self.require(digits=(1 <= self.digits <= 6, '1 to 6'),
-                     only=(self.only in ('', *VARIANTS), f'one of {", ".join(VARIANTS)}'))
+                     only=(self.only in ('', *VARIANTS), f'one of: {"; ".join(VARIANTS)}'))
 
     def fit(self, run: Run) -> dict:
         "All variants; a run that was stopped goes on with the first that is lacking."

@@ -1,4 +1,4 @@
-"""The Transformer translates: on this page dates, character by character, and in a recorded run German captions into English, word by word. With it come vocabularies, batches of sentences of like length, beam search with a length penalty, and a look at what the decoder reads while it writes.
+"""The Transformer translates, in recorded runs: dates, character by character, and German captions into English, word by word. With it come vocabularies, batches of sentences of like length, beam search with a length penalty, and a look at what the decoder reads while it writes.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/translation.html.md"""
 

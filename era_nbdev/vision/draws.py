@@ -1,4 +1,4 @@
-"""A draw that is computed from its address alone: a training gets the same augmented pictures for any batch size, order and number of workers, and one that was interrupted goes on to the same weights, bit for bit.
+"""A draw that is computed from its address alone: a picture is augmented alike for any batch size, order and number of workers, as long as it is not mixed with others, and a training that was interrupted goes on to the same weights, bit for bit.
 
 Docs: https://era-nbdev.github.io/era_nbdev/vision/draws.html.md"""
 
