@@ -6,7 +6,7 @@ Docs: https://era-nbdev.github.io/era_nbdev/llm/fast_tokenizers.html.md"""
 
 # %% ../../nbs/llm/31_fast_tokenizers.ipynb #fd611c85
 from __future__ import annotations
-import heapq, unicodedata
+import heapq, os, unicodedata
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import Any
@@ -29,8 +29,8 @@ class Compiled:
         self.f = f
 
     @cached_property
-    def run(self) -> Any: # the compiled function
-        if not have_numba(): return self.f
+    def run(self) -> Any: # the compiled function, or the plain one without Numba
+        if os.environ.get('NUMBA_DISABLE_JIT') == '1' or not have_numba(): return self.f
         from numba import njit
         return njit(cache=self.f.__module__ != '__main__')(self.f)
 

@@ -264,7 +264,7 @@ def leg_a2c(
     processes: int = 0, # that share the groups; 0: as in the settings
     threads: int = 1, # of PyTorch, in the learner
 ):
-    "One leg of synchronous collection. Its result does not depend on processes and threads."
+    "One leg of synchronous collection. Its result does not depend on the number of processes."
     exp, begin = crew.exp, time.perf_counter()
     n = min(processes or exp.processes, exp.actors)
     board = Board(crew.group(0), exp.actors, exp.horizon)
