@@ -30,7 +30,7 @@ class Compiled:
 
     @cached_property
     def run(self) -> Any: # the compiled function, or the plain one without Numba
-        if os.environ.get('NUMBA_DISABLE_JIT') == '1' or not have_numba(): return self.f
+        if os.environ.get('ERA_JIT') == '0' or not have_numba(): return self.f
         from numba import njit
         return njit(cache=self.f.__module__ != '__main__')(self.f)
 

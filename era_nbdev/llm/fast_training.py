@@ -313,7 +313,7 @@ def _process(handled, cache): # CPU seconds of a process that trains once
         train_fast(load('pydocs')[:200_000], 2000)
         used = resource.getrusage(resource.RUSAGE_SELF)
         print(used.ru_utime+used.ru_stime)"""
-    environment = os.environ | dict(NUMBA_CACHE_DIR=cache, NUMBA_DISABLE_JIT='0')
+    environment = os.environ | dict(NUMBA_CACHE_DIR=cache, ERA_JIT='1')
     done = subprocess.run([sys.executable, '-c', program], env=environment, check=True,
                           capture_output=True, text=True)
     return float(done.stdout)
