@@ -3,7 +3,8 @@ import multiprocessing, os
 from pathlib import Path
 import pytest
 
-IMPORTS = ['torch', 'sklearn.datasets', 'matplotlib.pyplot', 'era_nbdev.core.cli', 'era_nbdev.foundations.learner']
+IMPORTS = ['torch', 'torch._dynamo', # the first optimizer of a process imports it
+           'sklearn.datasets', 'matplotlib.pyplot', 'numba', 'era_nbdev.core.cli', 'era_nbdev.foundations.learner']
 
 def _command(words: list, env: dict, told: Path): # in the forked process
     os.environ.clear()
