@@ -44,4 +44,5 @@ def test_the_files_say_what_they_promise(made):
     assert 'USER era' in docker and '"stage", "serve"' in docker
     readme = (made/'README.md').read_text(encoding='utf-8')
     for name in ('train', 'instruct', 'evaluate', 'quantise', 'serve', 'monitor'): assert f'`era stage {name}`' in readme
-    for path in Path(made).rglob('*'): assert not path.is_file() or 'PROJECT_NAME' not in path.read_text(encoding='utf-8'), path
+    texts = [path for path in Path(made).rglob('*') if path.is_file() and '__pycache__' not in path.parts]
+    for path in texts: assert 'PROJECT_NAME' not in path.read_text(encoding='utf-8'), path
