@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 import numpy as np
@@ -384,10 +384,10 @@ def tuning(
 ) -> np.ndarray: # [seeds, 3]: nDCG on the half that chose, on the other, and untuned on that
     "Choose k1 and b on one half of the questions and evaluate on the other."
     judged = [i for i, grades in enumerate(collection.judgements) if grades]
-    table = []
+    cut, table = cache(terms), [] # each text is cut once
     for k1, b in [*GRID, (1.5, .75)]:
-        rankings = bm25_rankings(collection, k1=k1, b=b, k=k)
-        table.append(evaluate_rankings(rankings, collection.judgements, k)['ndcg'])
+        rankings = bm25_rankings(collection, cut, k1, b, k)
+        table.append([ndcg(rankings[i], collection.judgements[i], k) for i in judged])
     values, rows = np.array(table), []
     for seed in range(seeds):
         order = np.random.default_rng(seed).permutation(len(judged))

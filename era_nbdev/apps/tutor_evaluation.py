@@ -56,8 +56,8 @@ def is_right(
     asked: Asked, # with the sections that answer it
 ) -> bool:
     "Is it a section that answers the question, or a part of one?"
-    path = section.heading.split(' › ')
-    return any(section.source == page and heading in path for page, heading in asked.sections)
+    headings = [heading for page, heading in asked.sections if page == section.source]
+    return any(heading in section.heading.split(' › ') for heading in headings)
 
 # %% ../../nbs/apps/08_tutor_evaluation.ipynb #7f9e7823
 def judged(
@@ -95,8 +95,8 @@ def ways_of(
     index: BookIndex, # of the tutor
 ) -> dict[str, BookIndex]:
     "The ways of searching that are compared; the last is the tutor's own."
-    ways = {'words, headings once': replace(index, vectors=None, title_weight=0),
-            'words': replace(index, vectors=None)}
+    words = index if index.vectors is None else replace(index, vectors=None)
+    ways = {'words, headings once': replace(words, title_weight=0), 'words': words}
     if index.vectors is None: return ways
     return ways | {'vectors': replace(index, cosine_weight=1e6), 'both': index}
 

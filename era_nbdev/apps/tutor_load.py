@@ -135,8 +135,9 @@ class Asked:
     ):
         httpx = need('httpx', 'serve')
         self.failure, self.pause = httpx.HTTPError, pause
-        unlimited = httpx.Limits(max_connections=None)
-        self.client: Any = httpx.AsyncClient(base_url=url, timeout=120, limits=unlimited)
+        unlimited, is_tls = httpx.Limits(max_connections=None), url.startswith('https')
+        self.client: Any = httpx.AsyncClient(base_url=url, timeout=120, limits=unlimited,
+                                             verify=is_tls) # certificates are read for TLS only
         self.statuses: Counter[int] = Counter() # of HTTP; 0: the answer broke off
 
     async def tokens(self, job: Job) -> AsyncIterator[Step]:

@@ -104,7 +104,7 @@ def catalogue() -> list: # of dictionaries
         matter, module = front_matter(page), module_of(page)
         row = dict(module=module, page=page, title=matter['title'], promise=matter['promise'],
                    session=matter.get('session', ''), minutes=matter.get('minutes', ''),
-                   needs=needs(page))
+                   needs=re.findall(r'\w+', matter.get('needs', '')))
         rows.append(row | registered(module))
     return rows
 
