@@ -238,7 +238,6 @@ def player_of(
     threads: int = 1, # of PyTorch, in the learner
 ) -> tuple: # rows (steps, group, seconds, return), no ages, CPU seconds
     "Play the groups of a process; process 0 learns, while all others wait."
-    torch.set_num_threads(threads)
     exp, begin = crew.exp, time.perf_counter()
     groups = {i: crew.group(i) for i in range(rank, exp.actors, processes)}
     before, rows = crew.counts[0].clone(), []
@@ -252,9 +251,11 @@ def player_of(
             rows += [(n, i, late, float(total)) for total in vector.finished().returns]
         dist.barrier() # all have written
         if rank == 0:
+            torch.set_num_threads(threads) # on_ranks gives one, which is enough for playing
             crew.schedule()
             push(gradients_of(crew.net, board.read(), exp), crew.net, crew.optimizer)
             crew.counts[1, 0] += 1
+            torch.set_num_threads(1)
         dist.barrier() # the learner is ready
     return rows, [], time.process_time()
 
