@@ -2,7 +2,7 @@
 
 In one process for all pages nothing of a page is ever given back: after a hundred pages it has several gigabytes, and each of the groups of processes that later pages start copies the tables of all this memory. The key `test_setup` of pyproject.toml names `setup`. Written by hand, since it is not part of any page.
 """
-import gc, importlib, multiprocessing, re, sys, time
+import contextlib, gc, importlib, multiprocessing, re, sys, time
 from collections import Counter
 import nbdev.test
 
@@ -43,7 +43,8 @@ def setup(
     if sys.platform != 'linux': return # elsewhere a forked process may not use all libraries
     if len(cells) > SEVERAL:
         for name in common(cells):
-            importlib.import_module(name)
+            with contextlib.suppress(Exception): # what is missing here is missed by its page
+                importlib.import_module(name)
         gc.collect()
         gc.freeze() # what was imported is not looked through again in each page
     nbdev.test.test_nb = apart
