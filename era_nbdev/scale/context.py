@@ -425,18 +425,23 @@ class ContextWays(Experiment):
         result, alone = {}, []
         for way in WAYS:
             world = 1 if way == 'one process' else self.world
-            found = [[launch(train_way, world, way, seed, self.steps, self.bs, kind)[0]
-                      for seed in range(self.seeds)] for kind in (torch.float32, torch.float64)]
+            size, found = launch(self.measure, world, way)[0]
             alone = alone or found
             result |= mean_sd(f'{way} loss', [losses[-1] for losses in found[0]])
             result |= {f'{way} gap': largest_gap(found[0], alone[0]),
                        f'{way} gap 64': largest_gap(found[1], alone[1]),
-                       f'{way} activations': (launch(kept_in_block, world, way, 64)[0], 'bytes')}
+                       f'{way} activations': (size, 'bytes')}
         for way in WAYS[2:]:
             times = [max(launch(time_ring, self.world, 'balanced' in way, self.T, 3))
                      for _ in range(self.launches)]
             result |= mean_sd(f'{way} seconds', times, 's')
         return result
+
+    def measure(self, rank: int, way: str) -> tuple[int, list]: # `kept_in_block`, losses
+        "Activations of a block, and the losses of each training, in 32 bits and in 64."
+        size = kept_in_block(rank, way, 64)
+        return size, [[train_way(rank, way, seed, self.steps, self.bs, kind)
+                       for seed in range(self.seeds)] for kind in (torch.float32, torch.float64)]
 
     def plan(self) -> list: # rows (what, value)
         "Trainings, steps and timed passes."

@@ -437,8 +437,8 @@ def ladder_report(
 
 # %% ../../nbs/scale/17_scaling_laws.ipynb #1fe80fbf
 @experiment('scaling_laws',
-    smoke=dict(widths=(16, 24, 32), budgets=(4e8, 8e8, 1.6e9), held_widths=(32, 48),
-               held_budget=3.2e9, low=.2, high=1e4, bs=4, judge=8192, seeds=2, draws=10),
+    smoke=dict(widths=(16, 24, 32), budgets=(2e8, 4e8, 8e8), held_widths=(32, 48),
+               held_budget=1.6e9, low=.1, high=1e4, bs=4, judge=8192, seeds=2, draws=10),
     lesson=dict(),
     full=dict(data='sources', n_layer=4, head_dim=16, base=64, block_size=128, bs=64,
               judge=1_000_000, widths=(48, 64, 80, 96, 128, 160, 192, 256),

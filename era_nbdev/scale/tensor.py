@@ -439,14 +439,17 @@ class TensorLayouts(Experiment):
         result, alone = {}, []
         for layout in LAYOUTS:
             world = 1 if layout == 'one process' else self.world
-            sizes = self.steps, self.bs
-            found = [[launch(train_layout, world, layout, seed, *sizes, kind, self.world)[0]
-                      for seed in range(self.seeds)] for kind in (torch.float32, torch.float64)]
+            size, found = launch(self.measure, world, layout)[0]
             alone = alone or found
-            fields = dict(n_head=self.world) # the model that was trained
-            size = launch(block_bytes, world, 'sequence' in layout, fields, 32)[0]
             result |= summarize(layout, found, alone, size)
         return result
+
+    def measure(self, rank: int, layout: str) -> tuple[tuple, list]: # `block_bytes`, trainings
+        "Bytes of a block, and what `train_layout` returns for each type and seed."
+        fields = dict(n_head=self.world) # the model that is trained
+        size = block_bytes(rank, 'sequence' in layout, fields, 32)
+        return size, [[train_layout(rank, layout, seed, self.steps, self.bs, kind, self.world)
+                       for seed in range(self.seeds)] for kind in (torch.float32, torch.float64)]
 
     def plan(self) -> list: # rows (what, value)
         "Trainings and steps."
