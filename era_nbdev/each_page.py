@@ -42,7 +42,7 @@ def setup(
     "Called by `nbdev-test` before the first page."
     if sys.platform != 'linux': return # elsewhere a forked process may not use all libraries
     if len(cells) > SEVERAL:
-        for name in common(cells):
+        for name in [*common(cells), 'torch._dynamo']: # the first optimizer of a process imports the last
             with contextlib.suppress(Exception): # what is missing here is missed by its page
                 importlib.import_module(name)
         gc.collect()
