@@ -474,8 +474,9 @@ class Heads(Experiment):
     def fit(self, run: Run) -> dict:
         "How many times longer the gradients are with the heads."
         seed_everything(run.config['seed'])
-        whole = googlenet(10, dropout=0., dropout_aux=0.)
-        net = whole if self.norm else as_in_2014(whole)
+        net = googlenet(10, dropout=0., dropout_aux=0.)
+        if not self.norm:
+            as_in_2014(net)
         x, y = torch.randn(self.images, 3, self.pixels, self.pixels), torch.arange(self.images) % 10
         with_them, without = (gradient_lengths(net, x, y, w) for w in (self.weight, 0.))
         first, last = with_them[0]/without[0], with_them[-1]/without[-1]
