@@ -141,6 +141,7 @@ def top5(scores: Tensor, y: Tensor) -> tuple: # [B, K], [B] classes -> (hits, ph
     "Numerator and denominator of the top-5 accuracy over all processes."
     return shared_sum(hits(scores, y, 5).sum().float(), len(y))
 
+# %% ../../nbs/vision/11_imagenet.ipynb #wr0ngcd1
 class Wrong:
     "Top-1 accuracy that also counts which class was said in place of which."
     def __init__(self): self.counts: Counter = Counter()
