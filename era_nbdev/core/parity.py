@@ -25,8 +25,10 @@ class Parity:
 
     def _repr_markdown_(self):
         gradients = '' if self.grad_error is None else f', gradients {self.grad_error:.1e}'
+        timed = self.ratio == self.ratio # not nan
+        speed = f'; speed {self.ratio:.2f} × the reference' if timed else ''
         return (f'**{self.name}**: largest difference {self.error:.1e}{gradients} '
-                f'(allowed {self.atol:.0e}); speed {self.ratio:.2f} × the reference')
+                f'(allowed {self.atol:.0e}){speed}')
 
 # %% ../../nbs/core/14_parity.ipynb #d710c334
 def _flat(o) -> list: # of tensors
@@ -128,7 +130,7 @@ def check(
     grads: bool = True, # compare gradients of floating-point inputs and of parameters?
     copy=None, # function (ours, theirs) that copies weights; modules with equal names need none
     chapter: str = '', # 'foundations.tensors': where the row belongs
-    repeats: int = 9, # timings of each side
+    repeats: int = 9, # timings of each side; 0: none
 ) -> Parity:
     "Compare ours with theirs. Raises `AssertionError` above `atol`."
     _same_weights(ours, theirs, copy)
@@ -140,7 +142,7 @@ def check(
     assert error <= atol, f'{name}: outputs differ by {error:.2e}, allowed {atol:.0e}'
     wrong = grad_error is not None and grad_error > atol
     assert not wrong, f'{name}: gradients differ by {grad_error:.2e}, allowed {atol:.0e}'
-    ratio = _ratio(ours, theirs, inputs, grads, repeats)
+    ratio = _ratio(ours, theirs, inputs, grads, repeats) if repeats else float('nan')
     row = Parity(name, error, grad_error, atol, ratio)
     if os.environ.get('ERA_RECORD') and chapter:
         _keep(row, chapter)

@@ -29,7 +29,7 @@ from .towers import PROMPTS, zero_shot_weights
 from .weights import prepare
 from ..vision.imagenet import LITE_COLOURS
 from ..vision.photos import decode
-from ..vision.scores import efficientnet_lite0
+from ..vision.convnets import efficientnet_lite0
 
 # %% auto #0
 __all__ = ['SETUPS', 'TEMPLATES', 'lite_input', 'LiteTower', 'minilm', 'sentence_vectors', 'PairFeatures', 'views_of',

