@@ -99,7 +99,7 @@ def scale_and_zero(
 # %% ../../nbs/efficiency/01_quantise.ipynb #e3a1d37a
 def _codes(blocks: Tensor, scale: Tensor, zero: Tensor, scheme: Scheme) -> Tensor:
     blocks, scale = _wide(blocks), _wide(scale)
-    if scheme.kind == 'int': return (blocks*(1/scale)).round()+zero # not yet clipped
+    if scheme.kind == 'int': return (blocks*(1/scale)).round_().add_(zero) # not yet clipped
     ratio = blocks/scale
     return ratio.round() if scheme.kind == 'ternary' else ratio
 
@@ -150,8 +150,8 @@ def fit_scale(
     best, least = full, torch.full_like(full, torch.inf)
     for i in range(1, steps+1):
         scale = (full*(i/steps)).clamp(min=torch.finfo(blocks.dtype).smallest_normal)
-        rounded = _clipped(_codes(blocks, scale, zero, scheme), scheme)*scale
-        error = (rounded-blocks).square().mean(axes, keepdim=True)
+        error = _clipped(_codes(blocks, scale, zero, scheme), scheme).mul_(scale).sub_(blocks)
+        error = error.square_().mean(axes, keepdim=True)
         best = torch.where(error < least, scale, best)
         least = torch.minimum(error, least)
     return best, zero

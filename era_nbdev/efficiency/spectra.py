@@ -99,7 +99,7 @@ def fit_tail(
     return PowerLaw(alpha, float(x_min), float(ks), n, (alpha-1)/n**.5)
 
 # %% ../../nbs/efficiency/04_spectra.ipynb #3f0aca79
-BLOCK = 256 # rows of the table at a time
+BLOCK = 32 # rows of the table at a time
 
 def tail_fits(
     x: np.ndarray, # [M] increasing numbers more than 0

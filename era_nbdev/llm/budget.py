@@ -36,7 +36,10 @@ def kept_bytes(
     precision: str = 'fp32', # or 'bf16', 'fp16', by autocast
 ) -> int:
     "Bytes that autograd keeps for the backward pass, beside the weights: counted on the CPU."
-    model, ids = GPT(c), torch.zeros(1, T, dtype=torch.long)
+    with torch.device('meta'):
+        model = GPT(c)
+    model.to_empty(device='cpu') # sizes count, not what the weights hold
+    ids = torch.zeros(1, T, dtype=torch.long)
     own = {p.untyped_storage()._cdata for p in [*model.parameters(), *model.buffers()]}
     seen = {} # held until all are counted, so that no address is used twice
     def pack(t): # keeps nothing in the graph, or a node would hold its own output for ever

@@ -188,10 +188,11 @@ def trained_pair(
         for model, state in zip(models, torch.load(path, weights_only=True)):
             model.load_state_dict(state)
         return models
+    ids = code_ids()
     for model, lr, n in zip(models, RATES.values(), (steps, 2*steps)):
-        train_on(model, code_ids(), n, lr)
+        train_on(model, ids, n, lr)
     target, draft = models
-    imitate(target, draft, code_ids(), steps)
+    imitate(target, draft, ids, steps)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f'.{os.getpid()}')
     torch.save([model.state_dict() for model in models], unfinished)
