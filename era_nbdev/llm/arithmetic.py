@@ -106,11 +106,12 @@ class Scheme:
         pieces = [PIECES[i] for i in ids]
         return ''.join(pieces[::-1] if self.units_first else pieces)
 
-# %% ../../nbs/llm/36_arithmetic.ipynb #19e639b6
+# %% ../../nbs/llm/36_arithmetic.ipynb #ba5354f6
 SCHEMES = {
     'digits': Scheme(), 'digits, units first': Scheme(units_first=True),
     'digits, no slots': Scheme(slots=False), 'twos from the left': Scheme(2, left=True),
-    'twos from the right': Scheme(2), 'twos from the right, units first': Scheme(2, units_first=True)}
+    'twos from the right': Scheme(2),
+    'twos from the right, units first': Scheme(2, units_first=True)}
 
 # %% ../../nbs/llm/36_arithmetic.ipynb #947d523a
 def is_held_out(
@@ -226,7 +227,7 @@ def kind_of_error(
     off_by_one = {*wrong_digits(total, written).values()} <= {1, 9}
     return 'carry' if off_by_one else 'other digits'
 
-# %% ../../nbs/llm/36_arithmetic.ipynb #3e881882
+# %% ../../nbs/llm/36_arithmetic.ipynb #78b82c4e
 def new_adder(
     n_layer: int, # layers
     n_embd: int, # width, a multiple of 4
@@ -234,8 +235,10 @@ def new_adder(
     "An untrained decoder with four heads for the vocabulary and the lengths of this chapter."
     model = GPT(GPTConfig(vocab_size=len(PIECES), block_size=20, n_layer=n_layer, n_head=4,
                           n_embd=n_embd, tied=False))
-    for table in (model.wte, model.wpe):
-        torch.nn.init.normal_(table.weight)
+    for name, weight in model.named_parameters():
+        if weight.ndim == 2:
+            is_table = name in ('wte.weight', 'wpe.weight')
+            torch.nn.init.normal_(weight, std=1 if is_table else weight.shape[1]**-.5)
     return model
 
 def train_adder(
@@ -254,13 +257,13 @@ def train_adder(
     learn.fit(1, exp.lr, cosine(.1))
     return model
 
-# %% ../../nbs/llm/36_arithmetic.ipynb #53336013
+# %% ../../nbs/llm/36_arithmetic.ipynb #7dc3c0cc
 def adding_scores(
     model: GPT, # trained
     scheme: Scheme, # as in training
     sets: dict, # name -> held-out sums
-) -> dict: # exact: name -> share in [0, 1]; errors: kind -> number; places: wrong digits, units first
-    "How well a model adds, and where it errs."
+) -> dict: # exact: set -> share in [0, 1]; errors: kind -> number; places: wrong digits of each
+    "How well a model adds, and where it errs; the places begin with the units."
     exact, errors, places = {}, dict.fromkeys(ERRORS, 0), [0]*(MOST_DIGITS+1)
     for name, sums in sets.items():
         totals = [a+b for a, b in sums]
@@ -275,16 +278,16 @@ def adding_scores(
                 places[k] += 1
     return dict(exact=exact, errors=errors, places=places)
 
-# %% ../../nbs/llm/36_arithmetic.ipynb #2608a47c
+# %% ../../nbs/llm/36_arithmetic.ipynb #c2977a3d
 @experiment('additions', smoke=dict(steps=20, bs=32, n_embd=16, held=20, seeds=1, only='digits'),
             lesson={})
 @dataclass
 class Additions(Experiment):
     "What tokenisation does to addition: ways of writing sums, each with several seeds."
-    steps: Annotated[int, Ge(1)] = 1000 # of the optimizer
-    bs: Annotated[int, Ge(1)] = 128 # sums in a step
-    lr: Annotated[float, Gt(0)] = 4e-3 # peak learning rate
-    n_embd: Annotated[int, Ge(8), MultipleOf(8)] = 64 # width
+    steps: Annotated[int, Ge(1)] = 3000 # of the optimizer
+    bs: Annotated[int, Ge(1)] = 32 # sums in a step
+    lr: Annotated[float, Gt(0)] = 5e-3 # peak learning rate
+    n_embd: Annotated[int, Ge(8), MultipleOf(8)] = 48 # width
     n_layer: Annotated[int, Ge(1)] = 2 # layers
     held: Annotated[int, Ge(1)] = 500 # held-out sums in each of the four sets
     seeds: Annotated[int, Ge(1)] = 3 # trainings of each way
@@ -300,15 +303,16 @@ class Additions(Experiment):
         known: dict = run.load_state()['known'] if run.resumed else {}
         sets = held_out_sums(self.held)
         first, run.looping = run.config['seed'], True
-        for name in [self.only] if self.only else SCHEMES:
-            found = known.setdefault(name, [])
-            for seed in range(first+len(found), first+self.seeds):
-                if run.stop: raise Interrupted(run.stop, f'stopped in {name!r}, seed {seed}')
-                begun = time.process_time()
-                model = train_adder(self, SCHEMES[name], seed)
-                used = dict(seconds=time.process_time()-begun, seed=seed)
-                found.append(adding_scores(model, SCHEMES[name], sets) | used)
-                run.save(model.state_dict(), dict(known=known), sum(map(len, known.values())))
+        names = [self.only] if self.only else [*SCHEMES]
+        jobs = [(seed, name) for seed in range(first, first+self.seeds) for name in names]
+        for seed, name in jobs[sum(map(len, known.values())):]:
+            if run.stop: raise Interrupted(run.stop, f'stopped before {name!r}, seed {seed}')
+            begun = time.process_time()
+            model = train_adder(self, SCHEMES[name], seed)
+            used = dict(seconds=time.process_time()-begun, seed=seed)
+            scored = adding_scores(model, SCHEMES[name], sets)
+            known.setdefault(name, []).append(scored | used)
+            run.save(model.state_dict(), dict(known=known), sum(map(len, known.values())))
         run.looping = False
         means = {f'{name}, {kind}': fmean(o['exact'][kind] for o in found)
                  for name, found in known.items() for kind in sets}
