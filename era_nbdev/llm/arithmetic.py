@@ -256,14 +256,15 @@ def train_adder(
     learn.fit(1, exp.lr, cosine(.1))
     return model
 
-# %% ../../nbs/llm/36_arithmetic.ipynb #7dc3c0cc
+# %% ../../nbs/llm/36_arithmetic.ipynb #1e3d0cb1
 def adding_scores(
     model: GPT, # trained
     scheme: Scheme, # as in training
     sets: dict, # name -> held-out sums
 ) -> dict: # exact: set -> share in [0, 1]; errors: kind -> number; places: wrong digits of each
     "How well a model adds, and where it errs; the places begin with the units."
-    exact, errors, places = {}, dict.fromkeys(ERRORS, 0), [0]*(MOST_DIGITS+1)
+    exact, places = {}, [0]*(MOST_DIGITS+1)
+    errors: dict[str, int] = dict.fromkeys(ERRORS, 0)
     for name, sums in sets.items():
         totals = [a+b for a, b in sums]
         answers = write_answers(model, sums, scheme)
