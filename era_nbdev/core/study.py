@@ -95,9 +95,9 @@ def put_back(
     study: Any, # an Optuna study
     number: int, # of a trial that is running
 ):
-    "Queue its parameters again and tell it as failed."
+    "Queue its parameters again, if all were drawn, and tell it as failed."
     trial = study.get_trials(deepcopy=False)[number]
-    if trial.params:
+    if trial.user_attrs.get('drawn'):
         study.enqueue_trial(trial.params)
     study.tell(number, state=need('optuna', 'tune').trial.TrialState.FAIL)
 
@@ -115,7 +115,9 @@ def ask(
     queue = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.WAITING])
     if at and not queue:
         study.enqueue_trial(labelled(space, at(k)))
-    return study.ask({r.name: distribution(r) for r in space})
+    trial = study.ask({r.name: distribution(r) for r in space})
+    trial.set_user_attr('drawn', True)
+    return trial
 
 # %% ../../nbs/core/25_study.ipynb #85c067d0
 def trials_of(
