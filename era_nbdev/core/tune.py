@@ -238,7 +238,7 @@ def report(
         raise RunError(f'none of {len(trials)} trials has a score ({states}): choose smaller '
                        'ranges, or --pruner none')
     best, shares = done[0], importance(trials, space) if len(done) > 3 else {}
-    _print_best(done, plan, space)
+    _print_best(done, trials, plan, space)
     if shares:
         print('importance: ' + ', '.join(f'{k} {v:.0%}' for k, v in shares.items()))
     _save_figures(trials, plan, space, folder, shares)
@@ -248,11 +248,12 @@ def report(
     return best
 
 # %% ../../nbs/core/26_tune.ipynb #f4208a1c
-def _print_best(done, plan, space): # a table of five, and notes
+def _print_best(done, trials, plan, space): # a table of five, and notes
     head, rows = ['trial', *(r.name for r in space), plan['metric']], []
+    place = {t['number']: k for k, t in enumerate(trials, 1)} # as it was counted while it ran
     for t in done[:5]:
         values = [label(t['params'][r.name]) if r.choices else t['params'][r.name] for r in space]
-        rows.append([t['number'], *values, t['value']])
+        rows.append([place[t['number']], *values, t['value']])
     show(head, rows)
     best = done[0]['params']
     for name in at_edge(best, space):
