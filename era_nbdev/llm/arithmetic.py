@@ -1,4 +1,4 @@
-"""A number is cut into tokens before a model sees it. The same small GPT learns to add with five ways of writing sums, three seeds each; held-out sums show what each way costs, and where the errors are.
+"""A number is cut into tokens before a model sees it. The same small GPT is trained to add with five ways of writing sums, three seeds each; held-out sums show what each way costs, and where the errors are.
 
 Docs: https://era-nbdev.github.io/era_nbdev/llm/arithmetic.html.md"""
 
